@@ -1,0 +1,30 @@
+// A join token as it is kept: only its hash, what it is bound to, and whether it is spent.
+import { compileSchema, schemas, type Static, Type } from '../schema.ts';
+
+export const joinTokenSchema = Type.Object({
+  kind: Type.Literal('join-token'),
+  /** First 12 hex digits of the hash: the name people see and delete by. */
+  id: Type.String({ pattern: '^[0-9a-f]{12}$' }),
+  secretSha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+  /** The agent name this token may join as. */
+  agent: schemas.dnsLabel,
+  /** `namespace/service` names the agent may hold identities for. */
+  services: Type.Array(Type.String({ maxLength: 127 }), { maxItems: 64 }),
+  /** `agent` or `gateway`: what may be joined with it. */
+  role: Type.Union([Type.Literal('agent'), Type.Literal('gateway')]),
+  expiresAtMs: Type.Integer({ minimum: 0 }),
+  usedAtMs: Type.Optional(Type.Integer({ minimum: 0 })),
+});
+export type JoinToken = Static<typeof joinTokenSchema>;
+export const parseJoinToken = compileSchema(joinTokenSchema);
+
+/** What an attested agent may have: made when its token is spent, and asked at every issuance (SPIRE calls it an entry). */
+export const entrySchema = Type.Object({
+  kind: Type.Literal('entry'),
+  agent: schemas.dnsLabel,
+  role: Type.Union([Type.Literal('agent'), Type.Literal('gateway')]),
+  services: Type.Array(Type.String({ maxLength: 127 }), { maxItems: 64 }),
+  joinedAtMs: Type.Integer({ minimum: 0 }),
+});
+export type Entry = Static<typeof entrySchema>;
+export const parseEntry = compileSchema(entrySchema);

@@ -1,0 +1,54 @@
+// The door to typebox: schemas are JSON Schema, checked strictly where people write and tolerantly where programs of another version do.
+import { type Static, type TProperties, type TSchema, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { DNS_LABEL_PATTERN } from './name.ts';
+import { type Parsed, type Problem, parsed } from './problem.ts';
+
+export { type Static, type TSchema, Type };
+
+/** An object that refuses unknown fields: for everything people write. */
+export function strict<P extends TProperties>(properties: P) {
+  return Type.Object(properties, { additionalProperties: false });
+}
+
+export const schemas = {
+  dnsLabel: Type.String({ pattern: DNS_LABEL_PATTERN, maxLength: 63 }),
+  port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+  /** An IP address or a host name, checked for its characters and length only. */
+  host: Type.String({ pattern: '^[A-Za-z0-9.:_-]+$', minLength: 1, maxLength: 253 }),
+  hostPort: Type.String({ pattern: '^(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$', maxLength: 260 }),
+  labels: Type.Record(Type.String({ maxLength: 63 }), Type.String({ maxLength: 253 })),
+} as const;
+
+/** Compiles a schema into a parser that names every problem by its path. */
+export function compileSchema<T extends TSchema>(schema: T): (input: unknown) => Parsed<Static<T>> {
+  const check = Compile(schema);
+  return (input) => {
+    if (check.Check(input)) return parsed(input as Static<T>);
+    const problems: Problem[] = [];
+    for (const error of check.Errors(input)) {
+      problems.push({ path: toPath(error.instancePath), message: describe(error) });
+      if (problems.length >= 20) break;
+    }
+    return { ok: false, problems };
+  };
+}
+
+function toPath(pointer: string): string {
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((part, i) => (/^\d+$/.test(part) ? `[${part}]` : `${i === 0 ? '' : '.'}${part}`))
+    .join('');
+}
+
+function describe(error: { readonly keyword: string; readonly message: string; readonly params: object }): string {
+  if (error.keyword === 'additionalProperties') {
+    const names = (error.params as { additionalProperties?: readonly string[] }).additionalProperties ?? [];
+    return `unknown field${names.length === 1 ? '' : 's'} ${names.map((n) => JSON.stringify(n)).join(', ')}`;
+  }
+  if (error.keyword === 'pattern' && (error.params as { pattern?: string | RegExp }).pattern?.toString().includes(DNS_LABEL_PATTERN)) {
+    return 'must be a DNS label (1-63 of a-z, 0-9 and -, no - at either end)';
+  }
+  return error.message;
+}

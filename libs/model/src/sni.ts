@@ -1,0 +1,39 @@
+// SNI names: which service port of which cluster a connection is for, or which of a cluster's own parts. One reversible form.
+import { isDnsLabel, type ServiceName } from './name.ts';
+import type { TrustDomain } from './spiffe-id.ts';
+
+/** Parts of a cluster reached through its gateway's one open port by a reserved name. */
+export type ReservedName = 'control-plane' | 'store' | 'trust-root';
+
+export type SniTarget =
+  | { readonly kind: 'service'; readonly service: ServiceName; readonly port: string; readonly trustDomain: string }
+  | { readonly kind: 'reserved'; readonly name: ReservedName; readonly trustDomain: string };
+
+const RESERVED: ReadonlySet<string> = new Set<ReservedName>(['control-plane', 'store', 'trust-root']);
+
+/** `<port>.<service>.<namespace>.svc.<trust domain>`: names the cluster too, so a gateway can tell what is not its own. */
+export function serviceSni(service: ServiceName, port: string, trustDomain: TrustDomain): string {
+  return `${port}.${service.name}.${service.namespace}.svc.${trustDomain}`;
+}
+
+/** `<name>.isthmus.<trust domain>`: the federation's own traffic. */
+export function reservedSni(name: ReservedName, trustDomain: TrustDomain): string {
+  return `${name}.isthmus.${trustDomain}`;
+}
+
+/**
+ * Reads an SNI name back; undefined for anything that is not exactly one of the two forms. Names are compared in lower
+ * case (RFC 6066 §3: server names are case-insensitive); a trailing dot is not accepted.
+ */
+export function parseSni(name: string): SniTarget | undefined {
+  if (name.length > 255) return undefined;
+  const labels = name.toLowerCase().split('.');
+  const [first, second, third, fourth] = labels;
+  if (first === undefined || second === undefined) return undefined;
+  if (second === 'isthmus' && RESERVED.has(first) && labels.length > 2) {
+    return { kind: 'reserved', name: first as ReservedName, trustDomain: labels.slice(2).join('.') };
+  }
+  if (third === undefined || fourth !== 'svc' || labels.length < 5) return undefined;
+  if (!isDnsLabel(first) || !isDnsLabel(second) || !isDnsLabel(third)) return undefined;
+  return { kind: 'service', port: first, service: { name: second, namespace: third }, trustDomain: labels.slice(4).join('.') };
+}
