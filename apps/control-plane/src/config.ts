@@ -1,0 +1,49 @@
+// Every setting of a control plane: name, type, unit, default and what it is for.
+import { schemas, type Static, strict, Type } from '@isthmus/model';
+
+const tlsFilesSchema = strict({
+  ca: Type.String({ description: 'PEM file with the CA that signed the store’s certificate' }),
+  cert: Type.String({ description: 'PEM file with this control plane’s client certificate for the store' }),
+  key: Type.String({ description: 'PEM file with the key of that certificate, mode 0600' }),
+});
+
+export const configSchema = strict({
+  cluster: Type.String({ description: 'name of this cluster, unique in the federation', maxLength: 32 }),
+  federation: Type.String({ description: 'the federation’s trust domain, such as acme.example' }),
+  stateDir: Type.String({ description: 'directory for keys and state, mode 0700' }),
+  locality: Type.String({ default: '', description: 'region/zone/sub-zone of this cluster' }),
+  network: Type.Optional(Type.String({ description: 'network whose addresses this cluster’s gateway reaches directly (default: the cluster’s name)' })),
+  gateways: Type.Array(schemas.hostPort, { default: [], description: 'host:port of each of this cluster’s east-west gateways, as peers reach them' }),
+  listen: strict({
+    host: Type.String({ default: '127.0.0.1', description: 'address for agents, gateways and peers (they come through the gateway)' }),
+    port: Type.Integer({ minimum: 0, maximum: 65_535, default: 7_100, description: 'port of the same' }),
+  }),
+  trustRoot: strict({
+    address: schemas.hostPort,
+    serverName: Type.Optional(Type.String({ description: 'SNI of the trust root (default: trust-root.isthmus.<federation>)' })),
+  }),
+  bootstrapTokenFile: Type.Optional(Type.String({ description: 'file with the one-time cluster token; needed on the first start only' })),
+  store: strict({
+    kind: Type.Union([Type.Literal('embedded'), Type.Literal('etcd')], { default: 'embedded', description: 'the store inside this process, or an etcd cluster' }),
+    port: Type.Integer({ minimum: 0, maximum: 65_535, default: 2_379, description: 'embedded: port on loopback' }),
+    endpoints: Type.Array(Type.String({ maxLength: 300 }), { default: [], description: 'etcd: https://host:port of each member' }),
+    tls: Type.Optional(tlsFilesSchema),
+    username: Type.Optional(Type.String({ description: 'etcd: user, where its auth is on' })),
+    passwordFile: Type.Optional(Type.String({ description: 'etcd: file with that user’s password, mode 0600' })),
+  }),
+  intervals: Type.Optional(
+    strict({
+      graceMs: Type.Optional(Type.Integer({ minimum: 0, default: 10_000, description: 'how long endpoints of a lost agent stay' })),
+      svidTtlMs: Type.Optional(Type.Integer({ minimum: 10_000, default: 3_600_000, description: 'life of the SVIDs issued here' })),
+    }),
+  ),
+  adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
+  health: Type.Optional(strict({ host: Type.String({ default: '127.0.0.1' }), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),
+  log: Type.Optional(
+    strict({
+      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
+      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
+    }),
+  ),
+});
+export type Config = Static<typeof configSchema>;
