@@ -3,6 +3,7 @@ export * from './bundle.ts';
 export * from './digest.ts';
 export * from './duration.ts';
 export * from './error.ts';
+export * from './import.ts';
 export * from './locality.ts';
 export * from './name.ts';
 export * from './peer.ts';
