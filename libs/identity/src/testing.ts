@@ -1,0 +1,2 @@
+// Whole identities for tests of other libs and apps.
+export {};
