@@ -1,0 +1,41 @@
+// `isthmus apply -f FILE`: services first, then exports; everything is checked before anything is sent.
+import { readFileSync } from 'node:fs';
+import { formatServiceName, messageOf } from '@isthmus/model';
+import { withAdmin } from '../admin.ts';
+import type { CommandContext } from '../context.ts';
+import { type Declaration, parseDocuments } from '../documents.ts';
+import { fail } from '../errors.ts';
+import { printRows } from '../output/table.ts';
+import type { Options } from '../program.ts';
+
+export async function applyFile(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
+  const file = String(options['file']);
+  const declarations = parseDocuments(readInput(file), file === '-' ? 'standard input' : file).toSorted(byKind);
+  const outcomes = await withAdmin(context, async (api) => {
+    const done: { kind: string; name: string; changed: boolean }[] = [];
+    for (const declaration of declarations) {
+      const { changed } = await api.apply(declaration);
+      done.push({ kind: declaration.kind, name: formatServiceName(declaration), changed });
+    }
+    return done;
+  });
+  printRows(context, outcomes, [
+    ['kind', (o) => o.kind],
+    ['name', (o) => o.name],
+    ['outcome', (o) => (o.changed ? 'applied' : 'unchanged')],
+  ]);
+}
+
+/** An export needs its service to be there. */
+function byKind(a: Declaration, b: Declaration): number {
+  const order = { service: 0, export: 1 };
+  return order[a.kind] - order[b.kind];
+}
+
+function readInput(file: string): string {
+  try {
+    return readFileSync(file === '-' ? 0 : file, 'utf8');
+  } catch (error) {
+    throw fail('CLI_BAD_INPUT', `cannot read ${file}: ${messageOf(error)}`);
+  }
+}

@@ -1,0 +1,54 @@
+// What every command is handed: where to print, in which form, and a way to the process it talks to.
+import { existsSync } from 'node:fs';
+import type { RpcChannel } from '@isthmus/rpc';
+import { fail } from './errors.ts';
+import { demoPaths } from './demo/paths.ts';
+import type { Options } from './program.ts';
+
+/** Which kind of process a command talks to when no socket is named. */
+export type Target = 'trust-root' | 'control-plane' | 'proxy';
+
+export interface CommandContext {
+  readonly output: 'table' | 'json';
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  readonly stateDir: string;
+  readonly cluster: string;
+  /** The socket of the command's process; `name` overrides which agent or gateway of the demo is meant. */
+  socketOf(name?: string): string;
+}
+
+/** Reads the global options. */
+export function makeContext(target: Target, options: Options): CommandContext {
+  const stateDir = String(options['state']);
+  const cluster = String(options['cluster']);
+  return {
+    output: options['output'] === 'json' ? 'json' : 'table',
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stateDir,
+    cluster,
+    socketOf: (name) => {
+      if (typeof options['socket'] === 'string') return options['socket'];
+      const process = name ?? (target === 'trust-root' ? 'trust-root' : target === 'control-plane' ? `${cluster}-control-plane` : 'vm-1');
+      return demoPaths(stateDir).socket(process);
+    },
+  };
+}
+
+/** Opens the admin socket, runs `use` with the channel, closes it. Throws CLI_SOCKET_ABSENT where no socket is. */
+export async function withChannel<T>(socket: string, use: (channel: RpcChannel) => Promise<T>): Promise<T> {
+  if (!existsSync(socket)) {
+    throw fail('CLI_SOCKET_ABSENT', `no admin socket at ${socket}`, {
+      hint: 'start the demo with `npm start`, or name the socket with --socket or ISTHMUS_SOCKET',
+      facts: { socket },
+    });
+  }
+  const [{ openChannel }, { silentLog }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/telemetry')]);
+  const channel = openChannel({ address: `unix:${socket}`, log: silentLog() });
+  try {
+    return await use(channel);
+  } finally {
+    channel.close();
+  }
+}

@@ -1,0 +1,158 @@
+// One process of the demo: started in its own group, its output kept in a file, ready when it says so, ended for certain.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '@isthmus/runtime';
+import { fail } from '../errors.ts';
+
+export type ProcessSpec = {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly logFile: string;
+  /** True for the line of output that says the process serves. */
+  readonly isReady: (line: string) => boolean;
+  readonly readyLimitMs: number;
+};
+
+export interface ManagedProcess {
+  readonly name: string;
+  readonly pid: number;
+  /** How long it took from spawn to ready. */
+  readonly readyAfterMs: number;
+  /** Settles when the process is gone, with its exit code or the signal that ended it. */
+  readonly exited: Promise<ExitFacts>;
+  isRunning(): boolean;
+  /** SIGTERM, then SIGKILL to the whole group after the limit; resolves when the process is gone. */
+  stop(limitMs?: number): Promise<ExitFacts>;
+  /** SIGKILL at once, to the whole group. */
+  kill(): Promise<ExitFacts>;
+  signal(signal: NodeJS.Signals): void;
+}
+
+export type ExitFacts = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
+
+const STOP_LIMIT_MS = 5_000;
+
+/** A Node program of this repository, as a process that ends with the demo. */
+export function nodeProgram(program: string, args: readonly string[], nodeFlags: readonly string[] = []): { readonly command: string; readonly args: readonly string[] } {
+  const endWithParent = new URL('./end-with-parent.ts', import.meta.url).href;
+  return { command: process.execPath, args: ['--disable-warning=ExperimentalWarning', ...nodeFlags, '--import', endWithParent, program, ...args] };
+}
+
+/** The main program of one of the apps. */
+export function appMain(app: 'trust-root' | 'control-plane' | 'gateway' | 'agent'): string {
+  return fileURLToPath(new URL(`../../../${app}/src/main.ts`, import.meta.url));
+}
+
+/** True for the log line `ready` of an app, in either log format. */
+export function isReadyLine(line: string): boolean {
+  return /"(?:msg|message)":"ready"/.test(line);
+}
+
+/**
+ * Starts a process and resolves once it is ready. Throws CLI_PROCESS_FAILED with the end of its log if it ends or is not
+ * ready in time; then it has been ended.
+ */
+export async function startProcess(spec: ProcessSpec, onSpawn: (child: ManagedProcess) => void): Promise<ManagedProcess> {
+  const startedMonotonicMs = systemClock.monotonicMs();
+  const child = spawnLogged(spec);
+  const ready = Promise.withResolvers<void>();
+  for (const stream of [child.stdout, child.stderr]) {
+    if (stream !== null) createInterface({ input: stream }).on('line', (line) => spec.isReady(line) && ready.resolve());
+  }
+  const exited = new Promise<ExitFacts>((resolve) => {
+    child.once('error', () => resolve({ code: null, signal: null }));
+    child.once('exit', (code, signal) => resolve({ code, signal }));
+  });
+  const handle = makeHandle(spec.name, child, exited, () => readyAfterMs);
+  let readyAfterMs = 0;
+  onSpawn(handle);
+  const limit = systemClock.setTimer(spec.readyLimitMs, () => ready.reject(notReady(spec, `was not ready within ${spec.readyLimitMs} ms`)));
+  void exited.then(({ code, signal }) => ready.reject(notReady(spec, `ended before it was ready (${signal ?? `exit code ${code}`})`)));
+  try {
+    await ready.promise;
+    readyAfterMs = systemClock.monotonicMs() - startedMonotonicMs;
+    return handle;
+  } catch (error) {
+    await handle.kill();
+    throw error;
+  } finally {
+    limit.cancel();
+  }
+}
+
+function spawnLogged(spec: ProcessSpec): ChildProcess {
+  mkdirSync(dirname(spec.logFile), { recursive: true });
+  const log = createWriteStream(spec.logFile, { flags: 'a' });
+  const child = spawn(spec.command, spec.args, {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...spec.env },
+  });
+  child.stdout?.pipe(log, { end: false });
+  child.stderr?.pipe(log, { end: false });
+  child.once('close', () => log.end());
+  child.once('error', (error) => log.end(`${error.message}\n`));
+  return child;
+}
+
+function makeHandle(name: string, child: ChildProcess, exited: Promise<ExitFacts>, readyAfterMs: () => number): ManagedProcess {
+  let running = child.pid !== undefined;
+  void exited.then(() => {
+    running = false;
+  });
+  const toGroup = (signal: NodeJS.Signals): void => {
+    if (child.pid === undefined) return;
+    try {
+      process.kill(-child.pid, signal);
+    } catch {
+      // ESRCH: the group is gone already.
+    }
+  };
+  return {
+    name,
+    pid: child.pid ?? 0,
+    get readyAfterMs() {
+      return readyAfterMs();
+    },
+    exited,
+    isRunning: () => running,
+    signal: (signal) => void (running && child.kill(signal)),
+    kill: async () => {
+      toGroup('SIGKILL');
+      return exited;
+    },
+    stop: async (limitMs = STOP_LIMIT_MS) => {
+      if (!running) return exited;
+      child.kill('SIGTERM');
+      const limit = systemClock.setTimer(limitMs, () => toGroup('SIGKILL'));
+      try {
+        return await exited;
+      } finally {
+        limit.cancel();
+        toGroup('SIGKILL');
+      }
+    },
+  };
+}
+
+function notReady(spec: ProcessSpec, what: string): Error {
+  const end = lastLines(spec.logFile, 5);
+  return fail('CLI_PROCESS_FAILED', `${spec.name} ${what}${end === '' ? '' : `; its log ends:\n${end}`}`, {
+    hint: `its whole log: ${spec.logFile}`,
+    facts: { name: spec.name },
+  });
+}
+
+/** The last lines of a log file, or an empty string where there is none. */
+export function lastLines(file: string, count: number): string {
+  try {
+    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
+  } catch {
+    return '';
+  }
+}

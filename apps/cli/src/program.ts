@@ -1,0 +1,162 @@
+// Every command of `isthmus`: names, arguments, options and help. What a command does is imported only when it runs, so that --help is fast.
+import { Command, CommanderError, Option } from 'commander';
+import type { CommandContext, Target } from './context.ts';
+
+/** One command's work: positional arguments in order, then its own and the global options. */
+export type Run = (context: CommandContext, args: readonly string[], options: Options) => Promise<void>;
+export type Options = Readonly<Record<string, unknown>>;
+
+const EXIT_USAGE = 64;
+
+/** Runs one command line and answers its exit code: 0, 64 for usage, or that of the error's class (sysexits(3)). */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  const program = makeProgram();
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    const { reportError } = await import('./output/error.ts');
+    return reportError(error, process.stderr, argv.includes('json'));
+  }
+}
+
+/** The whole command tree. */
+export function makeProgram(): Command {
+  const program = new Command('isthmus')
+    .description('Isthmus joins clusters and plain VMs into one federation: discovery, failover and mutual TLS.')
+    .addOption(new Option('--socket <path>', 'admin socket of the process to talk to').env('ISTHMUS_SOCKET'))
+    .option('--state <dir>', 'state directory of the demo, whose sockets are used without --socket', './.isthmus/demo')
+    .option('--cluster <name>', 'cluster of the demo to talk to', 'east')
+    .addOption(new Option('-o, --output <form>', 'how to print').choices(['table', 'json']).default('table'))
+    .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
+    .showHelpAfterError('(--help shows what is possible)')
+    .exitOverride();
+  addDemo(program);
+  addCluster(program);
+  addToken(program);
+  addService(program);
+  addExport(program);
+  addRest(program);
+  for (const command of everyCommand(program)) command.exitOverride();
+  return program;
+}
+
+function addDemo(program: Command): void {
+  program
+    .command('up')
+    .description('start a whole federation on this machine: two clusters and a VM, with requests flowing')
+    .option('--ports <from-to>', 'ports the demo may use', '21000-21199')
+    .addOption(new Option('--store <kind>', 'the store inside the control plane, or one etcd process per cluster').choices(['embedded', 'etcd']).default('embedded'))
+    .option('--fresh', 'forget the state of earlier runs first')
+    .option('--check', 'walk through a tour without a terminal, then end; exit 0 only if all of it holds')
+    .option('--tour <name>', 'the tour --check walks', 'main')
+    .option('--report <file>', 'write what --check measured as JSON')
+    .action(run('control-plane', async () => (await import('./demo/up.ts')).up));
+  const demo = program.command('demo').description('act on the running demo');
+  for (const verb of ['stop', 'start'] as const) {
+    demo
+      .command(`${verb} <what>`)
+      .description(`${verb} a process by name, or a cluster’s payments instances by the cluster’s name`)
+      .action(run('control-plane', async () => (await import('./commands/demo.ts'))[verb === 'stop' ? 'stopDemo' : 'startDemo']));
+  }
+  demo.command('list').description('processes of the running demo').action(run('control-plane', async () => (await import('./commands/demo.ts')).listDemo));
+}
+
+function addCluster(program: Command): void {
+  const load = () => import('./commands/cluster.ts');
+  const cluster = program.command('cluster').description('clusters of the federation');
+  cluster.command('list').description('member clusters, as the trust root knows them').action(run('trust-root', async () => (await load()).listClusters));
+  cluster.command('peers').description('other clusters, as this cluster sees them').action(run('control-plane', async () => (await load()).listPeers));
+  cluster.command('remove <name>').description('end a cluster’s membership').action(run('trust-root', async () => (await load()).removeCluster));
+  const token = cluster.command('token').description('one-time bootstrap tokens of clusters');
+  token
+    .command('create <name>')
+    .description('let a cluster of this name join the federation; the token is shown once')
+    .option('--ttl <duration>', 'how long the token may be used', '1h')
+    .option('--replace', 'let a cluster that lost its keys join again under its name')
+    .action(run('trust-root', async () => (await load()).createClusterToken));
+}
+
+function addToken(program: Command): void {
+  const load = () => import('./commands/token.ts');
+  const token = program.command('token').description('one-time join tokens of agents and gateways');
+  token
+    .command('create <agent>')
+    .description('let an agent or gateway of this name join the cluster; the token is shown once')
+    .option('--service <namespace/name...>', 'services it may hold identities of', [])
+    .addOption(new Option('--role <role>', 'what may join').choices(['agent', 'gateway']).default('agent'))
+    .option('--ttl <duration>', 'how long the token may be used', '1h')
+    .action(run('control-plane', async () => (await load()).createToken));
+  token.command('list').description('tokens of this cluster, without their secrets').action(run('control-plane', async () => (await load()).listTokens));
+  token.command('delete <id>').description('make a token useless').action(run('control-plane', async () => (await load()).deleteToken));
+}
+
+function addService(program: Command): void {
+  const load = () => import('./commands/service.ts');
+  const service = program.command('service').description('services of this cluster');
+  service
+    .command('apply <namespace/name>')
+    .description('create or replace a service')
+    .requiredOption('--port <name=port/protocol...>', 'a port, such as http=80/http or db=5432/tcp')
+    .option('--label <key=value...>', 'a label', [])
+    .action(run('control-plane', async () => (await load()).applyService));
+  service.command('list').description('services declared here').action(run('control-plane', async () => (await load()).listServices));
+  service.command('delete <namespace/name>').description('remove a service').action(run('control-plane', async () => (await load()).deleteService));
+  service.command('endpoints <name>').description('where a service answers: instances here, and other clusters').action(run('control-plane', async () => (await load()).listEndpoints));
+}
+
+function addExport(program: Command): void {
+  const load = () => import('./commands/export.ts');
+  const exports = program.command('export').description('what this cluster offers to others');
+  exports
+    .command('apply <namespace/name>')
+    .description('offer a service to other clusters')
+    .option('--consumers <clusters>', '`all`, or names of clusters with commas between', 'all')
+    .action(run('control-plane', async () => (await load()).applyExport));
+  exports.command('list').description('exports of this cluster').action(run('control-plane', async () => (await load()).listExports));
+  exports.command('imports').description('what other clusters offer to this one').action(run('control-plane', async () => (await load()).listImports));
+  exports.command('delete <namespace/name>').description('offer a service no longer').action(run('control-plane', async () => (await load()).deleteExport));
+}
+
+function addRest(program: Command): void {
+  program
+    .command('apply')
+    .description('create or replace the services and exports of YAML or JSON documents; all of them, or none if one is wrong')
+    .requiredOption('-f, --file <file>', 'the file, or - for standard input')
+    .action(run('control-plane', async () => (await import('./commands/apply.ts')).applyFile));
+  const certificate = program.command('certificate').description('X.509 SVIDs');
+  certificate.command('list').description('certificates in use here and when they end').action(run('control-plane', async () => (await import('./commands/certificate.ts')).listCertificates));
+  certificate
+    .command('show [agent]')
+    .description('SVIDs an agent or gateway holds (default: vm-1)')
+    .option('--file <pem>', 'read a PEM file instead')
+    .action(run('control-plane', async () => (await import('./commands/certificate.ts')).showCertificate));
+  program.command('status').description('how the cluster’s control plane is').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
+  const load = () => import('./commands/agent.ts');
+  const agent = program.command('agent').description('agents and gateways, through their own socket');
+  agent.command('status [agent]').description('how an agent or gateway is (default: vm-1)').action(run('proxy', async () => (await load()).showAgent));
+  for (const verb of ['drain', 'undrain'] as const) {
+    agent
+      .command(`${verb} <agent> <namespace/service> <instance>`)
+      .description(verb === 'drain' ? 'take a workload out of service without stopping it' : 'bring a drained workload back')
+      .action(run('proxy', async () => (await load())[verb]));
+  }
+}
+
+/** A commander action that builds the context, then loads the command and runs it. */
+function run(target: Target, load: () => Promise<Run>) {
+  return async (...raw: readonly unknown[]): Promise<void> => {
+    const command = raw.at(-1) as Command;
+    const options = command.optsWithGlobals() as Options;
+    const [{ makeContext }, work] = await Promise.all([import('./context.ts'), load()]);
+    await work(makeContext(target, options), command.args, options);
+  };
+}
+
+function* everyCommand(command: Command): Generator<Command> {
+  for (const child of command.commands) {
+    yield child;
+    yield* everyCommand(child);
+  }
+}
