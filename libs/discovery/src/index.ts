@@ -1,5 +1,7 @@
 // Control plane to proxy: the registry of workloads, each proxy's view, push and subscribe.
 export { type Capacity, openRegistry, type Registry, type RegistryOptions } from './registry.ts';
-export { type BuiltResource, openViews, type PeerView, type ProxyPlace, type Views, type ViewSources } from './views.ts';
-export { type ProxyStatus, type Push, type PushOptions, servePush } from './push.ts';
+export { buildServiceView, type OwnCluster, type ProxyPlace, type ServiceFacts } from './view.ts';
+export { buildView, type BuiltResource, openViews, type PeerView, type Views, type ViewSources } from './views.ts';
+export { type Push, type PushOptions, servePush } from './push.ts';
+export type { ProxyStatus } from './proxy-stream.ts';
 export { subscribe, type SubscribeOptions, type Subscription, type SubscriptionStatus } from './subscribe.ts';

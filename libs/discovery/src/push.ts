@@ -1,8 +1,10 @@
-// Control plane to proxy: one stream each, one update under way at a time, the next sent when that one is acknowledged.
+// Control plane to proxy: one stream each, one update under way at a time, the next sent when that one is answered.
 import type { ServiceName } from '@isthmus/model';
-import type { discovery } from '@isthmus/rpc';
+import { discovery } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
+import { fail } from './errors.ts';
+import { type ProxyStatus, ProxyStream, type ServerCall } from './proxy-stream.ts';
 import type { Registry } from './registry.ts';
 import type { Views } from './views.ts';
 
@@ -16,21 +18,10 @@ export type PushOptions = {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** How long a proxy may take over an update before its stream is ended; 30 s. */
   readonly ackTimeoutMs?: number;
+  /** Streams served at once; 10,000. */
   readonly maxProxies?: number;
-};
-
-/** One connected proxy, as operators see it. */
-export type ProxyStatus = {
-  readonly id: string;
-  readonly kind: 'agent' | 'gateway';
-  readonly network: string;
-  readonly locality: string;
-  readonly sentVersion: number;
-  readonly ackedVersion: number;
-  /** The last refusal, until a later version is taken. */
-  readonly nack?: { readonly version: number; readonly reason: string };
-  readonly connectedSinceMs: number;
 };
 
 export interface Push {
@@ -42,6 +33,60 @@ export interface Push {
   close(): void;
 }
 
-export function servePush(_options: PushOptions): Push {
-  throw new Error('soon');
+const ACK_TIMEOUT_MS = 30_000;
+const MAX_PROXIES = 10_000;
+
+/** Serves snapshots to proxies and takes agents' reports. A change costs the changed resources once a place, and a comparison a proxy. */
+export function servePush(options: PushOptions): Push {
+  const streams = new Set<ProxyStream>();
+  const byAgent = new Map<string, ProxyStream>();
+  const proxies = options.metrics.gauge('isthmus_push_proxies', 'Proxies connected to this control plane', ['kind']);
+  const limits = { ackTimeoutMs: options.ackTimeoutMs ?? ACK_TIMEOUT_MS, maxProxies: options.maxProxies ?? MAX_PROXIES };
+  let flushing: NodeJS.Immediate | undefined;
+  let isClosed = false;
+
+  const count = (): void => {
+    for (const kind of ['agent', 'gateway'] as const) proxies.set([...streams].filter((s) => s.kind === kind).length, { kind });
+  };
+  // Changes of one turn of the event loop go out together.
+  const unsubscribe = options.views.onChange((names) => {
+    for (const stream of streams) stream.touch(names);
+    flushing ??= setImmediate(() => {
+      flushing = undefined;
+      for (const stream of streams) stream.flush();
+    });
+  });
+
+  const subscribe = (call: ServerCall): void => {
+    const refuse = (error: Error): void => void call.emit('error', error);
+    if (isClosed) return refuse(ProxyStream.toStatus(fail('DISCOVERY_CLOSING', 'the control plane is stopping')));
+    if (streams.size >= limits.maxProxies) {
+      return refuse(ProxyStream.toStatus(fail('DISCOVERY_TOO_MANY_PROXIES', `this control plane serves ${limits.maxProxies} proxies already`)));
+    }
+    const stream = ProxyStream.open(call, { ...options, ackTimeoutMs: limits.ackTimeoutMs }, () => {
+      streams.delete(stream);
+      if (stream.agent !== undefined && byAgent.get(stream.agent) === stream) byAgent.delete(stream.agent);
+      count();
+    });
+    if (stream.isClosed) return;
+    streams.add(stream);
+    if (stream.agent !== undefined) {
+      const older = byAgent.get(stream.agent);
+      byAgent.set(stream.agent, stream);
+      older?.end(fail('DISCOVERY_SUPERSEDED', `agent ${stream.agent} opened a newer stream`));
+    }
+    count();
+  };
+
+  return {
+    definition: discovery.DiscoveryService,
+    implementation: { subscribe },
+    proxies: () => [...streams].map((s) => s.status()),
+    close: () => {
+      isClosed = true;
+      unsubscribe();
+      clearImmediate(flushing);
+      for (const stream of [...streams]) stream.end(fail('DISCOVERY_CLOSING', 'the control plane is stopping'));
+    },
+  };
 }

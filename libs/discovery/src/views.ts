@@ -1,18 +1,24 @@
 // What each kind of proxy sees, built once for all proxies that stand in the same place, and again only where something changed.
-import type { Export, ImportedService, PeerState, Service, ServiceName, SnapshotResource } from '@isthmus/model';
+import {
+  type Export,
+  formatServiceName,
+  type ImportedService,
+  parseServiceName,
+  type PeerState,
+  resourceName,
+  type Service,
+  type ServiceName,
+  type SnapshotResource,
+} from '@isthmus/model';
 import type { BundleSource } from '@isthmus/pki';
 import type { Registry } from './registry.ts';
+import { buildServiceView, type OwnCluster, type ProxyPlace } from './view.ts';
 
 /** A peer as the control plane's federation sees it. */
 export type PeerView = { readonly cluster: string; readonly trustDomain: string; readonly state: PeerState; readonly staleSinceMs?: number };
 
 /** Where the views take their facts from; look-ups by name, so that one change costs one service and not all. */
-export interface ViewSources {
-  readonly cluster: string;
-  readonly trustDomain: string;
-  readonly locality: string;
-  /** `host:port` of the own cluster's east-west gateways. */
-  readonly gateways: readonly string[];
+export interface ViewSources extends OwnCluster {
   readonly registry: Registry;
   readonly bundles: BundleSource;
   services(): readonly Service[];
@@ -23,10 +29,7 @@ export interface ViewSources {
   peers(): readonly PeerView[];
 }
 
-/** What decides how a proxy sees the federation; proxies alike in all of it share one view. */
-export type ProxyPlace = { readonly kind: 'agent' | 'gateway'; readonly network: string; readonly locality: string };
-
-/** A resource with the bytes it is sent as. */
+/** A resource with the text it is sent as. */
 export type BuiltResource = { readonly resource: SnapshotResource; readonly json: string };
 
 export interface Views {
@@ -34,15 +37,160 @@ export interface Views {
   changed(services: readonly ServiceName[]): void;
   /** Tells that peers' states changed. */
   peersChanged(): void;
-  /** Every resource name a proxy at that place may have. */
+  /** Every resource name a proxy at that place may have. O(all): for the first update of a stream only. */
   names(place: ProxyPlace): readonly string[];
   /** A resource as seen from that place; undefined when it is not there (any more). */
   resource(place: ProxyPlace, name: string): BuiltResource | undefined;
-  /** Called with the names of resources that may have changed. */
+  /** Called with the names of resources that may have changed; returns the unsubscriber. */
   onChange(fn: (names: readonly string[]) => void): () => void;
   close(): void;
 }
 
-export function openViews(_sources: ViewSources): Views {
-  throw new Error('soon');
+/** Places whose built views are kept; the one unused for longest goes first. */
+const MAX_PLACES = 256;
+
+/** Opens the views over their sources; follows registry and bundles by itself. */
+export function openViews(sources: ViewSources): Views {
+  return new CachedViews(sources);
+}
+
+class CachedViews implements Views {
+  readonly #sources: ViewSources;
+  readonly #built = new Map<string, Map<string, BuiltResource | undefined>>();
+  readonly #listeners = new Set<(names: readonly string[]) => void>();
+  readonly #unsubscribe: readonly (() => void)[];
+  #trustDomains: ReadonlySet<string>;
+  #clusters: ReadonlySet<string>;
+
+  constructor(sources: ViewSources) {
+    this.#sources = sources;
+    this.#trustDomains = new Set(sources.bundles.all().map((b) => b.trustDomain));
+    this.#clusters = new Set(sources.peers().map((p) => p.cluster));
+    this.#unsubscribe = [sources.registry.onChange((names) => this.changed(names)), sources.bundles.onChange(() => this.#bundlesChanged())];
+  }
+
+  changed(services: readonly ServiceName[]): void {
+    this.#forget(services.map((s) => `service/${formatServiceName(s)}`));
+  }
+
+  peersChanged(): void {
+    const before = this.#clusters;
+    this.#clusters = new Set(this.#sources.peers().map((p) => p.cluster));
+    this.#forget([...new Set([...before, ...this.#clusters])].map((c) => `cluster/${c}`));
+  }
+
+  names(place: ProxyPlace): readonly string[] {
+    const { bundles, cluster } = this.#sources;
+    const services = new Set(this.#sources.services().map(formatServiceName));
+    if (place.kind === 'agent') for (const i of this.#sources.imports()) services.add(formatServiceName(i));
+    return [
+      ...bundles.all().map((b) => `bundle/${b.trustDomain}`),
+      `cluster/${cluster}`,
+      ...this.#sources.peers().map((p) => `cluster/${p.cluster}`),
+      ...[...services].map((s) => `service/${s}`),
+    ];
+  }
+
+  resource(place: ProxyPlace, name: string): BuiltResource | undefined {
+    const built = this.#placeOf(place);
+    if (built.has(name)) return built.get(name);
+    const resource = this.#build(place, name);
+    const entry = resource === undefined ? undefined : { resource, json: JSON.stringify(resource) };
+    // Absence is not kept: names come from outside, and what does not exist costs nothing to build.
+    if (entry !== undefined) built.set(name, entry);
+    return entry;
+  }
+
+  onChange(fn: (names: readonly string[]) => void): () => void {
+    this.#listeners.add(fn);
+    return () => this.#listeners.delete(fn);
+  }
+
+  close(): void {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#listeners.clear();
+  }
+
+  /** A gateway's view is the same wherever it stands. */
+  #placeOf(place: ProxyPlace): Map<string, BuiltResource | undefined> {
+    const key = place.kind === 'gateway' ? 'gateway' : `agent\n${place.network}\n${place.locality}`;
+    const built = this.#built.get(key) ?? new Map<string, BuiltResource | undefined>();
+    this.#built.delete(key);
+    this.#built.set(key, built);
+    if (this.#built.size > MAX_PLACES) {
+      const [oldest] = this.#built.keys();
+      if (oldest !== undefined) this.#built.delete(oldest);
+    }
+    return built;
+  }
+
+  #build(place: ProxyPlace, name: string): SnapshotResource | undefined {
+    const slash = name.indexOf('/');
+    const rest = name.slice(slash + 1);
+    switch (name.slice(0, slash)) {
+      case 'service':
+        return this.#buildService(place, rest);
+      case 'bundle': {
+        const bundle = this.#sources.bundles.get(rest);
+        return bundle && { kind: 'bundle', bundle };
+      }
+      case 'cluster':
+        return this.#buildCluster(rest);
+      default:
+        return undefined;
+    }
+  }
+
+  #buildService(place: ProxyPlace, text: string): SnapshotResource | undefined {
+    const parsed = parseServiceName(text);
+    if (!parsed.ok) return undefined;
+    const name = parsed.value;
+    const s = this.#sources;
+    return buildServiceView(
+      s,
+      {
+        name,
+        declared: s.service(name),
+        exported: s.export(name) !== undefined,
+        workloads: s.registry.workloads(name),
+        imports: s.importsOf(name),
+        hasBundle: (trustDomain) => s.bundles.get(trustDomain) !== undefined,
+      },
+      place,
+    );
+  }
+
+  #buildCluster(cluster: string): SnapshotResource | undefined {
+    const { cluster: own, trustDomain } = this.#sources;
+    if (cluster === own) return { kind: 'cluster', cluster, trustDomain, state: 'fresh' };
+    const peer = this.#sources.peers().find((p) => p.cluster === cluster);
+    if (peer === undefined) return undefined;
+    const { state, staleSinceMs } = peer;
+    return { kind: 'cluster', cluster, trustDomain: peer.trustDomain, state, ...(staleSinceMs === undefined ? {} : { staleSinceMs }) };
+  }
+
+  #bundlesChanged(): void {
+    const before = this.#trustDomains;
+    const after = new Set(this.#sources.bundles.all().map((b) => b.trustDomain));
+    this.#trustDomains = after;
+    // A trust domain that came or went brings or takes the endpoints that stand on it.
+    const moved = before.symmetricDifference(after);
+    const services = [
+      ...(moved.has(this.#sources.trustDomain) ? this.#sources.services() : []),
+      ...(moved.size === 0 ? [] : this.#sources.imports().filter((i) => moved.has(i.trustDomain))),
+    ].map((s) => `service/${formatServiceName(s)}`);
+    this.#forget([...before.union(after)].map((td) => `bundle/${td}`).concat([...new Set(services)]));
+  }
+
+  #forget(names: readonly string[]): void {
+    if (names.length === 0) return;
+    for (const built of this.#built.values()) for (const name of names) built.delete(name);
+    for (const listener of this.#listeners) listener(names);
+  }
+}
+
+/** The whole view at once: what a proxy's first update holds. */
+export function buildView(views: Views, place: ProxyPlace): ReadonlyMap<string, SnapshotResource> {
+  const resources = views.names(place).map((name) => views.resource(place, name)?.resource);
+  return new Map(resources.filter((r) => r !== undefined).map((r) => [resourceName(r), r]));
 }

@@ -1,0 +1,255 @@
+// One proxy's stream at the control plane: who it is, what it is sent, what it reports.
+import { formatProblems, formatServiceName, type IsthmusError, isDnsLabel, messageOf, parseRegistration, quote, type Registration, roleOf, type ServiceName } from '@isthmus/model';
+import { callerOf, type discovery, toServiceError } from '@isthmus/rpc';
+import type { Clock } from '@isthmus/runtime';
+import type { Log, Metrics } from '@isthmus/telemetry';
+import { fail } from './errors.ts';
+import { ProxyUpdates } from './proxy-updates.ts';
+import { fullKey, type Registry } from './registry.ts';
+import type { ProxyPlace } from './view.ts';
+import type { Views } from './views.ts';
+
+export type ServerCall = Parameters<discovery.DiscoveryServer['subscribe']>[0];
+
+/** One connected proxy, as operators see it. */
+export type ProxyStatus = {
+  readonly id: string;
+  readonly kind: 'agent' | 'gateway';
+  readonly network: string;
+  readonly locality: string;
+  readonly sentVersion: number;
+  readonly ackedVersion: number;
+  /** The last refusal, until a later version is taken. */
+  readonly nack?: { readonly version: number; readonly reason: string };
+  readonly connectedSinceMs: number;
+};
+
+export type ProxyStreamOptions = {
+  readonly views: Views;
+  readonly registry: Registry;
+  readonly trustDomain: string;
+  readonly mayServe: (agent: string, service: ServiceName) => boolean | Promise<boolean>;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly ackTimeoutMs: number;
+};
+
+const HELLO_TIMEOUT_MS = 10_000;
+const MAX_REGISTRATIONS = 1_000;
+const MAX_REGISTRATION_BYTES = 65_536;
+const MAX_REASON_CHARS = 1_000;
+
+type Caller = { readonly kind: 'agent'; readonly agent: string } | { readonly kind: 'gateway' };
+
+/**
+ * waiting for hello → serving → closed. Messages of one stream are handled one after another; while a report is being
+ * judged the stream is paused, so a proxy that talks faster than it is heard waits on its own side.
+ */
+export class ProxyStream {
+  readonly kind: 'agent' | 'gateway';
+  readonly agent: string | undefined;
+  readonly #call: ServerCall;
+  readonly #options: ProxyStreamOptions;
+  readonly #onClosed: () => void;
+  readonly #log: Log;
+  readonly #connectedSinceMs: number;
+  readonly #epoch: number | undefined;
+  readonly #updates;
+  readonly #nacks;
+  #place: ProxyPlace | undefined;
+  #state: ProxyUpdates | undefined;
+  #deadline: { cancel(): void } | undefined;
+  #sentVersion = 0;
+  #ackedVersion = 0;
+  #nack: { readonly version: number; readonly reason: string } | undefined;
+  #isFirstReport = true;
+  isClosed = false;
+
+  /** Admits the caller or ends the call; then `isClosed` is true. */
+  static open(call: ServerCall, options: ProxyStreamOptions, onClosed: () => void): ProxyStream {
+    return new ProxyStream(call, options, onClosed);
+  }
+
+  static toStatus(error: IsthmusError): Error {
+    return toServiceError(error) as Error;
+  }
+
+  constructor(call: ServerCall, options: ProxyStreamOptions, onClosed: () => void) {
+    this.#call = call;
+    this.#options = options;
+    this.#onClosed = onClosed;
+    this.#connectedSinceMs = options.clock.nowMs();
+    this.#updates = options.metrics.counter('isthmus_push_updates_total', 'Updates sent to proxies', ['kind', 'full']);
+    this.#nacks = options.metrics.counter('isthmus_push_nacks_total', 'Updates proxies refused', ['kind']);
+    const caller = admit(call, options.trustDomain);
+    this.kind = caller?.kind ?? 'agent';
+    this.agent = caller?.kind === 'agent' ? caller.agent : undefined;
+    this.#log = options.log.with({ proxy: this.agent ?? this.kind });
+    if (caller === undefined) {
+      this.isClosed = true;
+      call.emit('error', ProxyStream.toStatus(fail('DISCOVERY_CALLER_REFUSED', 'only agents and gateways of this cluster are served')));
+      return;
+    }
+    this.#epoch = this.agent === undefined ? undefined : options.registry.agentArrived(this.agent);
+    this.#deadline = options.clock.setTimer(HELLO_TIMEOUT_MS, () => this.end(fail('DISCOVERY_PROTOCOL', 'no hello came')));
+    call.on('data', (request: discovery.SubscribeRequest) => this.#receive(request));
+    call.on('end', () => this.end());
+    call.on('cancelled', () => this.end());
+    call.on('error', () => this.end());
+    call.on('close', () => this.end());
+  }
+
+  touch(names: readonly string[]): void {
+    this.#state?.touch(names);
+  }
+
+  /** Sends the next update if there is one and none is under way. */
+  flush(): void {
+    const next = this.isClosed ? undefined : this.#state?.next();
+    if (next === undefined) return;
+    this.#sentVersion = next.version;
+    this.#updates.inc({ kind: this.kind, full: String(next.full) });
+    this.#call.write({
+      message: {
+        $case: 'update',
+        value: { full: next.full, version: BigInt(next.version), upserts: next.upserts.map((json) => Buffer.from(json)), removals: [...next.removals] },
+      },
+    });
+    this.#deadline = this.#options.clock.setTimer(this.#options.ackTimeoutMs, () =>
+      this.end(fail('DISCOVERY_ACK_LATE', `version ${next.version} was not answered in ${this.#options.ackTimeoutMs} ms`)),
+    );
+  }
+
+  status(): ProxyStatus {
+    return {
+      id: this.agent ?? `gateway@${this.#call.getPeer()}`,
+      kind: this.kind,
+      network: this.#place?.network ?? '',
+      locality: this.#place?.locality ?? '',
+      sentVersion: this.#sentVersion,
+      ackedVersion: this.#ackedVersion,
+      ...(this.#nack === undefined ? {} : { nack: this.#nack }),
+      connectedSinceMs: this.#connectedSinceMs,
+    };
+  }
+
+  end(error?: IsthmusError): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.#deadline?.cancel();
+    if (this.agent !== undefined) this.#options.registry.agentGone(this.agent, this.#epoch);
+    if (error === undefined) this.#call.end();
+    else {
+      this.#log.warn('stream of a proxy ended', { code: error.code, error: error.message });
+      this.#call.emit('error', ProxyStream.toStatus(error));
+    }
+    this.#onClosed();
+  }
+
+  #receive(request: discovery.SubscribeRequest): void {
+    if (this.isClosed) return;
+    const { message } = request;
+    if (message === undefined) return; // A kind of message this version does not know.
+    if ((this.#place === undefined) !== (message.$case === 'hello')) {
+      return this.end(fail('DISCOVERY_PROTOCOL', `${message.$case} came out of turn`));
+    }
+    switch (message.$case) {
+      case 'hello':
+        return this.#hello(message.value);
+      case 'ack':
+        return this.#answered(Number(message.value.version), undefined);
+      case 'nack':
+        return this.#answered(Number(message.value.version), message.value.reason.slice(0, MAX_REASON_CHARS));
+      case 'report':
+        this.#call.pause();
+        this.#report(message.value).then(
+          () => this.#call.resume(),
+          (thrown: unknown) => this.end(fail('DISCOVERY_PROTOCOL', `report not taken: ${messageOf(thrown)}`, { cause: thrown })),
+        );
+    }
+  }
+
+  #hello({ network, locality }: discovery.Hello): void {
+    this.#deadline?.cancel();
+    const isNetworkGood = isDnsLabel(network) || (network === '' && this.kind === 'gateway');
+    if (!isNetworkGood || locality.length > 200) return this.end(fail('DISCOVERY_PROTOCOL', `hello with network ${quote(network)} is not taken`));
+    const place = { kind: this.kind, network, locality } as const;
+    const { views } = this.#options;
+    this.#place = place;
+    this.#state = new ProxyUpdates({
+      names: () => views.names(place),
+      build: (name) => views.resource(place, name),
+      // Past what an earlier stream of this proxy was sent, also by a control plane before this one.
+      firstVersion: this.#options.clock.nowMs(),
+    });
+    this.#log.info('proxy connected', { kind: this.kind, network, locality });
+    this.flush();
+  }
+
+  #answered(version: number, refusal: string | undefined): void {
+    const isTaken = refusal === undefined ? this.#state?.ack(version) : this.#state?.nack(version);
+    if (isTaken !== true) return;
+    this.#deadline?.cancel();
+    if (refusal === undefined) {
+      this.#ackedVersion = version;
+      this.#nack = undefined;
+    } else {
+      this.#nack = { version, reason: refusal };
+      this.#nacks.inc({ kind: this.kind });
+      this.#log.warn('proxy refused an update', { version, reason: refusal });
+    }
+    this.flush();
+  }
+
+  async #report(report: discovery.Report): Promise<void> {
+    const { agent } = this;
+    const epoch = this.#epoch;
+    if (agent === undefined || epoch === undefined) return this.#refuseReport('only agents may report workloads');
+    if (this.#isFirstReport && !report.full) return this.#refuseReport('the first report of a stream must be full');
+    if (report.registrations.length > MAX_REGISTRATIONS) return this.#refuseReport(`more than ${MAX_REGISTRATIONS} workloads in one report`);
+    this.#isFirstReport = false;
+    const taken: Registration[] = [];
+    const refusals: string[] = [];
+    for (const bytes of report.registrations) {
+      const judged = await this.#judge(agent, bytes);
+      if (typeof judged === 'string') refusals.push(judged);
+      else taken.push(judged);
+    }
+    if (this.isClosed) return;
+    this.#options.registry.report(agent, taken, { full: report.full, removed: report.removed.slice(0, MAX_REGISTRATIONS), epoch });
+    if (refusals.length > 0) this.#refuseReport(refusals.slice(0, 5).join('; '));
+  }
+
+  /** The registration, or why it is refused. */
+  async #judge(agent: string, bytes: Buffer): Promise<Registration | string> {
+    if (bytes.length > MAX_REGISTRATION_BYTES) return 'a workload of more than 64 KiB';
+    let json: unknown;
+    try {
+      json = JSON.parse(bytes.toString('utf8'));
+    } catch {
+      return 'a workload that is not JSON';
+    }
+    const parsed = parseRegistration(json);
+    if (!parsed.ok) return formatProblems(parsed.problems);
+    const registration = parsed.value;
+    if (registration.agent !== agent) return `${fullKey(registration)} is not this agent's own`;
+    const service = { namespace: registration.namespace, name: registration.service };
+    if (!(await this.#options.mayServe(agent, service))) return `agent ${agent} may not answer for ${formatServiceName(service)}`;
+    return registration;
+  }
+
+  #refuseReport(reason: string): void {
+    this.#log.warn('report of a proxy refused', { reason });
+    if (!this.isClosed) this.#call.write({ message: { $case: 'reportRefused', value: { reason: reason.slice(0, MAX_REASON_CHARS) } } });
+  }
+}
+
+/** Who calls, when it is an agent or gateway of this trust domain. */
+function admit(call: ServerCall, trustDomain: string): Caller | undefined {
+  const caller = callerOf(call);
+  if (caller === undefined || caller.trustDomain !== trustDomain) return undefined;
+  const role = roleOf(caller.spiffeId);
+  if (role.kind === 'agent') return { kind: 'agent', agent: role.agent };
+  return role.kind === 'gateway' ? { kind: 'gateway' } : undefined;
+}
