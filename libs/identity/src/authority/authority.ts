@@ -1,9 +1,34 @@
 // A cluster's signing authority: gets its intermediate from the trust root, keeps it fresh, and signs while it lasts.
-import type { KeyObject } from 'node:crypto';
-import type { Member, SpiffeId, TrustDomain } from '@isthmus/model';
-import type { BundleSource, SvidSource } from '@isthmus/pki';
-import type { Clock, Random } from '@isthmus/runtime';
+import { type KeyObject, X509Certificate } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  type Bundle,
+  clusterTrustDomain,
+  type Member,
+  messageOf,
+  type SpiffeId,
+  spiffeIds,
+  type TrustDomain,
+  trustDomainOf,
+} from '@isthmus/model';
+import { type BundleSource, exportKeyPem, importKeyPem, sha256Hex, type SvidSource } from '@isthmus/pki';
+import type { RpcChannel, trust } from '@isthmus/rpc';
+import { type Clock, type Random, retryForever } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
+import { fail } from '../errors.ts';
+import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
+import { type Fresh, type FreshSvid, keepFresh, openRenewal } from '../renew.ts';
+import { openSerial } from '../serial.ts';
+import { makePrivateDir, openJsonState, type StateOf } from '../state.ts';
+import { untilReachable } from '../until-reachable.ts';
+import { type KnownFederation, openKnownFederation } from './federation-view.ts';
+import { type Granted, joinParent, openParentChannel, parentAt, type Parent, readBootstrapToken, renewAtParent, watchParent } from './parent.ts';
+import { checkSlot, controlPlaneSvid, makeSlot, signWith, type Slot } from './slot.ts';
+import { parseSlotState, parseViewState, type SlotState, type ViewState } from './state.ts';
+
+const HOUR_MS = 3_600_000;
+const MAX_SLOT_BYTES = 256 * 1024;
+const MAX_VIEW_BYTES = 64 * 1024 * 1024;
 
 export type AuthorityOptions = {
   /** Directory of the authority's key and state, mode 0700. */
@@ -17,7 +42,9 @@ export type AuthorityOptions = {
   /** What the trust root tells other members of this cluster. */
   readonly self: Omit<Member, 'cluster' | 'trustDomain'>;
   /** Life of the SVIDs signed here. Default 1 h; never longer than the intermediate's rest. */
-  readonly svidTtlMs?: number;
+  readonly svidTtlMs?: number | undefined;
+  /** How long a first start waits for a trust root that does not answer. Default 60 s. */
+  readonly joinTimeoutMs?: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -65,14 +92,278 @@ export interface Authority {
     readonly dnsNames?: readonly string[];
     readonly ttlMs?: number;
   }): { readonly chain: readonly Buffer[] };
+  /** Renews the intermediate now; resolves when that was answered or failed. */
+  renewNow(): Promise<void>;
   status(): AuthorityStatus;
   close(): Promise<void>;
 }
 
 /**
  * Opens the authority: from `stateDir` without asking anybody where that holds a valid intermediate, else by the token.
- * **Throws** IDENTITY_NO_IDENTITY, IDENTITY_TOKEN_REFUSED, IDENTITY_STATE_MISMATCH, RPC_* when joining fails.
+ * **Throws** IDENTITY_NO_IDENTITY, IDENTITY_TOKEN_REFUSED, IDENTITY_STATE_MISMATCH, RPC_* when joining fails, STATE_*.
  */
-export async function openAuthority(_options: AuthorityOptions): Promise<Authority> {
-  throw new Error('soon');
+export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
+  await makePrivateDir(options.stateDir);
+  const slots = openJsonState(join(options.stateDir, 'authority.state'), parseSlotState, MAX_SLOT_BYTES);
+  const views = openJsonState(join(options.stateDir, 'federation.state'), parseViewState, MAX_VIEW_BYTES);
+  const stored = await slots.read();
+  const start = (await resumed(stored, options)) ?? (await joined(stored, slots, options));
+  return new ClusterAuthority(options, start, slots, views, await views.read());
+}
+
+type Start = { readonly slot: Slot; readonly root: Buffer; readonly tokenId: string; readonly view?: trust.FederationView };
+
+async function resumed(stored: SlotState | undefined, options: AuthorityOptions): Promise<Start | undefined> {
+  if (stored === undefined) return undefined;
+  if (stored.cluster !== options.cluster || stored.federation !== options.federation) {
+    throw fail('IDENTITY_STATE_MISMATCH', `${options.stateDir} is cluster ${stored.cluster} of ${stored.federation}, not ${options.cluster} of ${options.federation}`, {
+      hint: 'correct `cluster`, `federation` or `stateDir` in the configuration',
+    });
+  }
+  const trustDomain = clusterTrustDomain(stored.cluster, stored.federation);
+  const slot = makeSlot(trustDomain, importKeyPem(stored.keyPem), Buffer.from(stored.intermediate, 'base64'));
+  if (slot.expiresAtMs <= options.clock.nowMs()) return undefined;
+  const root = Buffer.from(stored.root, 'base64');
+  checkSlot(slot, root, options.clock.nowMs());
+  return { slot, root, tokenId: stored.tokenId };
+}
+
+async function joined(stored: SlotState | undefined, slots: StateOf<SlotState>, options: AuthorityOptions): Promise<Start> {
+  const { cluster, federation, token, clock, random, log } = options;
+  const why = stored === undefined ? 'there is no intermediate' : 'the stored intermediate has expired';
+  if (token === undefined) {
+    throw fail('IDENTITY_NO_IDENTITY', `cluster ${cluster} has no identity: ${why} in ${options.stateDir}, and no bootstrap token is configured`, {
+      hint: stored === undefined ? 'make a cluster token at the trust root' : 'make a cluster token with replace at the trust root',
+    });
+  }
+  const read = readBootstrapToken(token, cluster, federation);
+  if (stored?.tokenId === read.id) {
+    throw fail('IDENTITY_NO_IDENTITY', `cluster ${cluster} has no identity: ${why}, and the configured bootstrap token is spent`, {
+      hint: 'make a cluster token with replace at the trust root',
+    });
+  }
+  const parent = parentAt(options.trustRoot, federation);
+  const limitMs = options.joinTimeoutMs ?? 60_000;
+  const answer = await untilReachable({ clock, random, log, limitMs, what: 'the trust root' }, () =>
+    joinParent(parent, token, read.pinSha256, selfOf(options), log),
+  );
+  checkSlot(answer.slot, answer.root, clock.nowMs());
+  await slots.write(toState(options, answer.slot, answer.root, read.id));
+  log.info('joined the federation', { cluster, federation, tokenId: read.id, expiresAtMs: answer.slot.expiresAtMs });
+  return { slot: answer.slot, root: answer.root, tokenId: read.id, view: answer.view };
+}
+
+class ClusterAuthority implements Authority {
+  readonly cluster: string;
+  readonly federation: TrustDomain;
+  readonly trustDomain: TrustDomain;
+  readonly svids: FreshSvid;
+  readonly bundles: BundleSource;
+  readonly rootSha256: string;
+  private readonly options: AuthorityOptions;
+  private readonly parent: Parent;
+  private readonly root: Buffer;
+  private readonly slots: StateOf<SlotState>;
+  private readonly views: StateOf<ViewState>;
+  private readonly slot: Fresh<Slot>;
+  private readonly known: KnownFederation;
+  private readonly channel: RpcChannel;
+  private readonly serial = openSerial();
+  private readonly closing = new AbortController();
+  private readonly watching: Promise<void>;
+  private readonly lossReport: { close(): void };
+  private tokenId: string;
+  private isWatching = false;
+  private heardAtMs: number | undefined;
+  private lastError: string | undefined;
+  private issued = 0;
+
+  constructor(options: AuthorityOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined) {
+    const { cluster, federation, clock, random, log } = options;
+    this.options = options;
+    this.cluster = cluster;
+    this.federation = federation;
+    this.trustDomain = start.slot.trustDomain;
+    this.root = start.root;
+    this.rootSha256 = sha256Hex(start.root);
+    this.tokenId = start.tokenId;
+    this.slots = slots;
+    this.views = views;
+    this.known = openKnownFederation(cached, ownBundles(start.root, this.trustDomain, federation), federation, log);
+    this.bundles = this.known.bundles;
+    this.parent = parentAt(options.trustRoot, federation);
+
+    const timing = { clock, random };
+    this.slot = openRenewal({
+      ...timing,
+      request: (signal) => this.renewSlot(signal),
+      initial: start.slot,
+      log: log.with({ what: 'intermediate' }),
+      requestTimeoutMs: 30_000,
+      onError: (error) => (this.lastError = messageOf(error)),
+    });
+    const ownSvid = () => controlPlaneSvid(this.usableSlot(), clock.nowMs(), this.svidTtlMs);
+    this.svids = keepFresh({ ...timing, request: async () => ownSvid(), initial: ownSvid(), log: log.with({ what: 'own SVID' }) });
+    // What a new intermediate is for is known at once, by the control plane's own SVID under it.
+    this.slot.onChange(() => void this.svids.renewNow());
+    this.channel = openParentChannel(this.parent, this.svids, this.bundles, log);
+    if (start.view !== undefined) this.hear(start.view);
+    this.watching = retryForever(
+      clock,
+      { baseMs: 200, maxMs: 10_000, random },
+      this.closing.signal,
+      () => this.watchOnce(),
+      (error: unknown) => this.watchFailed(error),
+    );
+    this.lossReport = reportIdentityLoss(options.metrics, clock, () => this.status().secondsToIdentityLoss);
+  }
+
+  members(): readonly Member[] {
+    return this.known.members();
+  }
+
+  onMembers(fn: (members: readonly Member[]) => void): () => void {
+    return this.known.onMembers(fn);
+  }
+
+  sign(request: Parameters<Authority['sign']>[0]): { readonly chain: readonly Buffer[] } {
+    if (trustDomainOf(request.spiffeId) !== this.trustDomain || request.spiffeId === spiffeIds.authority(this.trustDomain)) {
+      throw fail('IDENTITY_DENIED', `${request.spiffeId} is no SVID that ${this.trustDomain} may sign`);
+    }
+    const chain = signWith(this.usableSlot(), {
+      publicKey: request.publicKey,
+      spiffeId: request.spiffeId,
+      dnsNames: request.dnsNames,
+      ttlMs: request.ttlMs ?? this.svidTtlMs,
+      nowMs: this.options.clock.nowMs(),
+    });
+    this.issued += 1;
+    return { chain };
+  }
+
+  renewNow(): Promise<void> {
+    return this.slot.renewNow();
+  }
+
+  status(): AuthorityStatus {
+    const slot = this.slot.current();
+    const intermediateExpiresAtMs = slot?.expiresAtMs ?? 0;
+    return {
+      trustDomain: this.trustDomain,
+      rootExpiresAtMs: Date.parse(new X509Certificate(this.root).validTo),
+      intermediateExpiresAtMs,
+      ownSvidExpiresAtMs: this.svids.current()?.expiresAtMs ?? 0,
+      secondsToIdentityLoss: secondsTo(intermediateExpiresAtMs, this.options.clock.nowMs()),
+      trustRootReachable: this.isWatching,
+      trustRootHeardAtMs: this.heardAtMs,
+      lastError: this.lastError,
+      issued: this.issued,
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.closing.signal.aborted) return;
+    this.closing.abort();
+    this.slot.close();
+    this.svids.close();
+    this.lossReport.close();
+    this.known.close();
+    await this.watching;
+    this.channel.close();
+    await this.serial(async () => undefined);
+  }
+
+  private get svidTtlMs(): number {
+    return this.options.svidTtlMs ?? HOUR_MS;
+  }
+
+  private usableSlot(): Slot {
+    const slot = this.slot.current();
+    if (slot !== undefined && slot.expiresAtMs > this.options.clock.nowMs()) return slot;
+    throw fail('IDENTITY_EXPIRED', `the intermediate of ${this.trustDomain} has expired and the trust root renewed it not`, {
+      hint: `see why ${this.parent.address} does not answer; after its end a cluster token with replace is needed`,
+    });
+  }
+
+  /** A new intermediate: by mutual TLS as a member, or by a bootstrap token that was not spent here yet. */
+  private async renewSlot(signal: AbortSignal): Promise<Slot> {
+    const { options } = this;
+    const answer = await renewAtParent(this.channel, selfOf(options), this.root, signal).catch((error: unknown) => this.joinAgain(error));
+    checkSlot(answer.slot, this.root, options.clock.nowMs());
+    await this.slots.write(toState(options, answer.slot, this.root, this.tokenId)).catch((error: unknown) => {
+      // A full disk must not cost the cluster its identity: the one on disk is good for a restart until it ends.
+      options.log.error('the new intermediate is kept in memory only', { error: messageOf(error) });
+    });
+    this.lastError = undefined;
+    this.hear(answer.view);
+    options.log.info('intermediate renewed', { trustDomain: this.trustDomain, expiresAtMs: answer.slot.expiresAtMs });
+    return answer.slot;
+  }
+
+  private async joinAgain(refusal: unknown): Promise<Granted> {
+    const { token, cluster, federation, log } = this.options;
+    if (token === undefined) throw refusal;
+    const read = readBootstrapToken(token, cluster, federation);
+    if (read.id === this.tokenId || read.pinSha256 !== this.rootSha256) throw refusal;
+    const answer = await joinParent(this.parent, token, read.pinSha256, selfOf(this.options), log);
+    this.tokenId = read.id;
+    return answer;
+  }
+
+  private async watchOnce(): Promise<void> {
+    try {
+      await watchParent(this.channel, this.closing.signal, (view) => {
+        if (!this.isWatching) this.options.log.info('trust root is heard', { address: this.parent.address });
+        this.isWatching = true;
+        this.lastError = undefined;
+        this.hear(view);
+      });
+      // A stream that ends without an error is a trust root that stops; it is dialled again like any other loss.
+      if (!this.closing.signal.aborted) throw fail('IDENTITY_PARENT_REFUSED', 'the trust root ended the stream');
+    } finally {
+      this.isWatching = false;
+    }
+  }
+
+  private watchFailed(error: unknown): void {
+    this.lastError = messageOf(error);
+    this.options.log.warn('trust root is not heard, the last view is kept', { error: this.lastError });
+  }
+
+  private hear(view: trust.FederationView): void {
+    this.heardAtMs = this.options.clock.nowMs();
+    if (!this.known.take(view)) return;
+    const { log } = this.options;
+    if (!this.known.members().some((m) => m.cluster === this.cluster)) {
+      log.error('this cluster was removed from the federation; it serves itself until its intermediate ends', { cluster: this.cluster });
+    }
+    const save = (): Promise<void> => this.views.write(this.known.toState());
+    this.serial(save).catch((error: unknown) => log.warn('the view could not be kept on disk', { error: messageOf(error) }));
+  }
+}
+
+function selfOf(options: AuthorityOptions): Member {
+  const { cluster, federation, self } = options;
+  return { cluster, trustDomain: clusterTrustDomain(cluster, federation), locality: self.locality, gateways: self.gateways };
+}
+
+function ownBundles(root: Buffer, trustDomain: TrustDomain, federation: TrustDomain): Bundle[] {
+  return [trustDomain, federation].map((td) => ({
+    trustDomain: td,
+    sequence: 0,
+    refreshHintSeconds: 300,
+    x509Authorities: [root.toString('base64')],
+  }));
+}
+
+function toState(options: AuthorityOptions, slot: Slot, root: Buffer, tokenId: string): SlotState {
+  return {
+    version: 1,
+    cluster: options.cluster,
+    federation: options.federation,
+    root: root.toString('base64'),
+    tokenId,
+    keyPem: exportKeyPem(slot.key),
+    intermediate: slot.intermediate.toString('base64'),
+  };
 }

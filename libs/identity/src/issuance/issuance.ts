@@ -1,10 +1,28 @@
 // Issuing SVIDs to agents and gateways: join by a one-time token, renew by the SVID itself, services by entry.
-import type { Entry, JoinToken, ServiceName } from '@isthmus/model';
-import type { identity } from '@isthmus/rpc';
+import {
+  type Entry,
+  formatServiceName,
+  isDnsLabel,
+  IsthmusError,
+  type JoinToken,
+  messageOf,
+  quote,
+  roleOf,
+  type ServiceName,
+  type SpiffeId,
+  spiffeIds,
+} from '@isthmus/model';
+import { callerOf, identity } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { Authority } from '../authority/authority.ts';
+import { publicKeyOf } from '../csr.ts';
+import { fail } from '../errors.ts';
+import { openRateLimit } from '../rate-limit.ts';
+import { unaryHandler } from '../serve.ts';
+import { bundleToWire } from '../wire.ts';
+import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenStore } from './join-tokens.ts';
 
 export type IssuanceOptions = {
   readonly authority: Authority;
@@ -13,20 +31,9 @@ export type IssuanceOptions = {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Certificates one caller may have at once and a second. Default 50 and 5. */
+  /** Certificates one caller may have at once and a second. Default 200 and 50. */
   readonly rate?: { readonly burst: number; readonly perSecond: number };
 };
-
-export type JoinTokenRequest = {
-  readonly agent: string;
-  readonly role: 'agent' | 'gateway';
-  /** `namespace/service` names the agent may hold identities for. */
-  readonly services: readonly string[];
-  /** Default 3600, at most 7 days. */
-  readonly ttlSeconds?: number;
-};
-/** `token` is shown once: only its hash is kept. */
-export type CreatedJoinToken = { readonly token: string; readonly id: string; readonly expiresAtMs: number };
 
 export interface Issuance {
   /** For `startRpcServer({ services: [issuance] })`. */
@@ -34,7 +41,7 @@ export interface Issuance {
   readonly implementation: identity.IssuanceServer;
   /** **Throws** IDENTITY_TOKEN_INVALID naming every wrong field; STORE_*. */
   createJoinToken(request: JoinTokenRequest): Promise<CreatedJoinToken>;
-  /** Tokens that are not deleted, used and expired ones among them; no secrets. */
+  /** Tokens that are not deleted, used and expired ones among them; no secrets but their hashes. */
   listJoinTokens(): Promise<readonly JoinToken[]>;
   /** **Throws** IDENTITY_TOKEN_NOT_FOUND. */
   deleteJoinToken(id: string): Promise<void>;
@@ -46,6 +53,127 @@ export interface Issuance {
   mayServe(agent: string, service: ServiceName): Promise<boolean>;
 }
 
-export function serveIssuance(_options: IssuanceOptions): Issuance {
-  throw new Error('soon');
+type Call<Req> = { readonly request: Req; getPeer(): string } & Parameters<typeof callerOf>[0];
+
+/** Serves issuance from this authority, with tokens and entries in this store. */
+export function serveIssuance(options: IssuanceOptions): Issuance {
+  const { log } = options;
+  const tokens = openTokenStore(options);
+  const issuer = new Issuer(options, tokens);
+  return {
+    definition: identity.IssuanceService,
+    implementation: {
+      join: unaryHandler(log, (call: Call<identity.JoinRequest>) => issuer.join(call)),
+      renew: unaryHandler(log, (call: Call<identity.RenewRequest>) => issuer.renew(call)),
+      issueService: unaryHandler(log, (call: Call<identity.IssueServiceRequest>) => issuer.issueService(call)),
+    },
+    createJoinToken: (request) => tokens.create(request),
+    listJoinTokens: () => tokens.list(),
+    deleteJoinToken: (id) => tokens.remove(id),
+    listEntries: () => tokens.entries(),
+    deleteEntry: (role, agent) => tokens.removeEntry(role, agent),
+    mayServe: (agent, service) => issuer.mayServe(agent, service),
+  };
+}
+
+class Issuer {
+  private readonly options: IssuanceOptions;
+  private readonly tokens: TokenStore;
+  private readonly limit;
+  private readonly issued;
+  private readonly refused;
+
+  constructor(options: IssuanceOptions, tokens: TokenStore) {
+    const { clock, metrics, rate = { burst: 200, perSecond: 50 } } = options;
+    this.options = options;
+    this.tokens = tokens;
+    this.limit = openRateLimit({ ...rate, clock });
+    this.issued = metrics.counter('isthmus_identity_issued_total', 'SVIDs signed for callers, by what they asked for', ['kind']);
+    this.refused = metrics.counter('isthmus_identity_refused_total', 'Requests for an SVID that were refused, by code', ['kind', 'reason']);
+  }
+
+  /** A token becomes an entry and an SVID; the certificate leaves only after the token is spent durably. */
+  join(call: Call<identity.JoinRequest>): Promise<identity.SvidResponse> {
+    // All who join through a gateway have its address: this limit is for each address, not for each joiner.
+    return this.judged('join', hostOf(call.getPeer()), async () => {
+      const token = await this.tokens.find(call.request.token);
+      const { agent, role } = token.kept;
+      const { trustDomain } = this.options.authority;
+      const response = this.sign(call.request.csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent));
+      await this.tokens.spend(token);
+      this.options.log.info('proxy joined', { tokenId: token.kept.id, agent, role });
+      return response;
+    });
+  }
+
+  renew(call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
+    const caller = this.callerOf(call);
+    return this.judged('renew', caller ?? 'nobody', async () => {
+      if (caller === undefined) throw fail('IDENTITY_DENIED', 'this call needs a client certificate of this cluster');
+      await this.requireEntry(caller);
+      return this.sign(call.request.csr, caller);
+    });
+  }
+
+  issueService(call: Call<identity.IssueServiceRequest>): Promise<identity.SvidResponse> {
+    const caller = this.callerOf(call);
+    const { namespace, service: name } = call.request;
+    return this.judged('service', caller ?? 'nobody', async () => {
+      const role = caller === undefined ? undefined : roleOf(caller);
+      if (caller === undefined || role?.kind !== 'agent') throw fail('IDENTITY_DENIED', 'only an agent of this cluster gets service identities');
+      if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_DENIED', `${quote(`${namespace}/${name}`)} is no service name`);
+      const service: ServiceName = { namespace, name };
+      if (!(await this.mayServe(role.agent, service))) {
+        throw fail('IDENTITY_DENIED', `agent ${role.agent} may not have the identity of ${formatServiceName(service)}`, {
+          hint: 'make a join token that lists the service, and join with it',
+        });
+      }
+      return this.sign(call.request.csr, spiffeIds.service(this.options.authority.trustDomain, service));
+    });
+  }
+
+  async mayServe(agent: string, service: ServiceName): Promise<boolean> {
+    const entry = await this.tokens.entry('agent', agent);
+    return entry?.services.includes(formatServiceName(service)) ?? false;
+  }
+
+  /** The caller by its certificate, where it is of this cluster's trust domain. */
+  private callerOf(call: Call<unknown>): SpiffeId | undefined {
+    const caller = callerOf(call);
+    return caller?.trustDomain === this.options.authority.trustDomain ? caller.spiffeId : undefined;
+  }
+
+  private async requireEntry(caller: SpiffeId): Promise<void> {
+    const role = roleOf(caller);
+    if (role.kind === 'agent' && (await this.tokens.entry('agent', role.agent)) !== undefined) return;
+    // Gateways share one ID: it is renewed while any gateway has an entry.
+    if (role.kind === 'gateway' && (await this.tokens.hasGateways())) return;
+    throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token' });
+  }
+
+  private sign(csr: Uint8Array, spiffeId: SpiffeId): identity.SvidResponse {
+    const { authority } = this.options;
+    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId });
+    return { chain: [...chain], bundles: authority.bundles.all().map(bundleToWire) };
+  }
+
+  private async judged(kind: 'join' | 'renew' | 'service', caller: string, issue: () => Promise<identity.SvidResponse>): Promise<identity.SvidResponse> {
+    try {
+      if (!this.limit.take(`${kind === 'join' ? 'join' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
+      const response = await issue();
+      this.issued.inc({ kind });
+      return response;
+    } catch (error) {
+      const reason = error instanceof IsthmusError ? error.code : 'IDENTITY_INTERNAL';
+      this.refused.inc({ kind, reason });
+      // The one audit line of a refusal: who, what and why; neither token nor key.
+      this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
+      throw error;
+    }
+  }
+}
+
+/** `10.0.0.1` of `10.0.0.1:4711`, `::1` of `[::1]:4711`. */
+function hostOf(peer: string): string {
+  return peer.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
 }

@@ -1,0 +1,60 @@
+// The federation as this cluster knows it: members and bundles, kept on disk, never stepping back.
+import { type Bundle, type Member } from '@isthmus/model';
+import { openBundleSet } from '@isthmus/pki';
+import type { trust } from '@isthmus/rpc';
+import type { Log } from '@isthmus/telemetry';
+import { bundleFromWire, memberFromWire, readable } from '../wire.ts';
+import type { ViewState } from './state.ts';
+
+export type KnownFederation = ReturnType<typeof openKnownFederation>;
+
+/**
+ * `own` are the bundles this cluster cannot be without: its own trust domain's and the federation's. They stay whatever
+ * a view leaves out, so that a cluster that was removed still serves itself.
+ */
+export function openKnownFederation(cached: ViewState | undefined, own: readonly Bundle[], federation: string, log: Log) {
+  const bundles = openBundleSet([...own]);
+  const kept: ReadonlySet<string> = new Set(own.map((b) => b.trustDomain));
+  const listeners = new Set<(members: readonly Member[]) => void>();
+  let members: readonly Member[] = cached?.members ?? [];
+  for (const bundle of cached?.bundles ?? []) bundles.update(bundle);
+
+  return {
+    bundles,
+    members: (): readonly Member[] => members,
+    onMembers(fn: (members: readonly Member[]) => void): () => void {
+      listeners.add(fn);
+      return () => listeners.delete(fn);
+    },
+    /** Takes a whole view; whether anything changed. A bundle older than the known one is not taken. */
+    take(view: trust.FederationView): boolean {
+      if (view.federation !== federation) {
+        log.warn('a view of another federation is refused', { federation: view.federation.slice(0, 255) });
+        return false;
+      }
+      const refuse = (problems: string): void => log.warn('part of a federation view is refused', { problems });
+      const heard = readable(view.bundles, bundleFromWire, refuse);
+      let hasChanged = false;
+      for (const known of bundles.all()) {
+        if (kept.has(known.trustDomain) || view.bundles.some((b) => b.trustDomain === known.trustDomain)) continue;
+        bundles.remove(known.trustDomain);
+        hasChanged = true;
+      }
+      for (const bundle of heard) {
+        const known = bundles.get(bundle.trustDomain);
+        if (known !== undefined && bundle.sequence <= known.sequence) continue;
+        hasChanged = bundles.update(bundle) || hasChanged;
+      }
+      const readableMembers = readable(view.members, memberFromWire, refuse);
+      // A member that is there but does not parse stays as it was last heard.
+      const unread = members.filter((m) => view.members.some((w) => w.cluster === m.cluster) && !readableMembers.some((r) => r.cluster === m.cluster));
+      const next = [...readableMembers, ...unread].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
+      if (JSON.stringify(next) === JSON.stringify(members)) return hasChanged;
+      members = next;
+      for (const listener of listeners) listener(members);
+      return true;
+    },
+    toState: (): ViewState => ({ version: 1, members: [...members], bundles: [...bundles.all()] }),
+    close: (): void => listeners.clear(),
+  };
+}

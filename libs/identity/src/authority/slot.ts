@@ -1,0 +1,63 @@
+// A slot: an intermediate with its key, ready to sign. Checked by signing with it and verifying as a peer would.
+import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { type Bundle, reservedSni, type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { generateKey, makeX509Svid, signSvid, verifySvid, type X509Svid } from '@isthmus/pki';
+import { fail } from '../errors.ts';
+import { BACKDATE_MS } from '../renew.ts';
+
+export type Slot = {
+  readonly trustDomain: TrustDomain;
+  readonly key: KeyObject;
+  /** DER. */
+  readonly intermediate: Buffer;
+  readonly notBeforeMs: number;
+  readonly expiresAtMs: number;
+};
+
+export function makeSlot(trustDomain: TrustDomain, key: KeyObject, intermediate: Buffer): Slot {
+  try {
+    const cert = new X509Certificate(intermediate);
+    return { trustDomain, key, intermediate, notBeforeMs: Date.parse(cert.validFrom), expiresAtMs: Date.parse(cert.validTo) };
+  } catch (cause) {
+    throw fail('IDENTITY_PARENT_REFUSED', 'the intermediate is no certificate', { cause });
+  }
+}
+
+/** Signs a leaf; the chain is leaf first, then the intermediate. The life is clipped to the intermediate's rest. */
+export function signWith(
+  slot: Slot,
+  request: { readonly publicKey: KeyObject; readonly spiffeId: SpiffeId; readonly dnsNames?: readonly string[] | undefined; readonly ttlMs: number; readonly nowMs: number },
+): readonly Buffer[] {
+  const leaf = signSvid({
+    issuer: { cert: slot.intermediate, key: slot.key },
+    publicKey: request.publicKey,
+    spiffeId: request.spiffeId,
+    ...(request.dnsNames === undefined ? {} : { dnsNames: [...request.dnsNames] }),
+    nowMs: request.nowMs,
+    ttlMs: request.ttlMs,
+    backdateMs: BACKDATE_MS,
+  });
+  return [leaf, slot.intermediate];
+}
+
+/** The control plane's own SVID: reached by its reserved names, which clients that check DNS names alone can verify too. */
+export function controlPlaneSvid(slot: Slot, nowMs: number, ttlMs: number): X509Svid {
+  const key = generateKey();
+  const { trustDomain } = slot;
+  const chain = signWith(slot, {
+    publicKey: createPublicKey(key),
+    spiffeId: spiffeIds.controlPlane(trustDomain),
+    dnsNames: [reservedSni('control-plane', trustDomain), reservedSni('store', trustDomain)],
+    ttlMs,
+    nowMs,
+  });
+  return makeX509Svid(chain, key);
+}
+
+/** **Throws** IDENTITY_PARENT_REFUSED when what the slot signs would not be taken by a peer that knows `root` only. */
+export function checkSlot(slot: Slot, root: Buffer, nowMs: number): void {
+  const bundle: Bundle = { trustDomain: slot.trustDomain, sequence: 0, refreshHintSeconds: 300, x509Authorities: [root.toString('base64')] };
+  const svid = controlPlaneSvid(slot, nowMs, BACKDATE_MS);
+  const verdict = verifySvid({ chain: svid.chain, bundle, nowMs });
+  if (!verdict.ok) throw fail('IDENTITY_PARENT_REFUSED', `the intermediate for ${slot.trustDomain} does not verify: ${verdict.detail}`, { facts: { reason: verdict.reason } });
+}

@@ -1,0 +1,103 @@
+// The trust root's gRPC faces: members and joiners on TLS, the operator on a Unix socket.
+import { roleOf } from '@isthmus/model';
+import { callerOf, toServiceError, trust } from '@isthmus/rpc';
+import type { Log } from '@isthmus/telemetry';
+import { fail } from '../errors.ts';
+import { unaryHandler } from '../serve.ts';
+import { tokenRefused } from '../token.ts';
+import type { Root } from './trust-root.ts';
+
+type ViewStream = Parameters<trust.TrustRootServer['watchFederation']>[0];
+
+/** For members and joining clusters; `close` ends the open streams. */
+export function serveTrustRoot(root: Root, log: Log): { readonly implementation: trust.TrustRootServer; close(): void } {
+  const streams = new Set<() => void>();
+  const implementation: trust.TrustRootServer = {
+    joinCluster: unaryHandler(log, async (call: { readonly request: trust.JoinClusterRequest }) => {
+      const { token, csr, self } = call.request;
+      try {
+        if (token === '') throw tokenRefused('there is none');
+        const issued = await root.join(token, csr, self);
+        return { chain: issued.chain, federation: issued.view };
+      } catch (error) {
+        // The one audit line of a refusal: who it claims to be, and why not; never the token.
+        log.warn('cluster join refused', { cluster: self?.cluster.slice(0, 64) ?? '', reason: error instanceof Error ? error.message : '' });
+        throw error;
+      }
+    }),
+    renewIntermediate: unaryHandler(log, async (call: Parameters<trust.TrustRootServer['renewIntermediate']>[0]) => {
+      const issued = await root.renew(memberCalling(root, call), call.request.csr, call.request.self);
+      return { chain: issued.chain, federation: issued.view };
+    }),
+    watchFederation: (call) => {
+      streamView(root, call, streams);
+    },
+  };
+  return {
+    implementation,
+    close: () => {
+      for (const end of streams) end();
+    },
+  };
+}
+
+/** For the operator, who is whoever may open the Unix socket. */
+export function serveTrustRootAdmin(root: Root, log: Log): trust.TrustRootAdminServer {
+  return {
+    createClusterToken: unaryHandler(log, async (call: { readonly request: trust.CreateClusterTokenRequest }) => {
+      const made = await root.createToken(call.request);
+      return { token: made.token, expiresAtMs: BigInt(made.expiresAtMs) };
+    }),
+    removeCluster: unaryHandler(log, async (call: { readonly request: trust.RemoveClusterRequest }) => {
+      await root.remove(call.request.cluster);
+      return {};
+    }),
+    getFederation: unaryHandler(log, async (_call: { readonly request: trust.GetFederationRequest }) => root.view()),
+  };
+}
+
+/** The trust domain of the calling control plane. **Throws** IDENTITY_DENIED for every other caller. */
+function memberCalling(root: Root, call: Parameters<typeof callerOf>[0]): string {
+  const caller = callerOf(call);
+  if (caller === undefined) throw fail('IDENTITY_DENIED', 'this call needs a client certificate');
+  if (roleOf(caller.spiffeId).kind !== 'control-plane') throw fail('IDENTITY_DENIED', 'only a member’s control plane may call this', { facts: { caller: caller.spiffeId } });
+  if (root.memberOf(caller.trustDomain) === undefined) {
+    throw fail('IDENTITY_DENIED', `${caller.trustDomain} is no member of this federation`, { facts: { caller: caller.spiffeId } });
+  }
+  return caller.trustDomain;
+}
+
+/** Sends the whole view now and at every change; a reader that is slow gets the newest and nothing in between. */
+function streamView(root: Root, call: ViewStream, streams: Set<() => void>): void {
+  let isBlocked = false;
+  let isDirty = false;
+  const send = (): void => {
+    try {
+      memberCalling(root, call);
+    } catch (error) {
+      stop();
+      call.emit('error', toServiceError(error as Parameters<typeof toServiceError>[0]));
+      return;
+    }
+    isDirty = isBlocked;
+    if (!isBlocked) isBlocked = !call.write(root.view());
+  };
+  const unsubscribe = root.onView(send);
+  const stop = (): void => {
+    unsubscribe();
+    streams.delete(end);
+  };
+  const end = (): void => {
+    stop();
+    call.end();
+  };
+  streams.add(end);
+  call.on('drain', () => {
+    isBlocked = false;
+    if (isDirty) send();
+  });
+  call.on('cancelled', stop);
+  call.on('close', stop);
+  call.on('error', stop);
+  send();
+}

@@ -1,0 +1,76 @@
+// What the trust root keeps: its members, the hashes of its tokens, its bundles and the journal of what it signed.
+import { bundleSchema, compileSchema, memberSchema, type Static, Type } from '@isthmus/model';
+
+const clusterTokenSchema = Type.Object({
+  id: Type.String(),
+  secretSha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+  cluster: Type.String(),
+  /** Lets a cluster that lost its keys join again under its name. */
+  replace: Type.Boolean(),
+  expiresAtMs: Type.Integer(),
+  usedAtMs: Type.Optional(Type.Integer()),
+});
+export type ClusterToken = Static<typeof clusterTokenSchema>;
+
+const journalEntrySchema = Type.Object({
+  serial: Type.String(),
+  cluster: Type.String(),
+  why: Type.Union([Type.Literal('join'), Type.Literal('renew')]),
+  publicKeySha256: Type.String(),
+  issuedAtMs: Type.Integer(),
+  expiresAtMs: Type.Integer(),
+});
+export type JournalEntry = Static<typeof journalEntrySchema>;
+
+export const trustRootStateSchema = Type.Object({
+  version: Type.Literal(1),
+  federation: Type.String(),
+  /** The root certificate, DER in base64. */
+  root: Type.String(),
+  members: Type.Array(memberSchema),
+  /** Of the federation and of each member. */
+  bundles: Type.Array(bundleSchema),
+  /** Last sequences of bundles that were taken out, so that one that comes back goes on from there. */
+  formerSequences: Type.Record(Type.String(), Type.Integer()),
+  tokens: Type.Array(clusterTokenSchema),
+  journal: Type.Array(journalEntrySchema),
+});
+export type TrustRootState = Static<typeof trustRootStateSchema>;
+export const parseTrustRootState = compileSchema(trustRootStateSchema);
+
+export const MAX_STATE_BYTES = 16 * 1024 * 1024;
+const KEEP_MS = 7 * 86_400_000;
+const MAX_JOURNAL = 5_000;
+const MAX_TOKENS = 1_000;
+
+/** The state without what nobody can use or ask after any more: tokens and journal entries a week past their end. */
+export function pruned(state: TrustRootState, nowMs: number): TrustRootState {
+  const tokens = state.tokens.filter((t) => t.expiresAtMs + KEEP_MS > nowMs).slice(-MAX_TOKENS);
+  const kept = state.journal.filter((e) => e.expiresAtMs + KEEP_MS > nowMs);
+  // Over the bound, only entries that have run out may go: an unexpired certificate is never without its entry.
+  const surplus = kept.length - MAX_JOURNAL;
+  let dropped = 0;
+  const journal = surplus <= 0 ? kept : kept.filter((e) => !(e.expiresAtMs <= nowMs && dropped++ < surplus));
+  return { ...state, tokens, journal };
+}
+
+/** The state with a member joined, or its particulars changed; a trust domain that is new or came back gets its bundle. */
+export function withMember(state: TrustRootState, member: Static<typeof memberSchema>, refreshHintSeconds: number): TrustRootState {
+  const members = [...state.members.filter((m) => m.cluster !== member.cluster), member].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
+  if (state.bundles.some((b) => b.trustDomain === member.trustDomain)) return { ...state, members };
+  const { [member.trustDomain]: former = 0, ...formerSequences } = state.formerSequences;
+  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds, x509Authorities: [state.root] };
+  return { ...state, members, formerSequences, bundles: [...state.bundles, bundle] };
+}
+
+/** The state without a member: its bundle is gone from the view, its unused tokens are void. */
+export function withoutMember(state: TrustRootState, cluster: string, trustDomain: string): TrustRootState {
+  const bundle = state.bundles.find((b) => b.trustDomain === trustDomain);
+  return {
+    ...state,
+    members: state.members.filter((m) => m.cluster !== cluster),
+    bundles: state.bundles.filter((b) => b.trustDomain !== trustDomain),
+    formerSequences: bundle === undefined ? state.formerSequences : { ...state.formerSequences, [trustDomain]: bundle.sequence },
+    tokens: state.tokens.filter((t) => t.cluster !== cluster || t.usedAtMs !== undefined),
+  };
+}
