@@ -1,8 +1,11 @@
 // Proxy to control plane: keeps the stream, takes only whole good snapshots, remembers the last good one on disk, reports workloads.
-import type { Bundle, Registration, Snapshot } from '@isthmus/model';
-import type { RpcChannel } from '@isthmus/rpc';
-import type { Clock, Random } from '@isthmus/runtime';
+import { type Bundle, EMPTY_SNAPSHOT, messageOf, type Registration, type Snapshot } from '@isthmus/model';
+import { discovery, type RpcChannel } from '@isthmus/rpc';
+import { backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
+import { acceptUpdate } from './accept-update.ts';
+import { LastGood } from './last-good.ts';
+import { ReportState } from './report.ts';
 
 export type SubscribeOptions = {
   readonly channel: RpcChannel;
@@ -11,8 +14,8 @@ export type SubscribeOptions = {
   readonly stateFile?: string;
   /** Older last-good snapshots than this are not used; 7 days without it. */
   readonly maxAgeMs?: number;
-  /** Gets every bundle of a snapshot before the snapshot is handed on. */
-  readonly bundles?: { update(bundle: Bundle): boolean };
+  /** Gets every bundle of a snapshot before the snapshot is handed on, and loses those a snapshot takes away. */
+  readonly bundles?: { update(bundle: Bundle): boolean; remove(trustDomain: string): void };
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -32,7 +35,7 @@ export type SubscriptionStatus = {
 
 export interface Subscription {
   snapshot(): Snapshot;
-  /** Called with each snapshot in force and the names of the resources that changed in it. */
+  /** Called with each snapshot in force and the names of the resources that changed in it; not for the present one. */
   onSnapshot(fn: (snapshot: Snapshot, changed: readonly string[]) => void): () => void;
   /** The workloads this agent answers for now; only the latest state is sent. Their `sequence` is set here. */
   report(registrations: readonly Registration[]): void;
@@ -40,7 +43,199 @@ export interface Subscription {
   close(): Promise<void>;
 }
 
-/** Loads the last good snapshot, then keeps a stream. Resolves before any connection. */
-export async function subscribe(_options: SubscribeOptions): Promise<Subscription> {
-  throw new Error('soon');
+const DEFAULT_MAX_AGE_MS = 7 * 86_400_000;
+const RECONNECT = { baseMs: 200, maxMs: 5_000 } as const;
+
+/** Loads the last good snapshot, then keeps a stream. Resolves before any connection; `snapshot()` is then the last good one. */
+export async function subscribe(options: SubscribeOptions): Promise<Subscription> {
+  const { stateFile, clock, log } = options;
+  const lastGood =
+    stateFile === undefined ? undefined : new LastGood({ path: stateFile, clock, log, maxAgeMs: options.maxAgeMs ?? DEFAULT_MAX_AGE_MS });
+  const subscription = new StreamSubscription(options, lastGood);
+  await subscription.start();
+  return subscription;
+}
+
+type ClientStream = ReturnType<discovery.DiscoveryClient['subscribe']>;
+
+/** loading → (connecting → connected → backing off)* → closed. The snapshot in force never depends on which. */
+class StreamSubscription implements Subscription {
+  readonly #options: SubscribeOptions;
+  readonly #lastGood: LastGood | undefined;
+  readonly #stop = new AbortController();
+  readonly #listeners = new Set<(snapshot: Snapshot, changed: readonly string[]) => void>();
+  readonly #report: ReportState;
+  readonly #nacks;
+  readonly #connectedGauge;
+  #snapshot: Snapshot = EMPTY_SNAPSHOT;
+  #source: SubscriptionStatus['source'] = 'none';
+  #stream: ClientStream | undefined;
+  #hasBase = false;
+  #heardAtMonotonicMs: number;
+  #lastNack: string | undefined;
+  #reportRefused: string | undefined;
+  #lastError: string | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(options: SubscribeOptions, lastGood: LastGood | undefined) {
+    this.#options = options;
+    this.#lastGood = lastGood;
+    this.#report = new ReportState(() => options.clock.nowMs());
+    this.#heardAtMonotonicMs = options.clock.monotonicMs();
+    this.#nacks = options.metrics.counter('isthmus_snapshot_nacks_total', 'Updates from the control plane that were refused');
+    this.#connectedGauge = options.metrics.gauge('isthmus_snapshot_connected', 'Whether the control plane is heard (1) or the last snapshot is in use (0)');
+  }
+
+  async start(): Promise<void> {
+    const loaded = await this.#lastGood?.load();
+    if (loaded !== undefined) {
+      const ageMs = Math.max(0, this.#options.clock.nowMs() - loaded.savedAtMs);
+      this.#heardAtMonotonicMs = this.#options.clock.monotonicMs() - ageMs;
+      this.#source = 'last-good';
+      this.#takeBundles(loaded.snapshot, [...loaded.snapshot.resources.keys()]);
+      this.#snapshot = loaded.snapshot;
+      this.#options.log.info('last-good snapshot in use', { version: loaded.snapshot.version, ageMs });
+    }
+    this.#running = this.#run();
+  }
+
+  snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  onSnapshot(fn: (snapshot: Snapshot, changed: readonly string[]) => void): () => void {
+    this.#listeners.add(fn);
+    return () => this.#listeners.delete(fn);
+  }
+
+  report(registrations: readonly Registration[]): void {
+    this.#report.set(registrations);
+    this.#tell();
+  }
+
+  status(): SubscriptionStatus {
+    const connected = this.#stream !== undefined && this.#hasBase;
+    return {
+      version: this.#snapshot.version,
+      connected,
+      ageMs: connected ? 0 : Math.round(this.#options.clock.monotonicMs() - this.#heardAtMonotonicMs),
+      source: this.#source,
+      ...(this.#lastNack === undefined ? {} : { lastNack: this.#lastNack }),
+      ...(this.#reportRefused === undefined ? {} : { reportRefused: this.#reportRefused }),
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#stream?.cancel();
+    await this.#running;
+    this.#listeners.clear();
+    await this.#lastGood?.close();
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log, random } = this.#options;
+    const pause = backoff({ ...RECONNECT, random });
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#connection();
+      } catch (thrown) {
+        this.#lastError = messageOf(thrown);
+      }
+      if (this.#stop.signal.aborted) return;
+      if (this.#hasBase) {
+        pause.reset();
+        this.#heardAtMonotonicMs = clock.monotonicMs();
+        log.warn('control plane lost, keeping the snapshot', { version: this.#snapshot.version, ...(this.#lastError === undefined ? {} : { error: this.#lastError }) });
+      }
+      this.#hasBase = false;
+      this.#connectedGauge.set(0);
+      await clock.sleep(pause.nextMs(), this.#stop.signal).catch(() => undefined);
+    }
+  }
+
+  /** One stream from opening to end; resolves or rejects when it is over. */
+  #connection(): Promise<void> {
+    const over = Promise.withResolvers<void>();
+    const stream = this.#options.channel.client(discovery.DiscoveryClient).subscribe();
+    this.#stream = stream;
+    this.#report.restart();
+    stream.on('data', (response: discovery.SubscribeResponse) => this.#receive(response));
+    stream.on('drain', () => this.#tell());
+    stream.on('error', (error: Error) => over.reject(error));
+    stream.on('end', () => over.resolve());
+    stream.on('close', () => over.resolve());
+    stream.write({ message: { $case: 'hello', value: { ...this.#options.hello } } });
+    this.#tell();
+    return over.promise.finally(() => {
+      this.#stream = undefined;
+      stream.cancel();
+    });
+  }
+
+  #receive({ message }: discovery.SubscribeResponse): void {
+    switch (message?.$case) {
+      case 'update':
+        return this.#update(message.value);
+      case 'reportRefused':
+        this.#reportRefused = message.value.reason;
+        this.#options.log.warn('control plane refused a report', { reason: message.value.reason });
+        return;
+      case undefined:
+        return; // A kind of message this version does not know.
+    }
+  }
+
+  #update(update: discovery.Update): void {
+    const version = Number(update.version);
+    if (!update.full && !this.#hasBase) return this.#refuse(version, 'the first update of a stream must be full');
+    const result = acceptUpdate(this.#snapshot, { full: update.full, version, upserts: update.upserts, removals: update.removals });
+    if (!result.ok) return this.#refuse(version, result.reason);
+    if (result.skipped > 0) this.#options.log.debug('resources of unknown kinds skipped', { count: result.skipped });
+    if (!this.#hasBase) this.#options.log.info('control plane connected', { version, resources: result.snapshot.resources.size });
+    this.#hasBase = true;
+    this.#connectedGauge.set(1);
+    this.#source = 'control-plane';
+    this.#lastNack = undefined;
+    this.#lastError = undefined;
+    this.#takeBundles(result.snapshot, result.changed);
+    this.#snapshot = result.snapshot;
+    this.#stream?.write({ message: { $case: 'ack', value: { version: update.version } } });
+    this.#lastGood?.save(result.snapshot);
+    for (const listener of this.#listeners) listener(result.snapshot, result.changed);
+  }
+
+  #refuse(version: number, reason: string): void {
+    this.#lastNack = reason;
+    this.#nacks.inc();
+    this.#options.log.warn('update refused, keeping the snapshot', { version, reason });
+    this.#stream?.write({ message: { $case: 'nack', value: { version: BigInt(version), reason: reason.slice(0, 1_000) } } });
+  }
+
+  #takeBundles(snapshot: Snapshot, changed: readonly string[]): void {
+    const { bundles } = this.#options;
+    if (bundles === undefined) return;
+    for (const name of changed) {
+      if (!name.startsWith('bundle/')) continue;
+      const resource = snapshot.resources.get(name);
+      if (resource?.kind === 'bundle') bundles.update(resource.bundle);
+      else bundles.remove(name.slice('bundle/'.length));
+    }
+  }
+
+  /** Sends what the control plane does not know yet, unless the stream is still busy with earlier words. */
+  #tell(): void {
+    const stream = this.#stream;
+    if (stream === undefined || stream.writableNeedDrain) return;
+    const next = this.#report.next();
+    if (next === undefined) return;
+    if (next.full) this.#reportRefused = undefined;
+    stream.write({
+      message: {
+        $case: 'report',
+        value: { full: next.full, registrations: next.registrations.map((r) => Buffer.from(JSON.stringify(r))), removed: [...next.removed] },
+      },
+    });
+  }
 }
