@@ -1,0 +1,201 @@
+// Mutual TLS between two SPIFFE identities: dials and accepts, TLS 1.3 only, each side verified against one trust domain's bundle.
+import { createHash, constants as cryptoConstants } from 'node:crypto';
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls, createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
+import { messageOf, type SpiffeId, type TrustDomain, trustDomainOf } from '@isthmus/model';
+import { type BundleSource, type SvidSource, svidToPem, trustDomainOfCert, verifySvid, type X509Svid } from '@isthmus/pki';
+import { type Clock, systemClock } from '@isthmus/runtime';
+import { fail } from '../errors.ts';
+
+/** Who stands at the other end of a mutual TLS connection, as proven by its certificate. */
+export type Peer = {
+  readonly spiffeId: SpiffeId;
+  readonly trustDomain: TrustDomain;
+  /** SHA-256 of the leaf certificate's DER, in hex: the `Hash` of x-forwarded-client-cert. */
+  readonly leafSha256: string;
+  readonly expiresAtMs: number;
+};
+
+export type ConnectMutualTlsOptions = {
+  readonly host: string;
+  readonly port: number;
+  /** A property of the endpoint, never of the pool (facts U7). */
+  readonly sni: string;
+  /** The whole SPIFFE ID the server must prove; anything else is refused. */
+  readonly expectedId: SpiffeId;
+  /** The trust domain of the endpoint: only its bundle may vouch for the server. */
+  readonly trustDomain: TrustDomain;
+  readonly svids: SvidSource;
+  readonly bundles: BundleSource;
+  /** Limit of TCP connect and handshake together. */
+  readonly timeoutMs: number;
+  readonly alpn?: readonly string[];
+  /** Keeps the read side open after the own end was sent: for relays. */
+  readonly allowHalfOpen?: boolean;
+  readonly clock?: Clock;
+  readonly signal?: AbortSignal;
+};
+
+export type AcceptMutualTlsOptions = {
+  readonly svids: SvidSource;
+  readonly bundles: BundleSource;
+  /** Limit of the handshake, from the accepted connection to the verified peer. */
+  readonly timeoutMs: number;
+  readonly alpn?: readonly string[];
+  readonly clock?: Clock;
+};
+
+const contexts = new WeakMap<X509Svid, SecureContext>();
+const rawSockets = new WeakMap<TLSSocket, Socket>();
+
+/**
+ * Dials an endpoint and proves both ends. **Throws** DATAPLANE_CONNECT_FAILED (TCP or TLS), DATAPLANE_CONNECT_TIMEOUT,
+ * DATAPLANE_NO_IDENTITY (no SVID to show), DATAPLANE_PEER_REFUSED (the server is not who it should be; `facts.reason`
+ * says why). Nothing has been sent to the application in any of these cases.
+ */
+export async function connectMutualTls(options: ConnectMutualTlsOptions): Promise<TLSSocket> {
+  const { host, port, expectedId } = options;
+  const clock = options.clock ?? systemClock;
+  const svid = options.svids.current();
+  if (svid === undefined) throw fail('DATAPLANE_NO_IDENTITY', 'no SVID to call with yet', { facts: { host, port } });
+  const allowHalfOpen = options.allowHalfOpen ?? false;
+  const raw = connect({ host, port, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
+  const socket = connectTls({
+    socket: raw,
+    servername: options.sni,
+    secureContext: contextOf(svid),
+    // OpenSSL would merge all roots into one set; pki judges by the endpoint's own bundle below.
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+    minVersion: 'TLSv1.3',
+    ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
+  });
+  rawSockets.set(socket, raw);
+  try {
+    await handshake(socket, raw, 'secureConnect', options.timeoutMs, clock, options.signal);
+    const { verdict } = judge(socket, options.bundles, clock.nowMs(), options.trustDomain);
+    if (!verdict.ok) throw refusal(verdict.reason, `${expectedId} expected at ${host}:${port}: ${verdict.detail}`, expectedId);
+    if (verdict.spiffeId !== expectedId) throw refusal('wrong-id', `${expectedId} expected at ${host}:${port}, but ${verdict.spiffeId} answered`, expectedId);
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    raw.destroy();
+    throw isOwn(error) ? error : fail('DATAPLANE_CONNECT_FAILED', `connecting to ${host}:${port} failed: ${messageOf(error)}`, { cause: error, facts: { host, port } });
+  }
+}
+
+/**
+ * Ends TLS on an accepted TCP connection and proves the caller by the bundle of its own trust domain. A caller without a
+ * certificate is refused. Each connection takes the SVID that is current when it arrives, so rotation drops nothing.
+ * **Throws** DATAPLANE_PEER_REFUSED, DATAPLANE_NO_IDENTITY, DATAPLANE_HANDSHAKE_FAILED, DATAPLANE_CONNECT_TIMEOUT; the
+ * connection is closed then. **Source** SPIFFE X.509-SVID §5; decision 0004.
+ */
+export async function acceptMutualTls(raw: Socket, options: AcceptMutualTlsOptions): Promise<{ readonly socket: TLSSocket; readonly peer: Peer }> {
+  const clock = options.clock ?? systemClock;
+  const svid = options.svids.current();
+  raw.on('error', () => undefined); // before, during and after the handshake: one lost connection, never the process
+  if (svid === undefined) {
+    raw.destroy();
+    throw fail('DATAPLANE_NO_IDENTITY', 'no SVID to answer with yet');
+  }
+  const socket = new TLSSocket(raw, {
+    isServer: true,
+    secureContext: contextOf(svid),
+    requestCert: true,
+    rejectUnauthorized: false, // judged below, by the bundle of the caller's own trust domain
+    ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
+  });
+  rawSockets.set(socket, raw);
+  try {
+    await handshake(socket, raw, 'secure', options.timeoutMs, clock);
+    const { verdict, leaf } = judge(socket, options.bundles, clock.nowMs());
+    if (!verdict.ok) throw refusal(verdict.reason, `a caller was refused: ${verdict.detail}`);
+    const leafSha256 = createHash('sha256').update(leaf).digest('hex');
+    return { socket, peer: { spiffeId: verdict.spiffeId, trustDomain: trustDomainOf(verdict.spiffeId), leafSha256, expiresAtMs: verdict.expiresAtMs } };
+  } catch (error) {
+    socket.destroy();
+    raw.destroy();
+    throw isOwn(error) ? error : fail('DATAPLANE_HANDSHAKE_FAILED', `TLS handshake failed: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Closes with a TCP reset, so that the other end cannot take a cut-off stream for a complete one (reliability row 55). */
+export function resetMutualTls(socket: TLSSocket): void {
+  const raw = rawSockets.get(socket);
+  if (raw !== undefined && !raw.destroyed) raw.resetAndDestroy();
+  socket.destroy();
+}
+
+type Verdict = ReturnType<typeof verifySvid>;
+
+/** Checks what the other end presented: by `trustDomain`'s bundle, or by the one its certificate names. */
+function judge(socket: TLSSocket, bundles: BundleSource, nowMs: number, trustDomain?: TrustDomain): { verdict: Verdict; leaf: Buffer } {
+  const chain = presentedChain(socket);
+  const [leaf] = chain;
+  if (leaf === undefined) return { verdict: { ok: false, reason: 'malformed', detail: 'it presented no certificate' }, leaf: Buffer.alloc(0) };
+  const named = trustDomainOfCert(leaf);
+  if (!named.ok) return { verdict: { ok: false, reason: 'malformed', detail: named.problems[0]?.message ?? 'its certificate holds no SPIFFE ID' }, leaf };
+  const td = trustDomainOf(named.value);
+  if (trustDomain !== undefined && td !== trustDomain) {
+    return { verdict: { ok: false, reason: 'wrong-trust-domain', detail: `its certificate is of trust domain ${td}, not ${trustDomain}` }, leaf };
+  }
+  return { verdict: verifySvid({ chain, bundle: bundles.get(td), nowMs }), leaf };
+}
+
+const MAX_CHAIN = 8; // leaf, intermediates; a deeper one is no SPIFFE chain (reliability row 46)
+
+function presentedChain(socket: TLSSocket): Buffer[] {
+  const chain: Buffer[] = [];
+  let cert = socket.getPeerX509Certificate();
+  while (cert !== undefined && chain.length < MAX_CHAIN) {
+    chain.push(cert.raw);
+    cert = cert.issuerCertificate;
+  }
+  return chain;
+}
+
+/** Waits for the handshake's end, its failure or its time limit; leaves an error listener behind on purpose. */
+async function handshake(socket: TLSSocket, raw: Socket, event: 'secure' | 'secureConnect', timeoutMs: number, clock: Clock, signal?: AbortSignal): Promise<void> {
+  raw.on('error', () => undefined); // the TLS socket reports it; without a listener here it would end the process (row 68)
+  await new Promise<void>((resolve, reject) => {
+    const timer = clock.setTimer(timeoutMs, () => reject(fail('DATAPLANE_CONNECT_TIMEOUT', `no TLS connection within ${timeoutMs} ms`)));
+    const settle = (error?: Error): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const onAbort = (): void => settle(new Error('given up by the caller'));
+    if (signal?.aborted === true) return settle(new Error('given up by the caller'));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    socket.on('error', settle);
+    socket.once('close', () => settle(new Error('closed by the other end')));
+    socket.once(event, () => settle());
+  });
+}
+
+/** One TLS context per SVID, made once: it takes about a millisecond. No `ca`: OpenSSL decides nothing here. */
+function contextOf(svid: X509Svid): SecureContext {
+  let context = contexts.get(svid);
+  if (context === undefined) {
+    const { certPem, keyPem } = svidToPem(svid);
+    context = createSecureContext({
+      cert: certPem,
+      key: keyPem,
+      ca: [],
+      minVersion: 'TLSv1.3',
+      // A resumed session would show the leaf without its chain, and outlive a rotation.
+      secureOptions: cryptoConstants.SSL_OP_NO_TICKET,
+    });
+    contexts.set(svid, context);
+  }
+  return context;
+}
+
+function refusal(reason: string, detail: string, expectedId?: SpiffeId): Error {
+  return fail('DATAPLANE_PEER_REFUSED', detail, { facts: { reason, ...(expectedId === undefined ? {} : { expectedId }) } });
+}
+
+function isOwn(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('DATAPLANE_');
+}
