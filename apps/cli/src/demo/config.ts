@@ -1,0 +1,93 @@
+// The configuration files of the demo's processes, as an operator would write them.
+import { stringify } from '@isthmus/runtime';
+import { formatServiceName } from '@isthmus/model';
+import type { FederationOptions } from './federation.ts';
+import { type AgentPlan, type ClusterPlan, names, portNames, servicesOf } from './topology.ts';
+
+const HOST = '127.0.0.1';
+/** Quick enough that a restart of a sample program is seen at once, cheap enough for a laptop. */
+const HEALTH_CHECK = { kind: 'http', path: '/healthz', intervalMs: 250, timeoutMs: 1_000, unhealthyThreshold: 2, healthyThreshold: 1 };
+
+type EtcdFiles = { readonly ca: string; readonly cert: string; readonly key: string };
+
+export function trustRootConfig({ paths, ports, topology }: FederationOptions): object {
+  return {
+    federation: topology.federation,
+    stateDir: paths.state(names.trustRoot),
+    listen: { host: HOST, port: ports[names.trustRoot] },
+    adminSocket: paths.socket(names.trustRoot),
+    health: { host: HOST, port: ports[portNames.health(names.trustRoot)] },
+  };
+}
+
+export function controlPlaneConfig(
+  { paths, ports, topology, store }: FederationOptions,
+  cluster: ClusterPlan,
+  files: { readonly tokenFile: string | undefined; readonly etcdTls: EtcdFiles | undefined },
+): object {
+  const name = names.controlPlane(cluster.name);
+  const storePort = ports[portNames.store(cluster.name)];
+  return {
+    cluster: cluster.name,
+    federation: topology.federation,
+    stateDir: paths.state(name),
+    locality: cluster.locality,
+    gateways: [`${HOST}:${ports[names.gateway(cluster.name)]}`],
+    listen: { host: HOST, port: ports[name] },
+    trustRoot: { address: `${HOST}:${ports[names.trustRoot]}` },
+    ...(files.tokenFile === undefined ? {} : { bootstrapTokenFile: files.tokenFile }),
+    store: store === 'etcd' ? { kind: 'etcd', endpoints: [`https://${HOST}:${storePort}`], tls: files.etcdTls } : { kind: 'embedded', port: storePort },
+    adminSocket: paths.socket(name),
+    health: { host: HOST, port: ports[portNames.health(name)] },
+  };
+}
+
+export function gatewayConfig({ paths, ports }: FederationOptions, cluster: ClusterPlan, tokenFile: string | undefined): object {
+  const name = names.gateway(cluster.name);
+  const controlPlane = `${HOST}:${ports[names.controlPlane(cluster.name)]}`;
+  return {
+    stateDir: paths.state(name),
+    controlPlane: { address: controlPlane },
+    ...(tokenFile === undefined ? {} : { joinTokenFile: tokenFile }),
+    network: cluster.name,
+    locality: cluster.locality,
+    listen: { host: HOST, port: ports[name] },
+    reserved: { 'control-plane': controlPlane, store: controlPlane, 'trust-root': `${HOST}:${ports[names.trustRoot]}` },
+    adminSocket: paths.socket(name),
+    health: { host: HOST, port: ports[portNames.health(name)] },
+  };
+}
+
+export function agentConfig({ paths, ports, topology }: FederationOptions, cluster: ClusterPlan, agent: AgentPlan, tokenFile: string | undefined): object {
+  const attachedTo = agent.attach === 'gateway' ? names.gateway(cluster.name) : names.controlPlane(cluster.name);
+  const { workload } = agent;
+  return {
+    stateDir: paths.state(agent.name),
+    controlPlane: { address: `${HOST}:${ports[attachedTo]}` },
+    ...(tokenFile === undefined ? {} : { joinTokenFile: tokenFile }),
+    network: agent.network,
+    locality: agent.locality,
+    adminSocket: paths.socket(agent.name),
+    health: { host: HOST, port: ports[portNames.health(agent.name)] },
+    dns: { host: HOST, port: ports[portNames.dns(agent.name)] },
+    outbound: servicesOf(topology).map((service) => ({ service: formatServiceName(service), port: 'http', listen: { host: HOST, port: ports[portNames.outbound(agent.name, service)] } })),
+    workloads:
+      workload === undefined
+        ? []
+        : workload.services.map((service) => ({
+            kind: 'workload',
+            namespace: service.namespace,
+            service: service.name,
+            instance: workload.instance,
+            host: HOST,
+            ports: { http: ports[names.workload(cluster.name, workload.instance)] },
+            inbound: { http: ports[portNames.inbound(agent.name, service)] },
+            healthCheck: HEALTH_CHECK,
+          })),
+  };
+}
+
+/** A configuration as YAML, with a word on where it comes from. */
+export function toYaml(name: string, config: object): string {
+  return `# ${name} of the demo; written anew at each \`isthmus up\`.\n${stringify(config)}`;
+}
