@@ -1,15 +1,13 @@
 // Keeping a certificate fresh: renewed at half its life with jitter, the old one kept through every failure.
 import { messageOf } from '@isthmus/model';
 import type { SvidSource, X509Svid } from '@isthmus/pki';
-import { backoff, type Clock, type Random } from '@isthmus/runtime';
+import { type Backoff, backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log } from '@isthmus/telemetry';
 
 /** How far in the past everything signed here begins, against clocks that are behind (reliability row 33). */
 export const BACKDATE_MS = 60_000;
 const MIN_DELAY_MS = 500;
 const REQUEST_TIMEOUT_MS = 15_000;
-/** A timer of Node holds 31 bits; a longer wait is cut in pieces. */
-const MAX_TIMER_MS = 2_000_000_000;
 
 /** What renewal needs to know of a certificate. */
 export type Validity = { readonly notBeforeMs: number; readonly expiresAtMs: number };
@@ -69,11 +67,9 @@ export function openRenewal<T extends Validity>(options: RenewalOptions<T>): Fre
   let underWay: Promise<void> | undefined;
   let retry = backoffFor(current);
 
-  const waitUntil = (dueMs: number): void => {
+  const renewAfter = (delayMs: number): void => {
     timer?.cancel();
-    if (closed.signal.aborted) return;
-    const restMs = Math.max(0, dueMs - clock.nowMs());
-    timer = clock.setTimer(Math.min(restMs, MAX_TIMER_MS), () => (restMs > MAX_TIMER_MS ? waitUntil(dueMs) : void renewNow()));
+    if (!closed.signal.aborted) timer = clock.setTimer(delayMs, () => void renewNow());
   };
   const renewNow = (): Promise<void> => {
     underWay ??= renew().finally(() => (underWay = undefined));
@@ -87,11 +83,11 @@ export function openRenewal<T extends Validity>(options: RenewalOptions<T>): Fre
       if (closed.signal.aborted) return;
       current = next;
       retry = backoffFor(next);
-      waitUntil(clock.nowMs() + renewalDelayMs(next, clock.nowMs(), random()));
+      renewAfter(renewalDelayMs(next, clock.nowMs(), random()));
       for (const listener of listeners) listener(next);
     } catch (error) {
       if (closed.signal.aborted) return;
-      waitUntil(clock.nowMs() + Math.max(MIN_DELAY_MS, retry.nextMs()));
+      renewAfter(Math.max(MIN_DELAY_MS, retry.nextMs()));
       tellFailure(error);
     }
   }
@@ -119,13 +115,13 @@ export function openRenewal<T extends Validity>(options: RenewalOptions<T>): Fre
     else log.warn('renewal failed, the old one is kept', fields);
     options.onError?.(error);
   }
-  function backoffFor(value: T | undefined): { nextMs(): number; reset(): void } {
+  function backoffFor(value: T | undefined): Backoff {
     const lifeMs = value === undefined ? Infinity : value.expiresAtMs - value.notBeforeMs - BACKDATE_MS;
     return backoff({ baseMs: 500, maxMs: Math.min(60_000, Math.max(1_000, lifeMs / 20)), random });
   }
 
   if (current === undefined) void renewNow();
-  else waitUntil(clock.nowMs() + renewalDelayMs(current, clock.nowMs(), random()));
+  else renewAfter(renewalDelayMs(current, clock.nowMs(), random()));
   return {
     current: () => current,
     onChange(fn) {

@@ -1,5 +1,4 @@
 // State files of this lib: JSON of a known shape, whole or not at all.
-import { mkdir } from 'node:fs/promises';
 import { formatProblems, type Parsed } from '@isthmus/model';
 import { openStateFile } from '@isthmus/runtime';
 import { fail } from './errors.ts';
@@ -25,11 +24,6 @@ export function openJsonState<T>(path: string, parse: (input: unknown) => Parsed
     },
     write: (value) => file.write(JSON.stringify(value)),
   };
-}
-
-/** Makes a directory for keys, readable by its owner only. */
-export async function makePrivateDir(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
 }
 
 function parseJson(text: string, path: string): unknown {

@@ -13,13 +13,13 @@ import {
 } from '@isthmus/model';
 import { type BundleSource, exportKeyPem, importKeyPem, sha256Hex, type SvidSource } from '@isthmus/pki';
 import type { RpcChannel, trust } from '@isthmus/rpc';
-import { type Clock, type Random, retryForever } from '@isthmus/runtime';
+import { type Clock, makePrivateDir, type Random, retryForever } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type Fresh, type FreshSvid, keepFresh, openRenewal } from '../renew.ts';
 import { openSerial } from '../serial.ts';
-import { makePrivateDir, openJsonState, type StateOf } from '../state.ts';
+import { openJsonState, type StateOf } from '../state.ts';
 import { untilReachable } from '../until-reachable.ts';
 import { type KnownFederation, openKnownFederation } from './federation-view.ts';
 import { type Granted, joinParent, openParentChannel, parentAt, type Parent, readBootstrapToken, renewAtParent, watchParent } from './parent.ts';
@@ -208,13 +208,13 @@ class ClusterAuthority implements Authority {
     this.slot.onChange(() => void this.svids.renewNow());
     this.channel = openParentChannel(this.parent, this.svids, this.bundles, log);
     if (start.view !== undefined) this.hear(start.view);
-    this.watching = retryForever(
+    this.watching = retryForever({
       clock,
-      { baseMs: 200, maxMs: 10_000, random },
-      this.closing.signal,
-      () => this.watchOnce(),
-      (error: unknown) => this.watchFailed(error),
-    );
+      backoff: { baseMs: 200, maxMs: 10_000, random },
+      signal: this.closing.signal,
+      attempt: () => this.watchOnce(),
+      onError: (error) => this.watchFailed(error),
+    });
     this.lossReport = reportIdentityLoss(options.metrics, clock, () => this.status().secondsToIdentityLoss);
   }
 

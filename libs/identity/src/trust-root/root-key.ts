@@ -1,11 +1,12 @@
 // The root's key and certificate: made on the first start, found and checked on every later one.
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TrustDomain } from '@isthmus/model';
 import { exportKeyPem, generateKey, importKeyPem, type KeyKind, signRoot } from '@isthmus/pki';
-import { readPrivateFile, writePrivateFile } from '@isthmus/runtime';
+import { makePrivateDir, readPrivateFile, writePrivateFile } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
-import { makePrivateDir, openJsonState, type StateOf } from '../state.ts';
+import { openJsonState, type StateOf } from '../state.ts';
 import { MAX_STATE_BYTES, parseTrustRootState, type TrustRootState } from './state.ts';
 
 const REFRESH_HINT_SECONDS = 300;
@@ -34,7 +35,7 @@ export async function openRoot(options: {
   const keyPath = join(stateDir, 'root.key');
   const file = openJsonState(join(stateDir, 'trust-root.state'), parseTrustRootState, MAX_STATE_BYTES);
   const state = await file.read();
-  const pem = await readPrivateFile(keyPath);
+  const pem = existsSync(keyPath) ? (await readPrivateFile(keyPath)).toString() : undefined;
   if (state !== undefined) return found(state, pem === undefined ? undefined : importKey(pem, keyPath), file, options);
 
   // The key is written first: a start that is cut off here leaves a key without a state, and the next start uses it.
@@ -76,9 +77,9 @@ function found(
   return { key, cert, state, file };
 }
 
-function importKey(pem: string | Uint8Array, path: string): KeyObject {
+function importKey(pem: string, path: string): KeyObject {
   try {
-    return importKeyPem(typeof pem === 'string' ? pem : Buffer.from(pem).toString());
+    return importKeyPem(pem);
   } catch (cause) {
     throw fail('IDENTITY_STATE_CORRUPT', `${path} holds no private key`, { cause, hint: 'restore it from a backup' });
   }

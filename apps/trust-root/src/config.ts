@@ -1,0 +1,30 @@
+// Every setting of the trust root: name, type, unit, default and what it is for.
+import { type Static, strict, Type } from '@isthmus/model';
+
+export const configSchema = strict({
+  federation: Type.String({ pattern: '^[a-z0-9._-]{1,222}$', description: 'the federation’s trust domain, such as acme.example' }),
+  stateDir: Type.String({ minLength: 1, description: 'directory for the root’s key and state, mode 0700' }),
+  keyKind: Type.Union([Type.Literal('ec-p256'), Type.Literal('rsa-3072')], { default: 'ec-p256', description: 'kind of the root’s key; used on the first start only' }),
+  listen: strict(
+    {
+      host: Type.String({ default: '127.0.0.1', description: 'address for clusters' }),
+      port: Type.Integer({ minimum: 0, maximum: 65_535, default: 7_000, description: 'port for clusters' }),
+    },
+  ),
+  adminSocket: Type.Optional(Type.String({ description: 'Unix socket for the operator (default: <stateDir>/admin.sock)' })),
+  intermediateTtl: Type.String({ default: '24h', description: 'life of a cluster’s intermediate, 1m to 90d; renewed at half of it' }),
+  health: Type.Optional(
+    strict({
+      host: Type.String({ default: '127.0.0.1', description: 'address of /healthz, /readyz and /metrics' }),
+      port: Type.Integer({ minimum: 0, maximum: 65_535, description: 'port of the same' }),
+    }),
+  ),
+  log: Type.Optional(
+    strict({
+      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
+      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
+    }),
+  ),
+});
+export type Config = Static<typeof configSchema>;
+
