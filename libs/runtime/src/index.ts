@@ -1,0 +1,12 @@
+// What every process needs to live and die well.
+export { backoff, type Backoff, type BackoffOptions, retryForever } from './backoff.ts';
+export { BoundedQueue, type WhenFull } from './bounded-queue.ts';
+export { RetryBudget, type RetryBudgetOptions } from './budget.ts';
+export { type Clock, type Random, sleepOn, systemClock, systemRandom, type TimerHandle } from './clock.ts';
+export { helpText, loadConfig, type LoadConfigOptions } from './config.ts';
+export { type HealthServer, serveHealth } from './health.ts';
+export * from './http-client.ts';
+export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';
+export { portBusy, runProcess, type Stoppable } from './process.ts';
+export { openStateFile, type StateFile } from './state-file.ts';
+export { parseYaml, type YamlDocument } from './yaml.ts';
