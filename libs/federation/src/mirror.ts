@@ -1,0 +1,403 @@
+// One peer's life here: dialled, watched, verified, mirrored; what it said last stays until it says otherwise.
+import {
+  type ClusterRecord,
+  type Digest,
+  formatServiceName,
+  type ImportedService,
+  type Member,
+  messageOf,
+  type ServiceName,
+} from '@isthmus/model';
+import type { BundleSource } from '@isthmus/pki';
+import type { RpcChannel } from '@isthmus/rpc';
+import { backoff, type Clock, type Random } from '@isthmus/runtime';
+import { keys, openPeerStore, type PeerStore } from '@isthmus/store';
+import type { Log, Metrics } from '@isthmus/telemetry';
+import { readableKeys } from './digest.ts';
+import type { MirrorRecords } from './mirror-records.ts';
+import { PeerHealth, type PeerTimes } from './peer-state.ts';
+import { parseRecord, type PeerRecord, readRecord, type RecordOrigin } from './record.ts';
+import { RemovalGuard } from './removal-guard.ts';
+
+/** A peer as this cluster sees it, from its own evidence alone. */
+export type PeerStatus = {
+  readonly cluster: string;
+  readonly trustDomain: string;
+  readonly state: ImportedService['state'];
+  /** Since its last heartbeat; undefined when it was never heard in this life of the process. */
+  readonly ageMs?: number;
+  /** Unix time at which it ceased to be fresh. */
+  readonly staleSinceMs?: number;
+  /** Whether all that it shares with this cluster is being followed now. */
+  readonly connected: boolean;
+  /** Services it offers us. */
+  readonly exports: number;
+  /** Records set aside now, with the last reason. */
+  readonly refused: number;
+  readonly lastRefusal?: string;
+  readonly lastError?: string;
+};
+
+/** How much one peer may send; what is over it is set aside, and other peers do not notice (reliability row 22). */
+export type PeerQuota = { readonly maxRecords: number; readonly maxBytes: number };
+export const DEFAULT_PEER_QUOTA: PeerQuota = { maxRecords: 10_000, maxBytes: 16 * 1_048_576 };
+
+export type MirrorOptions = {
+  readonly member: Member;
+  /** The own cluster: the consumer that peers' exports name. */
+  readonly cluster: string;
+  readonly dialPeer: (member: Member) => RpcChannel;
+  readonly bundles: BundleSource;
+  readonly records: MirrorRecords;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly times: PeerTimes;
+  readonly quota: PeerQuota;
+  readonly massRemovalGraceMs: number;
+  readonly startDelayMs: number;
+  /** What it offers of these services changed; ask `importOf`. */
+  readonly onChanged: (services: readonly ServiceName[]) => void;
+  readonly onState: () => void;
+};
+
+type HeldDigest = { readonly digest: Digest; readonly bytes: Uint8Array | undefined; readonly size: number };
+type SetAside = { readonly reason: string; readonly bytes: Uint8Array | undefined };
+
+const RECONNECT = { baseMs: 200, maxMs: 10_000 } as const;
+const MAX_SET_ASIDE = 1_000;
+/** A heartbeat's record is written to the mirror when it says something new, else only so often. */
+const CLUSTER_RECORD_EVERY_MS = 60_000;
+
+/**
+ * Follows `shared/cluster`, `shared/all/` and `shared/to/<own cluster>/` of one peer. A record that is not that peer's
+ * own, does not parse, or goes back in sequence is set aside and reported; the last good one stays in force. Losing the
+ * connection removes nothing. `stop` keeps everything; `withdraw` takes it back.
+ */
+export class Mirror {
+  readonly #options: MirrorOptions;
+  readonly #origin: RecordOrigin;
+  readonly #log: Log;
+  readonly #health: PeerHealth;
+  readonly #guard: RemovalGuard;
+  readonly #held = new Map<string, HeldDigest>();
+  readonly #aside = new Map<string, SetAside>();
+  readonly #following = new Set<string>();
+  readonly #stop = new AbortController();
+  readonly #refusals;
+  #member: Member;
+  #clusterRecord: ClusterRecord | undefined;
+  #clusterRecordSavedAtMs = 0;
+  #bytes = 0;
+  #session = new AbortController();
+  #lastRefusal: string | undefined;
+  #lastError: string | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(options: MirrorOptions) {
+    const { member, clock, metrics } = options;
+    this.#options = options;
+    this.#member = member;
+    this.#origin = { cluster: member.cluster, trustDomain: member.trustDomain, consumer: options.cluster };
+    this.#log = options.log.with({ peer: member.cluster });
+    this.#refusals = metrics.counter('isthmus_federation_refused_records_total', 'Records of peers set aside', ['source_cluster', 'reason']);
+    const massRemovals = metrics.counter('isthmus_federation_mass_removals_total', 'Times most of a peer’s records vanished at once and were kept for a grace period', ['source_cluster']);
+    this.#health = new PeerHealth({ clock, times: options.times, onChange: () => this.#stateChanged() });
+    this.#guard = new RemovalGuard({
+      clock,
+      graceMs: options.massRemovalGraceMs,
+      heldCount: () => this.#held.size,
+      commit: (gone) => this.#forget(gone),
+      onMass: (count) => {
+        massRemovals.inc({ source_cluster: member.cluster });
+        this.#log.warn('most records of a peer vanished at once, keeping them for a while', { count, graceMs: options.massRemovalGraceMs });
+      },
+    });
+  }
+
+  get member(): Member {
+    return this.#member;
+  }
+
+  /** Takes a record of an earlier life from the own store, without telling anybody. */
+  load(sharedKey: string, payload: Uint8Array): void {
+    const read = parseRecord(sharedKey, payload, this.#origin);
+    if (!read.ok) return this.#log.warn('mirrored record does not parse, skipped', { key: sharedKey, reason: read.detail });
+    if (read.record.kind === 'cluster') this.#clusterRecord = read.record.value;
+    else this.#hold(sharedKey, { digest: read.record.value, bytes: undefined, size: payload.length });
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** New words of the trust root about the same cluster; a new address is dialled at once, what it said stays. */
+  update(member: Member): void {
+    const isSame = JSON.stringify(member) === JSON.stringify(this.#member);
+    this.#member = member;
+    if (isSame) return;
+    this.#session.abort();
+    this.#options.onChanged(this.services());
+  }
+
+  /** Bundles changed: what was set aside for want of one is looked at again. */
+  retrySetAside(): void {
+    for (const [key, { bytes }] of [...this.#aside]) {
+      if (bytes === undefined) continue;
+      this.#aside.delete(key);
+      this.#take(key, bytes);
+    }
+  }
+
+  services(): readonly ServiceName[] {
+    const names = new Map([...this.#held.values()].map(({ digest }) => [formatServiceName(digest), { namespace: digest.namespace, name: digest.name }]));
+    return [...names.values()];
+  }
+
+  /** What it offers of a service; of two records for it the newer counts. */
+  importOf(name: ServiceName): ImportedService | undefined {
+    const offers = readableKeys(this.#options.cluster, name).flatMap((key) => this.#held.get(key)?.digest ?? []);
+    const [first, second] = offers;
+    const digest = first !== undefined && second !== undefined && second.sequence > first.sequence ? second : first;
+    if (digest === undefined) return undefined;
+    const told = this.#clusterRecord;
+    const { staleSinceMs } = this.#health;
+    return {
+      namespace: digest.namespace,
+      name: digest.name,
+      cluster: this.#origin.cluster,
+      trustDomain: this.#origin.trustDomain,
+      ports: digest.ports,
+      readyCount: digest.readyCount,
+      totalCount: digest.totalCount,
+      readyWeight: digest.readyWeight,
+      state: this.#health.state,
+      ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
+      gateways: told !== undefined && told.gateways.length > 0 ? told.gateways : this.#member.gateways,
+      locality: told?.locality ?? this.#member.locality,
+    };
+  }
+
+  status(): PeerStatus {
+    const ageMs = this.#health.ageMs();
+    const { staleSinceMs } = this.#health;
+    return {
+      cluster: this.#origin.cluster,
+      trustDomain: this.#origin.trustDomain,
+      state: this.#health.state,
+      ...(ageMs === undefined ? {} : { ageMs }),
+      ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
+      connected: this.#isFollowingAll(),
+      exports: this.services().length,
+      refused: this.#aside.size,
+      ...(this.#lastRefusal === undefined ? {} : { lastRefusal: this.#lastRefusal }),
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+    };
+  }
+
+  /** Ends the life, keeps the mirror in the store for the next one. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#session.abort();
+    this.#health.close();
+    this.#guard.close();
+    await this.#running;
+  }
+
+  /** Takes back everything it ever said, in memory and in the store; it need not be alive for that. */
+  async withdraw(): Promise<void> {
+    await this.stop();
+    this.#options.records.set(keys.peer(this.#origin.cluster, keys.sharedCluster()), undefined);
+    this.#forget([...this.#held.keys()]);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random, startDelayMs } = this.#options;
+    const pause = backoff({ ...RECONNECT, random });
+    await clock.sleep(startDelayMs, this.#stop.signal).catch(() => undefined);
+    while (!this.#stop.signal.aborted) {
+      this.#session = new AbortController();
+      const signal = AbortSignal.any([this.#stop.signal, this.#session.signal]);
+      try {
+        await this.#follow(signal, () => pause.reset());
+      } catch (thrown) {
+        if (!signal.aborted) {
+          this.#lastError = messageOf(thrown);
+          this.#log.warn('peer cannot be followed, will try again', { error: this.#lastError });
+        }
+      }
+      this.#following.clear();
+      // A session ended on purpose (new address) is opened anew at once.
+      if (!signal.aborted) await clock.sleep(pause.nextMs(), this.#stop.signal).catch(() => undefined);
+    }
+  }
+
+  /** One session: all three ranges until the first of them fails or it is aborted. */
+  async #follow(signal: AbortSignal, onGood: () => void): Promise<void> {
+    const { clock, log, metrics, random } = this.#options;
+    const channel = this.#options.dialPeer(this.#member);
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+    let store: PeerStore | undefined;
+    try {
+      const opened = openPeerStore(channel, { clock, log, metrics, random });
+      store = opened;
+      const ranges = [keys.sharedCluster(), ...this.#prefixes()];
+      const follow = async (range: string): Promise<void> => {
+        try {
+          await this.#followRange(opened, range, either, onGood);
+        } finally {
+          failed.abort();
+        }
+      };
+      const results = await Promise.allSettled(ranges.map(follow));
+      for (const result of results) if (result.status === 'rejected') throw result.reason;
+    } finally {
+      await store?.close();
+      channel.close();
+    }
+  }
+
+  async #followRange(store: PeerStore, range: string, signal: AbortSignal, onGood: () => void): Promise<void> {
+    for await (const event of store.watch(range, { signal })) {
+      switch (event.kind) {
+        case 'snapshot': {
+          // Mark and sweep, but only against a complete list: what it lacks is gone (reliability row 19).
+          const present = new Set(event.entries.map((e) => e.key));
+          for (const entry of event.entries) this.#take(entry.key, entry.value);
+          for (const key of [...this.#held.keys(), ...this.#aside.keys()]) if (isIn(range, key) && !present.has(key)) this.#gone(key);
+          this.#nowFollowing(range, onGood);
+          break;
+        }
+        case 'put':
+          this.#take(event.key, event.value);
+          break;
+        case 'delete':
+          this.#gone(event.key);
+          break;
+        case 'unknown':
+          this.#following.delete(range);
+          break;
+        case 'known':
+          this.#nowFollowing(range, onGood);
+          break;
+      }
+    }
+  }
+
+  #prefixes(): readonly string[] {
+    return [keys.sharedExports('all'), keys.sharedExports(this.#options.cluster)];
+  }
+
+  #nowFollowing(range: string, onGood: () => void): void {
+    this.#following.add(range);
+    if (!this.#isFollowingAll()) return;
+    this.#lastError = undefined;
+    onGood();
+  }
+
+  #isFollowingAll(): boolean {
+    return this.#following.size === 1 + this.#prefixes().length;
+  }
+
+  #take(key: string, bytes: Uint8Array): void {
+    const held = this.#held.get(key);
+    this.#guard.keep(key);
+    if (held?.bytes !== undefined && Buffer.compare(held.bytes, bytes) === 0) {
+      this.#aside.delete(key);
+      return;
+    }
+    const over = this.#overQuota(key, bytes, held);
+    if (over !== undefined) return this.#setAside(key, 'quota', over, undefined);
+    const read = readRecord(key, bytes, this.#origin, this.#options.bundles, this.#options.clock.nowMs());
+    if (!read.ok) return this.#setAside(key, read.reason, read.detail, read.mayHeal ? bytes : undefined);
+    const last = read.record.kind === 'cluster' ? this.#clusterRecord : held?.digest;
+    const { sequence } = read.record.value;
+    if (last !== undefined && (sequence < last.sequence || (sequence === last.sequence && JSON.stringify(last) !== JSON.stringify(read.record.value)))) {
+      return this.#setAside(key, 'old-sequence', `sequence ${sequence} after ${last.sequence}`, undefined);
+    }
+    this.#aside.delete(key);
+    this.#accept(key, read.record, bytes, last?.sequence);
+  }
+
+  #accept(key: string, record: PeerRecord, bytes: Uint8Array, lastSequence: number | undefined): void {
+    if (record.kind === 'cluster') return this.#acceptCluster(key, record.value, lastSequence);
+    const { value: digest } = record;
+    const payload = JSON.stringify(digest);
+    this.#hold(key, { digest, bytes, size: bytes.length });
+    // The same record read again after a restart needs no new write.
+    if (digest.sequence !== lastSequence) {
+      this.#options.records.set(keys.peer(this.#origin.cluster, key), payload);
+    }
+    this.#options.onChanged([{ namespace: digest.namespace, name: digest.name }]);
+  }
+
+  /** Only a heartbeat that goes on is a sign of life; a replayed one is not. */
+  #acceptCluster(key: string, record: ClusterRecord, lastSequence: number | undefined): void {
+    if (record.sequence === lastSequence) return;
+    const before = this.#clusterRecord;
+    this.#clusterRecord = record;
+    const isNews = before === undefined || JSON.stringify({ ...before, sequence: 0 }) !== JSON.stringify({ ...record, sequence: 0 });
+    const nowMs = this.#options.clock.monotonicMs();
+    if (isNews || nowMs - this.#clusterRecordSavedAtMs >= CLUSTER_RECORD_EVERY_MS) {
+      this.#clusterRecordSavedAtMs = nowMs;
+      this.#options.records.set(keys.peer(this.#origin.cluster, key), JSON.stringify(record));
+    }
+    const wasFresh = this.#health.state === 'fresh';
+    this.#health.heard();
+    // Becoming fresh has told it already.
+    if (isNews && wasFresh) this.#options.onChanged(this.services());
+  }
+
+  #hold(key: string, held: HeldDigest): void {
+    this.#bytes += held.size - (this.#held.get(key)?.size ?? 0);
+    this.#held.set(key, held);
+  }
+
+  #overQuota(key: string, bytes: Uint8Array, held: HeldDigest | undefined): string | undefined {
+    const { maxRecords, maxBytes } = this.#options.quota;
+    if (key === keys.sharedCluster()) return undefined;
+    if (held === undefined && this.#held.size >= maxRecords) return `more than ${maxRecords} records`;
+    return this.#bytes - (held?.size ?? 0) + bytes.length > maxBytes ? `more than ${maxBytes} bytes` : undefined;
+  }
+
+  #setAside(key: string, reason: string, detail: string, bytes: Uint8Array | undefined): void {
+    const text = `${key}: ${reason}: ${detail}`;
+    const isNew = this.#aside.get(key)?.reason !== text;
+    this.#lastRefusal = text;
+    this.#refusals.inc({ source_cluster: this.#origin.cluster, reason });
+    if (this.#aside.size < MAX_SET_ASIDE || this.#aside.has(key)) this.#aside.set(key, { reason: text, bytes });
+    if (isNew) this.#log.warn('record of a peer set aside', { key, reason, detail });
+  }
+
+  #gone(key: string): void {
+    this.#aside.delete(key);
+    if (this.#held.has(key)) this.#guard.remove(key);
+    // A peer's word about itself ends with its heartbeats, not with a delete.
+  }
+
+  #forget(gone: readonly string[]): void {
+    const services: ServiceName[] = [];
+    for (const key of gone) {
+      const held = this.#held.get(key);
+      if (held === undefined) continue;
+      this.#held.delete(key);
+      this.#bytes -= held.size;
+      this.#options.records.set(keys.peer(this.#origin.cluster, key), undefined);
+      services.push({ namespace: held.digest.namespace, name: held.digest.name });
+    }
+    if (services.length > 0) this.#options.onChanged(services);
+  }
+
+  #stateChanged(): void {
+    const { state } = this.#health;
+    this.#log.info('peer changed state', { state, services: this.#held.size });
+    this.#options.onChanged(this.services());
+    this.#options.onState();
+  }
+}
+
+function isIn(range: string, key: string): boolean {
+  return range.endsWith('/') ? key.startsWith(range) : key === range;
+}
