@@ -1,5 +1,4 @@
 // The configuration files of the demo's processes, as an operator would write them.
-import { stringify } from '@isthmus/runtime';
 import { formatServiceName } from '@isthmus/model';
 import type { FederationOptions } from './federation.ts';
 import { type AgentPlan, type ClusterPlan, names, portNames, servicesOf } from './topology.ts';
@@ -21,7 +20,7 @@ export function trustRootConfig({ paths, ports, topology }: FederationOptions): 
 }
 
 export function controlPlaneConfig(
-  { paths, ports, topology, store }: FederationOptions,
+  { paths, ports, topology, store, gatewayAddresses }: FederationOptions,
   cluster: ClusterPlan,
   files: { readonly tokenFile: string | undefined; readonly etcdTls: EtcdFiles | undefined },
 ): object {
@@ -32,7 +31,7 @@ export function controlPlaneConfig(
     federation: topology.federation,
     stateDir: paths.state(name),
     locality: cluster.locality,
-    gateways: [`${HOST}:${ports[names.gateway(cluster.name)]}`],
+    gateways: [gatewayAddresses?.[cluster.name] ?? `${HOST}:${ports[names.gateway(cluster.name)]}`],
     listen: { host: HOST, port: ports[name] },
     trustRoot: { address: `${HOST}:${ports[names.trustRoot]}` },
     ...(files.tokenFile === undefined ? {} : { bootstrapTokenFile: files.tokenFile }),
@@ -89,5 +88,17 @@ export function agentConfig({ paths, ports, topology }: FederationOptions, clust
 
 /** A configuration as YAML, with a word on where it comes from. */
 export function toYaml(name: string, config: object): string {
-  return `# ${name} of the demo; written anew at each \`isthmus up\`.\n${stringify(config)}`;
+  return `# ${name} of the demo; written anew at each \`isthmus up\`.\n${yamlLines(config).join('\n')}\n`;
+}
+
+/** Block YAML of plain data; scalars are written as JSON, which YAML takes as they are (YAML 1.2 §1.3). */
+function yamlLines(value: object): string[] {
+  const isList = Array.isArray(value);
+  return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => {
+    if (inner === undefined) return [];
+    const head = isList ? '-' : `${/^[A-Za-z][A-Za-z0-9-]*$/.test(key) ? key : JSON.stringify(key)}:`;
+    if (typeof inner !== 'object' || inner === null || Object.keys(inner).length === 0) return [`${head} ${JSON.stringify(inner)}`];
+    const lines = yamlLines(inner);
+    return isList ? lines.map((line, i) => `${i === 0 ? '- ' : '  '}${line}`) : [head, ...lines.map((line) => `  ${line}`)];
+  });
 }

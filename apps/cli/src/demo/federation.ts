@@ -21,6 +21,8 @@ export type FederationOptions = {
   readonly supervisor: Supervisor;
   readonly store: StoreKind;
   readonly readyLimitMs?: number;
+  /** By cluster: the address others reach its gateway by, where that is not the gateway's own. */
+  readonly gatewayAddresses?: Readonly<Record<string, string>>;
 };
 
 export interface Federation {
@@ -52,7 +54,7 @@ const TOKEN_TTL_SECONDS = 600;
 
 /** Opens a federation; nothing runs until something is started. */
 export function openFederation(options: FederationOptions): Federation {
-  const { paths, ports, supervisor, topology } = options;
+  const { paths, ports, supervisor } = options;
   for (const directory of [paths.root, paths.runDir, paths.tokensDir, paths.configDir, paths.logsDir]) mkdirSync(directory, { recursive: true, mode: 0o700 });
   const channels = new Map<string, ReturnType<typeof openChannel>>();
   const channel = (name: string): ReturnType<typeof openChannel> => {
@@ -122,7 +124,6 @@ export function openFederation(options: FederationOptions): Federation {
       channels.clear();
     },
   };
-  void topology;
 }
 
 function nodeSpec(options: FederationOptions, name: string, program: string, args: readonly string[]): ProcessSpec {

@@ -1,0 +1,11 @@
+// What tests use of the demo: the same processes, started the same way.
+export { demoPaths, type DemoPaths } from './paths.ts';
+export { type Federation, type FederationOptions, openFederation, outboundOf, type StoreKind } from './federation.ts';
+export { lastLines, type ManagedProcess } from './process.ts';
+export { checkPortsFree } from './ports.ts';
+export { startDemo } from './start.ts';
+export { openSupervisor, type Supervisor, waitFor } from './supervisor.ts';
+export { type Answer, type Load, type LoadFacts, type Outcome, request, startLoad } from './traffic.ts';
+export { type AgentPlan, type ClusterPlan, DEMO_TOPOLOGY, FEDERATION, LEDGER, names, PAYMENTS, planPorts, portNames, type Ports, type Topology, VAULT } from './topology.ts';
+export { askOverTls, type TlsOutcome } from './tour/certificate-steps.ts';
+export { foreignSvid, openProbeCluster, type ProbeCluster } from './tour/probe-cluster.ts';

@@ -1,0 +1,94 @@
+// Processes of the demo: ready when they say so, explained when they fail, gone when they should be, whoever dies first.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, test } from 'node:test';
+import { IsthmusError } from '@isthmus/model';
+import { isReadyLine, nodeProgram, type ProcessSpec } from './process.ts';
+import { openSupervisor, waitFor } from './supervisor.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'isthmus-process-'));
+const supervisor = openSupervisor();
+after(() => supervisor.close());
+
+function program(name: string, source: string, readyLimitMs = 10_000): ProcessSpec {
+  const file = join(directory, `${name}.ts`);
+  writeFileSync(file, source);
+  return { name, ...nodeProgram(file, []), logFile: join(directory, `${name}.log`), isReady: isReadyLine, readyLimitMs };
+}
+
+const READY = `process.stdout.write('{"level":"info","message":"ready"}\\n');`;
+
+test('a process is ready when its line says so, and its output is in its log', async () => {
+  const child = await supervisor.start(program('serves', `${READY} process.stdout.write('more\\n'); setInterval(() => {}, 1000);`));
+  assert.equal(child.isRunning(), true);
+  await waitFor('the log', 5_000, () => (readFileSync(join(directory, 'serves.log'), 'utf8').includes('more') ? true : undefined));
+  await supervisor.stop('serves');
+  assert.equal(child.isRunning(), false);
+});
+
+test('a process that ends before it is ready fails with the end of its log', async () => {
+  await assert.rejects(
+    supervisor.start(program('fails', `process.stderr.write('the disk is on fire\\n'); process.exitCode = 3;`)),
+    (error: unknown) => error instanceof IsthmusError && error.code === 'CLI_PROCESS_FAILED' && /fails ended before it was ready \(exit code 3\)/.test(error.message) && error.message.includes('the disk is on fire'),
+  );
+});
+
+test('a process that never gets ready is ended', async () => {
+  await assert.rejects(supervisor.start(program('hangs', `setInterval(() => {}, 1000);`, 500)), /not ready within 500 ms/);
+  assert.equal(supervisor.get('hangs').isRunning(), false);
+});
+
+test('a process that ignores SIGTERM is killed after the limit', async () => {
+  const child = await supervisor.start(program('stubborn', `process.on('SIGTERM', () => {}); ${READY} setInterval(() => {}, 1000);`));
+  assert.deepEqual(await child.stop(300), { code: null, signal: 'SIGKILL' });
+});
+
+test('a killed process starts again under its name', async () => {
+  const first = await supervisor.start(program('again', `${READY} setInterval(() => {}, 1000);`));
+  await supervisor.kill('again');
+  const second = await supervisor.restart('again');
+  assert.notEqual(second.pid, first.pid);
+  assert.equal(second.isRunning(), true);
+});
+
+test('an end nobody asked for is told, one asked for is not', async () => {
+  const told: string[] = [];
+  supervisor.onUnexpectedExit((name, how) => told.push(`${name}: ${how}`));
+  await supervisor.start(program('asked', `${READY} setInterval(() => {}, 1000);`));
+  await supervisor.start(program('crashes', `${READY} process.exitCode = 9;`));
+  await supervisor.kill('asked');
+  await waitFor('the report', 5_000, () => (told.length > 0 ? true : undefined));
+  assert.deepEqual(told, ['crashes: exit code 9']);
+});
+
+test('children end by themselves when their parent is killed -9', async () => {
+  const spec = program('orphan', `${READY} setInterval(() => {}, 1000);`);
+  const parentFile = join(directory, 'parent.ts');
+  const url = (name: string): string => JSON.stringify(new URL(name, import.meta.url).href);
+  writeFileSync(
+    parentFile,
+    `const { openSupervisor } = await import(${url('./supervisor.ts')});
+     const { isReadyLine } = await import(${url('./process.ts')});
+     const child = await openSupervisor().start({ ...${JSON.stringify(spec)}, isReady: isReadyLine });
+     process.stdout.write(child.pid + '\\n');`,
+  );
+  const parent = spawn(process.execPath, [parentFile], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await new Promise((resolve) => createInterface({ input: parent.stdout }).once('line', (text) => resolve([text])))) as [string];
+  const pid = Number(line);
+  assert.equal(isAlive(pid), true);
+  parent.kill('SIGKILL');
+  await waitFor('the child to end', 5_000, () => (isAlive(pid) ? undefined : true));
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}

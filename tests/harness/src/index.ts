@@ -1,0 +1,25 @@
+// Starts federations of real processes for tests: own ports and directory each, links that can be cut, waits with limits, clean ends.
+export { startFederation, type TestFederation, type TestFederationOptions } from './federation.ts';
+export { type Link, startLink } from './link.ts';
+export { reservePorts } from './ports.ts';
+export { type Finished, findProgram, isthmus, isthmusProcess, run } from './run.ts';
+export { clusterOf, smallTopology } from './topology.ts';
+export {
+  type Answer,
+  askOverTls,
+  type Federation,
+  foreignSvid,
+  openProbeCluster,
+  outboundOf,
+  type Outcome,
+  portNames,
+  names,
+  request,
+  startLoad,
+  waitFor,
+  DEMO_TOPOLOGY,
+  FEDERATION,
+  LEDGER,
+  PAYMENTS,
+  VAULT,
+} from '@isthmus/cli/demo';
