@@ -1,2 +1,110 @@
-// Whole identities for tests of other libs and apps.
-export {};
+// A trust root and clusters in this process, over real sockets, for tests.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TrustDomain } from '@isthmus/model';
+import { call, openChannel, type RpcChannel, type RpcServer, startRpcServer, trust } from '@isthmus/rpc';
+import { type Clock, systemClock, systemRandom } from '@isthmus/runtime';
+import { type Log, openMetrics, silentLog } from '@isthmus/telemetry';
+import { openTestStore } from '@isthmus/store/testing';
+import { type Authority, type AuthorityOptions, openAuthority } from './authority/authority.ts';
+import { type Issuance, type IssuanceOptions, serveIssuance } from './issuance/issuance.ts';
+import { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
+
+export const FEDERATION = 'acme.example' as TrustDomain;
+
+/** A folder that is gone when the test is. */
+export async function testDir(name: string): Promise<{ readonly path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), `isthmus-${name}-`));
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+export type TestTrustRoot = {
+  readonly root: TrustRoot;
+  readonly port: number;
+  readonly address: string;
+  readonly admin: trust.TrustRootAdminClient;
+  token(cluster: string, over?: { readonly ttlSeconds?: number; readonly replace?: boolean }): Promise<string>;
+  close(): Promise<void>;
+};
+
+/** A trust root on loopback; give `port` to come back where an earlier one was. */
+export async function startTestTrustRoot(stateDir: string, over: Partial<TrustRootOptions> & { readonly port?: number } = {}): Promise<TestTrustRoot> {
+  const { port: wanted = 0, ...options } = over;
+  const log = over.log ?? silentLog();
+  const root = await openTrustRoot({ stateDir, federation: FEDERATION, clock: systemClock, random: systemRandom, log, ...options });
+  const server = await startRpcServer({ listen: { host: '127.0.0.1', port: wanted }, svids: root.svids, bundles: root.bundles, services: [root.service], log });
+  const unixPath = join(stateDir, 'admin.sock');
+  const operators = await startRpcServer({ listen: { unixPath }, services: [root.admin], log });
+  const channel = openChannel({ address: `unix:${unixPath}`, log });
+  const admin = channel.client(trust.TrustRootAdminClient);
+  return {
+    root,
+    port: server.port,
+    address: `127.0.0.1:${server.port}`,
+    admin,
+    async token(cluster, { ttlSeconds = 0, replace = false } = {}) {
+      const made = await call<trust.CreateClusterTokenRequest, trust.CreateClusterTokenResponse>(admin.createClusterToken.bind(admin), { cluster, ttlSeconds, replace }, { timeoutMs: 5_000 });
+      return made.token;
+    },
+    async close() {
+      channel.close();
+      await root.close();
+      await Promise.all([server.close(200), operators.close(200)]);
+    },
+  };
+}
+
+export type TestCluster = {
+  readonly authority: Authority;
+  readonly issuance: Issuance;
+  readonly store: Awaited<ReturnType<typeof openTestStore>>;
+  readonly address: string;
+  readonly port: number;
+  close(): Promise<void>;
+};
+
+/** A cluster's authority and issuance on loopback, with a store of its own or the one given. */
+export async function startTestCluster(
+  stateDir: string,
+  options: Pick<AuthorityOptions, 'cluster' | 'trustRoot' | 'token'> &
+    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly store?: TestCluster['store']; readonly clock?: Clock; readonly log?: Log },
+): Promise<TestCluster> {
+  const { port: wanted = 0, rate, store: given, ...over } = options;
+  const [clock, log] = [over.clock ?? systemClock, over.log ?? silentLog()];
+  const authority = await openAuthority({
+    stateDir,
+    federation: FEDERATION,
+    self: { locality: 'eu/a', gateways: ['127.0.0.1:15443'] },
+    random: systemRandom,
+    ...over,
+    clock,
+    log,
+  });
+  const store = given ?? (await openTestStore());
+  const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), ...(rate && { rate }) });
+  const server: RpcServer = await startRpcServer({ listen: { host: '127.0.0.1', port: wanted }, svids: authority.svids, bundles: authority.bundles, services: [issuance], log });
+  return {
+    authority,
+    issuance,
+    store,
+    address: `127.0.0.1:${server.port}`,
+    port: server.port,
+    async close() {
+      await authority.close();
+      await server.close(200);
+      if (given === undefined) await store.close();
+    },
+  };
+}
+
+export type { RpcChannel };
+
+/** Resolves when `holds` does, asked every 10 ms; rejects after `limitMs`. */
+export async function until(holds: () => boolean | Promise<boolean>, what: string, limitMs = 10_000): Promise<void> {
+  const endMs = systemClock.monotonicMs() + limitMs;
+  while (!(await holds())) {
+    if (systemClock.monotonicMs() > endMs) throw new Error(`not in ${limitMs} ms: ${what}`);
+    await systemClock.sleep(10);
+  }
+}
