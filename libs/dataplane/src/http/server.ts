@@ -21,8 +21,9 @@ export type HttpServerOptions = {
 export interface HttpServer {
   /** Takes over an accepted connection. */
   take(socket: Socket): void;
-  /** Answers from now on close their connection; idle ones are closed. Call again to close those that became idle. */
+  /** Answers from now on close their connection. */
   drain(): void;
+  closeIdle(): void;
   close(): void;
 }
 
@@ -71,8 +72,8 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
     take: (socket) => void server.emit('connection', socket),
     drain() {
       draining = true;
-      server.closeIdleConnections();
     },
+    closeIdle: () => server.closeIdleConnections(),
     close() {
       server.closeAllConnections();
       server.close();

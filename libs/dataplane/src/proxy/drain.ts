@@ -1,13 +1,23 @@
-// Waits for connections to end by themselves, within a limit.
+// Lets connections end by themselves, within a limit.
 import type { Socket } from 'node:net';
 import type { Clock } from '@isthmus/runtime';
+import type { HttpServer } from '../http/server.ts';
 
-/** Resolves when the set is empty or the limit is over; `again` runs at each look. */
-export async function drained(open: ReadonlySet<Socket>, again: () => void, drainMs: number, clock: Clock): Promise<void> {
-  const untilMs = clock.monotonicMs() + drainMs;
-  if (drainMs > 0) again();
-  while (open.size > 0 && clock.monotonicMs() < untilMs) {
-    await clock.sleep(Math.min(50, Math.max(1, untilMs - clock.monotonicMs())));
-    again();
+/** A connection that is idle may have a request on its way; for so long it is answered rather than cut off. */
+const QUIET_MS = 500;
+const LOOK_MS = 25;
+
+/**
+ * Resolves when no connection is left or the limit is over. At first requests still come in and are told to use another
+ * connection next; then idle connections are closed (reliability row 66).
+ */
+export async function drained(open: ReadonlySet<Socket>, http: HttpServer, drainMs: number, clock: Clock): Promise<void> {
+  const startedMs = clock.monotonicMs();
+  http.drain();
+  for (;;) {
+    const elapsedMs = clock.monotonicMs() - startedMs;
+    if (open.size === 0 || elapsedMs >= drainMs) return;
+    if (elapsedMs >= QUIET_MS) http.closeIdle();
+    await clock.sleep(Math.min(LOOK_MS, drainMs - elapsedMs));
   }
 }

@@ -21,6 +21,7 @@ export type InboundWorkload = {
   readonly instance: string;
   readonly host: string;
   readonly port: number;
+  /** Read at each connection: a getter may follow the snapshot. */
   readonly protocol: Protocol;
 };
 
@@ -199,7 +200,7 @@ export async function startInbound(options: InboundOptions): Promise<InboundList
     close: ({ drainMs = 0 } = {}) => {
       closing ??= (async () => {
         tcp.close();
-        await drained(open, () => http.drain(), drainMs, clock);
+        await drained(open, http, drainMs, clock);
         http.close();
         for (const socket of open) socket.destroy();
         await application.close();

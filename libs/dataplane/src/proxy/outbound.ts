@@ -51,7 +51,7 @@ export const OUTBOUND_LIMITS: OutboundLimits = {
 export type OutboundOptions = {
   readonly listen: ListenAddress;
   readonly service: ServiceName;
-  /** The service port's name. */
+  /** The service port's name. This and `protocol` are read at each connection: a getter may follow the snapshot. */
   readonly port: string;
   readonly protocol: Protocol;
   /** The engine compiled from the snapshot in force; asked for every connection and request. */
@@ -303,14 +303,16 @@ export async function startOutbound(options: OutboundOptions): Promise<OutboundL
   return {
     ...bound,
     service: options.service,
-    servicePort: options.port,
+    get servicePort() {
+      return options.port;
+    },
     get connections() {
       return open.size;
     },
     close: ({ drainMs = 0 } = {}) => {
       closing ??= (async () => {
         tcp.close();
-        await drained(open, () => http.drain(), drainMs, clock);
+        await drained(open, http, drainMs, clock);
         http.close();
         for (const socket of open) socket.destroy();
         await pools.close();

@@ -1,0 +1,70 @@
+// Every setting of an agent: name, type, unit, default and what it is for.
+import { schemas, type Static, strict, Type, workloadSchema } from '@isthmus/model';
+
+const serviceName = Type.String({ pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$', description: 'namespace/service' });
+const port = Type.Integer({ minimum: 0, maximum: 65_535 });
+const LOOPBACK = '127.0.0.1';
+
+export const configSchema = strict({
+  name: Type.Optional(Type.String({ description: 'name of this agent; must be the one its join token was made for (default: that one)' })),
+  stateDir: Type.String({ description: 'directory for keys and state, mode 0700' }),
+  server: strict({
+    address: schemas.hostPort,
+    serverName: Type.Optional(Type.String({ description: 'SNI of the control plane (default: control-plane.isthmus.<trust domain>)' })),
+  }),
+  joinToken: Type.Optional(Type.String({ description: 'the one-time join token; better in a file', maxLength: 4_096 })),
+  joinTokenFile: Type.Optional(Type.String({ description: 'file with the one-time join token; needed on the first start only' })),
+  network: Type.String({ default: 'default', description: 'network whose addresses this agent reaches, and is reached in, directly', maxLength: 63 }),
+  locality: Type.String({ default: '', description: 'region/zone/sub-zone of this machine', maxLength: 200 }),
+  advertise: Type.Optional(Type.String({ description: 'address at which others in its network reach this agent (default: inbound.host)' })),
+  inbound: Type.Optional(
+    strict({
+      host: Type.Optional(Type.String({ default: LOOPBACK, description: 'address of the inbound listeners' })),
+      portRange: Type.Optional(Type.String({ pattern: '^[0-9]{1,5}-[0-9]{1,5}$', description: 'ports for inbound listeners, such as 20000-20099 (default: any free one)' })),
+    }),
+  ),
+  outbound: Type.Optional(
+    strict({
+      host: Type.Optional(Type.String({ default: LOOPBACK, description: 'address of the listeners named below' })),
+      listeners: Type.Optional(
+        Type.Array(
+          strict({
+            service: serviceName,
+            portName: Type.Optional(Type.String({ description: 'name of the service port (default: the service’s first)' })),
+            protocol: Type.Optional(Type.Union([Type.Literal('http'), Type.Literal('tcp')], { description: 'until the service is known (default: http)' })),
+            port: Type.Optional(port),
+            host: Type.Optional(Type.String()),
+          }),
+          { maxItems: 4_096 },
+        ),
+      ),
+      all: Type.Optional(Type.Boolean({ default: false, description: 'a listener for every service in the snapshot, each on an address of its own' })),
+      addressRange: Type.Optional(Type.String({ default: '127.64.0.0/16', pattern: '^[0-9.]+/[0-9]{1,2}$', description: 'addresses for the same' })),
+    }),
+  ),
+  identity: Type.Optional(strict({ callAs: Type.Optional(serviceName) })),
+  dns: Type.Optional(strict({ host: Type.Optional(Type.String({ default: LOOPBACK })), port })),
+  workloads: Type.Optional(
+    Type.Array(
+      Type.Object(
+        {
+          ...workloadSchema.properties,
+          inbound: Type.Optional(Type.Record(schemas.dnsLabel, port, { description: 'port of the inbound listener, by service port name' })),
+        },
+        { additionalProperties: false },
+      ),
+      { maxItems: 256 },
+    ),
+  ),
+  workloadsDir: Type.Optional(Type.String({ description: 'directory of workload files (*.yaml)' })),
+  drainMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how long requests may still take when the agent stops' })),
+  adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
+  health: Type.Optional(strict({ host: Type.Optional(Type.String({ default: LOOPBACK })), port })),
+  log: Type.Optional(
+    strict({
+      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
+      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
+    }),
+  ),
+});
+export type Config = Static<typeof configSchema>;

@@ -1,0 +1,57 @@
+// The agent: identity, snapshot, inbound and outbound listeners, DNS and health checks beside the workloads of one machine.
+import { startDns } from '@isthmus/dataplane';
+import { parseServiceName, valueOf } from '@isthmus/model';
+import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
+import { openLog, openMetrics } from '@isthmus/telemetry';
+import { startAdmin } from './admin.ts';
+import { configSchema } from './config.ts';
+import { joinCluster, openKnowledge, type Parts } from './join.ts';
+import { startOutboundListeners } from './outbound.ts';
+import { loadWorkloads, startWorkloads } from './workloads.ts';
+
+const config = await loadConfig({ program: 'agent', schema: configSchema });
+const log = openLog({ program: 'agent', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
+
+await runProcess({
+  program: 'agent',
+  log,
+  start: async (own: (part: Stoppable) => void) => {
+    const parts: Parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
+    const planned = await loadWorkloads(config, log);
+
+    const identity = await joinCluster(config, parts);
+    own({ name: 'identity', stop: () => identity.close() });
+
+    const knowledge = await openKnowledge(config, identity, parts);
+    own({ name: 'subscription', stop: () => knowledge.close() });
+
+    const workloads = await startWorkloads(config, planned, identity, knowledge, parts);
+    own({ name: 'workloads', stop: () => workloads.close() });
+
+    const listeners = await startOutboundListeners(config, identity, knowledge, parts);
+    own({ name: 'outbound', stop: () => listeners.close() });
+
+    if (config.dns !== undefined) {
+      const dns = await startDns({ listen: { host: config.dns.host ?? '127.0.0.1', port: config.dns.port }, lookup: listeners.lookup, ...parts });
+      own({ name: 'dns', stop: () => dns.close() });
+    }
+
+    const services = new Map(planned.map(({ workload }) => [`${workload.namespace}/${workload.service}`, { namespace: workload.namespace, name: workload.service }]));
+    const callAs = config.identity?.callAs;
+    if (callAs !== undefined) services.set(callAs, valueOf(parseServiceName(callAs, 'identity.callAs')));
+    const svids = [identity.svids, ...[...services.values()].map((service) => identity.serviceSvids(service))];
+    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, svids }, parts);
+    own({ name: 'admin', stop: () => admin.close(1_000) });
+
+    if (config.health !== undefined) {
+      const health = await serveHealth({
+        host: config.health.host ?? '127.0.0.1',
+        port: config.health.port,
+        metrics: parts.metrics,
+        checks: { identity: () => (identity.svids.current()?.expiresAtMs ?? 0) > systemClock.nowMs(), snapshot: () => knowledge.subscription.status().version > 0 },
+      });
+      own({ name: 'health', stop: () => health.close() });
+    }
+    log.info('ready', { agent: identity.agent, cluster: identity.cluster, workloads: planned.length, listeners: listeners.status().length });
+  },
+});

@@ -1,0 +1,146 @@
+// The listeners applications call through: those the configuration names, and one for every service where it says so.
+import { isIPv4 } from 'node:net';
+import { type OutboundListener, startOutbound } from '@isthmus/dataplane';
+import type { Identity } from '@isthmus/identity';
+import { formatServiceName, messageOf, parseServiceName, type Protocol, serviceDnsName, type ServiceName, valueOf } from '@isthmus/model';
+import type { SvidSource } from '@isthmus/pki';
+import type { Config } from './config.ts';
+import { fail } from './errors.ts';
+import type { Knowledge, Parts } from './join.ts';
+import { serviceView } from './workloads.ts';
+
+export type ListenerStatus = { readonly service: string; readonly portName: string; readonly host: string; readonly port: number; readonly connections: number };
+
+export interface OutboundListeners {
+  status(): readonly ListenerStatus[];
+  /** The address behind a mesh name such as payments.shop.svc.clusterset.local; undefined for a name that is not known. */
+  lookup(name: string): string | undefined;
+  close(): Promise<void>;
+}
+
+type Wanted = { readonly service: ServiceName; readonly host: string; readonly port: number; readonly portName: string | undefined; readonly protocol: Protocol | undefined };
+
+/** Opens them. **Throws** DATAPLANE_LISTEN_FAILED for a configured one; one of `all` that cannot be opened is logged and tried again. */
+export async function startOutboundListeners(config: Config, identity: Identity, knowledge: Knowledge, parts: Parts): Promise<OutboundListeners> {
+  const { log } = parts;
+  const svids = callerSvids(config, identity);
+  const open = new Map<string, OutboundListener>();
+  const addressOf = new Map<string, string>();
+  const addresses = config.outbound?.all === true ? addressTaker(config.outbound.addressRange ?? '127.64.0.0/16') : undefined;
+
+  async function start(key: string, wanted: Wanted): Promise<void> {
+    const { service } = wanted;
+    const portOf = () => {
+      const ports = serviceView(knowledge, service)?.ports ?? [];
+      return wanted.portName === undefined ? ports[0] : ports.find((p) => p.name === wanted.portName);
+    };
+    const listener = await startOutbound({
+      listen: { host: wanted.host, port: wanted.port },
+      service,
+      // Asked for each connection: the service may be declared after its listener was opened.
+      get port() {
+        return wanted.portName ?? portOf()?.name ?? 'http';
+      },
+      get protocol() {
+        return portOf()?.protocol ?? wanted.protocol ?? 'http';
+      },
+      engine: knowledge.engine,
+      svids,
+      bundles: identity.bundles,
+      ...parts,
+    });
+    open.set(key, listener);
+    addressOf.set(serviceDnsName(service), listener.host);
+  }
+
+  /** Brings the listeners of `all` in line with the snapshot; one at a time. */
+  let following: Promise<void> = Promise.resolve();
+  let closed = false;
+  async function follow(): Promise<void> {
+    if (addresses === undefined || closed) return;
+    const wanted = new Map<string, Wanted>();
+    for (const resource of knowledge.subscription.snapshot().resources.values()) {
+      if (resource.kind !== 'service') continue;
+      const service = { namespace: resource.namespace, name: resource.name };
+      for (const port of resource.ports) {
+        wanted.set(`all ${formatServiceName(service)} ${port.name}`, { service, host: addresses(formatServiceName(service)), port: port.port, portName: port.name, protocol: port.protocol });
+      }
+    }
+    for (const [key, listener] of open) {
+      if (!key.startsWith('all ') || wanted.has(key)) continue;
+      open.delete(key);
+      addressOf.delete(serviceDnsName(listener.service));
+      void listener.close({ drainMs: config.drainMs ?? 5_000 });
+    }
+    for (const [key, want] of wanted) {
+      if (open.has(key)) continue;
+      await start(key, want).catch((error: unknown) => log.error('outbound listener not opened', { service: formatServiceName(want.service), detail: messageOf(error) }));
+    }
+  }
+
+  const close = async (): Promise<void> => {
+    closed = true;
+    stop();
+    await following;
+    await Promise.all([...open.values()].map((listener) => listener.close({ drainMs: config.drainMs ?? 5_000 })));
+  };
+  const stop = knowledge.onEngine(() => {
+    following = following.then(follow);
+  });
+  try {
+    for (const [i, l] of (config.outbound?.listeners ?? []).entries()) {
+      const service = valueOf(parseServiceName(l.service, `outbound.listeners[${i}].service`));
+      await start(`named ${i}`, { service, host: l.host ?? config.outbound?.host ?? '127.0.0.1', port: l.port ?? 0, portName: l.portName, protocol: l.protocol });
+    }
+    following = follow();
+    await following;
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  return {
+    status: () => [...open.values()].map((l) => ({ service: formatServiceName(l.service), portName: l.servicePort, host: l.host, port: l.port, connections: l.connections })),
+    lookup: (name) => addressOf.get(name.toLowerCase().replace(/\.$/, '')),
+    close,
+  };
+}
+
+/** Who the outbound calls are made as: the configured service, or the agent itself. */
+function callerSvids(config: Config, identity: Identity): SvidSource {
+  const callAs = config.identity?.callAs;
+  return callAs === undefined ? identity.svids : identity.serviceSvids(valueOf(parseServiceName(callAs, 'identity.callAs')));
+}
+
+/** Gives each name an address of the range, the same one again after a restart while no two names meet. */
+export function addressTaker(range: string): (name: string) => string {
+  const [base = '', bits = ''] = range.split('/');
+  const prefix = Number(bits);
+  if (!isIPv4(base) || prefix < 8 || prefix > 30) throw fail('AGENT_CONFIG', `outbound.addressRange ${range} is no IPv4 range between /8 and /30`);
+  const size = 2 ** (32 - prefix);
+  const start = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+  const first = start - (start % size);
+  const taken = new Map<number, string>();
+  const given = new Map<string, string>();
+  return (name) => {
+    const known = given.get(name);
+    if (known !== undefined) return known;
+    for (let step = 0; step < size - 2; step++) {
+      const offset = 1 + ((hash(name) + step) % (size - 2)); // without the network's own and its broadcast address
+      if (taken.has(offset)) continue;
+      taken.set(offset, name);
+      const n = first + offset;
+      const address = [n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255].join('.');
+      given.set(name, address);
+      return address;
+    }
+    throw fail('AGENT_PORT_RANGE', `outbound.addressRange ${range} has no address left for ${name}`);
+  };
+}
+
+/** FNV-1a, 32 bit. */
+function hash(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return h;
+}

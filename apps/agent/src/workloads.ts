@@ -1,0 +1,217 @@
+// The workloads beside this agent: their files, inbound listeners, health, and what the control plane is told of them.
+import { readdir, readFile } from 'node:fs/promises';
+import { join as joinPath } from 'node:path';
+import { type HealthChecks, type InboundListener, startHealthChecks, startInbound } from '@isthmus/dataplane';
+import type { Identity } from '@isthmus/identity';
+import { formatProblems, formatServiceName, type Health, messageOf, parseWorkload, type Problem, type Registration, type ServiceName, type ServiceView, type Workload } from '@isthmus/model';
+import { parseYaml } from '@isthmus/runtime';
+import type { Config } from './config.ts';
+import { fail } from './errors.ts';
+import type { Knowledge, Parts } from './join.ts';
+
+/** A workload and the inbound ports its entry asks for. */
+export type PlannedWorkload = { readonly workload: Workload; readonly inbound: Readonly<Record<string, number>> };
+
+/**
+ * The workloads of the configuration and of its directory. A file that cannot be used is logged with its line and left
+ * out; the others go on. **Throws** AGENT_WORKLOAD_INVALID when two entries name the same instance of one service.
+ */
+export async function loadWorkloads(config: Config, log: Parts['log']): Promise<readonly PlannedWorkload[]> {
+  const planned: PlannedWorkload[] = (config.workloads ?? []).map(({ inbound, ...workload }) => ({ workload, inbound: inbound ?? {} }));
+  for (const file of config.workloadsDir === undefined ? [] : await yamlFilesIn(config.workloadsDir)) {
+    const loaded = await loadFile(file);
+    if ('problem' in loaded) log.error('workload file refused', { file, detail: loaded.problem });
+    else planned.push(...loaded.workloads.map((workload) => ({ workload, inbound: {} })));
+  }
+  const seen = new Set<string>();
+  for (const { workload } of planned) {
+    const name = nameOf(workload);
+    if (seen.has(name)) throw fail('AGENT_WORKLOAD_INVALID', `workload ${name} is given twice`);
+    seen.add(name);
+  }
+  return planned;
+}
+
+async function yamlFilesIn(directory: string): Promise<string[]> {
+  const names = await readdir(directory).catch((error: unknown) => {
+    throw fail('AGENT_WORKLOAD_INVALID', `cannot read workloadsDir ${directory}: ${messageOf(error)}`, { cause: error });
+  });
+  return names.filter((name) => /\.ya?ml$/.test(name)).sort().map((name) => joinPath(directory, name));
+}
+
+/** Every document of one file; a file with any problem gives none. */
+async function loadFile(file: string): Promise<{ readonly workloads: readonly Workload[] } | { readonly problem: string }> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    return { problem: messageOf(error) };
+  }
+  const yaml = parseYaml(text, file);
+  if (!yaml.ok) return { problem: formatProblems(yaml.problems) };
+  const workloads: Workload[] = [];
+  const problems: Problem[] = [];
+  for (const document of yaml.value) {
+    const parsed = parseWorkload(document.value);
+    if (parsed.ok) workloads.push(parsed.value);
+    else problems.push(...parsed.problems.map((p) => ({ path: `${file}:${document.lineOf(p.path)}${p.path === '' ? '' : ` ${p.path}`}`, message: p.message })));
+  }
+  return problems.length > 0 ? { problem: formatProblems(problems) } : { workloads };
+}
+
+export type WorkloadStatus = {
+  readonly namespace: string;
+  readonly service: string;
+  readonly instance: string;
+  readonly health: Health;
+  readonly detail: string;
+  readonly inbound: Readonly<Record<string, { readonly host: string; readonly port: number; readonly connections: number }>>;
+};
+
+export interface Workloads {
+  status(): readonly WorkloadStatus[];
+  /** **Throws** AGENT_WORKLOAD_UNKNOWN. */
+  setDraining(service: ServiceName, instance: string, draining: boolean): void;
+  /** Says draining first, so that callers turn elsewhere; then lets requests end; then withdraws the registrations. */
+  close(): Promise<void>;
+}
+
+type Running = {
+  readonly workload: Workload;
+  readonly inbound: ReadonlyMap<string, InboundListener>;
+  readonly checks: HealthChecks;
+  readonly hasIdentity: () => boolean;
+};
+
+/** Time for "draining" to reach callers before connections are asked to leave. */
+const DRAIN_NOTICE_MS = 250;
+
+/** Opens the inbound listeners, starts the checks and registers everything. **Throws** DATAPLANE_LISTEN_FAILED naming the port. */
+export async function startWorkloads(config: Config, planned: readonly PlannedWorkload[], identity: Identity, knowledge: Knowledge, parts: Parts): Promise<Workloads> {
+  const host = config.inbound?.host ?? '127.0.0.1';
+  const ports = portTaker(config.inbound?.portRange);
+  const running: Running[] = [];
+  const stops: (() => void)[] = [];
+  let reporting = false;
+
+  const report = (): void => {
+    if (reporting) knowledge.subscription.report(running.map((r) => registrationOf(r, config, identity, host)));
+  };
+
+  async function startOne({ workload, inbound: wanted }: PlannedWorkload): Promise<Running> {
+    const service = { namespace: workload.namespace, name: workload.service };
+    const svids = identity.serviceSvids(service);
+    const inbound = new Map<string, InboundListener>();
+    const checks = startHealthChecks({ workload, onChange: report, ...parts });
+    stops.push(() => checks.close(), svids.onChange(report));
+    running.push({ workload, inbound, checks, hasIdentity: () => svids.current() !== undefined });
+    for (const [portName, port] of Object.entries(workload.ports)) {
+      const fixed = wanted[portName];
+      const listener = await ports(fixed, (listenPort) =>
+        startInbound({
+          listen: { host, port: listenPort },
+          workload: {
+            service,
+            instance: workload.instance,
+            host: workload.host ?? '127.0.0.1',
+            port,
+            get protocol() {
+              return protocolOf(knowledge, service, portName); // asked for each connection: the service may be declared later
+            },
+          },
+          svids,
+          bundles: identity.bundles,
+          onApplicationDown: (_workload, error) => checks.reportDown(`the data path could not connect: ${error.message}`),
+          ...parts,
+        }),
+      );
+      inbound.set(portName, listener);
+    }
+    return { workload, inbound, checks, hasIdentity: () => svids.current() !== undefined };
+  }
+
+  const close = async (): Promise<void> => {
+    for (const { checks } of running) checks.setDraining(true);
+    if (running.length > 0 && reporting) await parts.clock.sleep(DRAIN_NOTICE_MS);
+    await Promise.all(running.flatMap((r) => [...r.inbound.values()].map((listener) => listener.close({ drainMs: config.drainMs ?? 5_000 }))));
+    if (reporting) knowledge.subscription.report([]);
+    reporting = false;
+    for (const stop of stops) stop();
+  };
+
+  try {
+    for (const plan of planned) await startOne(plan);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  reporting = true;
+  report();
+
+  return {
+    status: () => running.map(statusOf),
+    setDraining(service, instance, draining) {
+      const found = running.find((r) => r.workload.namespace === service.namespace && r.workload.service === service.name && (instance === '' || r.workload.instance === instance));
+      if (found === undefined) throw fail('AGENT_WORKLOAD_UNKNOWN', `no workload ${formatServiceName(service)}/${instance} beside this agent`);
+      found.checks.setDraining(draining);
+    },
+    close,
+  };
+}
+
+/** What the control plane is told. A workload without an SVID could not prove itself, so it is not offered yet. */
+function registrationOf(r: Running, config: Config, identity: Identity, inboundHost: string): Registration {
+  return {
+    namespace: r.workload.namespace,
+    service: r.workload.service,
+    instance: r.workload.instance,
+    agent: identity.agent,
+    address: config.advertise ?? inboundHost,
+    inboundPorts: Object.fromEntries([...r.inbound].map(([name, listener]) => [name, listener.port])),
+    network: config.network,
+    locality: config.locality,
+    weight: r.workload.weight ?? 100,
+    health: r.hasIdentity() ? r.checks.health() : 'unknown',
+    sequence: 0, // set by the subscription
+  };
+}
+
+function statusOf(r: Running): WorkloadStatus {
+  const { namespace, service, instance } = r.workload;
+  const inbound = Object.fromEntries([...r.inbound].map(([name, l]) => [name, { host: l.host, port: l.port, connections: l.connections }]));
+  return { namespace, service, instance, health: r.checks.health(), detail: r.checks.detail(), inbound };
+}
+
+function protocolOf(knowledge: Knowledge, service: ServiceName, portName: string): 'http' | 'tcp' {
+  const view = serviceView(knowledge, service);
+  return view?.ports.find((p) => p.name === portName)?.protocol ?? (portName.startsWith('tcp') ? 'tcp' : 'http');
+}
+
+/** The service as the snapshot in force has it. */
+export function serviceView(knowledge: Knowledge, service: ServiceName): ServiceView | undefined {
+  const resource = knowledge.subscription.snapshot().resources.get(`service/${formatServiceName(service)}`);
+  return resource?.kind === 'service' ? resource : undefined;
+}
+
+/** Opens something on a fixed port, or on the first free one of a range, or on any. */
+function portTaker(range: string | undefined) {
+  const [from = 0, to = 0] = (range ?? '').split('-').map(Number);
+  let next = from;
+  return async <T>(fixed: number | undefined, open: (port: number) => Promise<T>): Promise<T> => {
+    if (fixed !== undefined) return open(fixed);
+    if (range === undefined) return open(0);
+    let lastError: unknown;
+    while (next <= to) {
+      try {
+        return await open(next++);
+      } catch (error) {
+        lastError = error;
+      }
+    }
+    throw fail('AGENT_PORT_RANGE', `no free port left in inbound.portRange ${range}`, { cause: lastError });
+  };
+}
+
+function nameOf(w: Workload): string {
+  return `${w.namespace}/${w.service}/${w.instance}`;
+}
