@@ -5,7 +5,8 @@ import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { fail } from './errors.ts';
 import { ProxyUpdates } from './proxy-updates.ts';
-import { fullKey, type Registry } from './registry.ts';
+import { fullKey } from './registration.ts';
+import type { Registry } from './registry.ts';
 import type { ProxyPlace } from './view.ts';
 import type { Views } from './views.ts';
 

@@ -3,6 +3,7 @@ import { formatServiceName, parseRegistration, type Registration, registrationKe
 import type { Clock, Random } from '@isthmus/runtime';
 import { keys, type Store } from '@isthmus/store';
 import type { Counter, Log, Metrics } from '@isthmus/telemetry';
+import { fullKey, sameContent } from './registration.ts';
 import { Tombstones } from './tombstone.ts';
 import { WorkloadRecords } from './workload-records.ts';
 
@@ -251,16 +252,6 @@ class StoredRegistry implements Registry {
     const names = [...changed.values()];
     for (const listener of this.#listeners) listener(names);
   }
-}
-
-/** `<namespace>/<service>/<agent>.<instance>`: a registration's name among all. */
-export function fullKey(r: Pick<Registration, 'namespace' | 'service' | 'agent' | 'instance'>): string {
-  return `${r.namespace}/${r.service}/${registrationKey(r)}`;
-}
-
-/** Whether two registrations say the same but for their sequence. */
-export function sameContent(a: Registration, b: Registration): boolean {
-  return JSON.stringify({ ...a, sequence: 0 }) === JSON.stringify({ ...b, sequence: 0 });
 }
 
 function storeKey(r: Registration): string {

@@ -1,6 +1,6 @@
 // What an agent tells of its workloads: only the latest state, whole at first, then what changed since it was last told.
 import { nextSequence, type Registration } from '@isthmus/model';
-import { fullKey, sameContent } from './registry.ts';
+import { fullKey, sameContent } from './registration.ts';
 
 /** One message's worth. */
 export type ReportMessage = { readonly full: boolean; readonly registrations: readonly Registration[]; readonly removed: readonly string[] };

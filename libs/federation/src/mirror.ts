@@ -229,7 +229,7 @@ export class Mirror {
       }
       this.#following.clear();
       // A session ended on purpose (new address) is opened anew at once.
-      if (!signal.aborted) await clock.sleep(pause.nextMs(), this.#stop.signal).catch(() => undefined);
+      if (!signal.aborted) await clock.sleep(pause.nextMs(), signal).catch(() => undefined);
     }
   }
 

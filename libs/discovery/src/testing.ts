@@ -1,0 +1,36 @@
+// Builders of what views are made from, for tests.
+import type { ImportedService, Registration } from '@isthmus/model';
+
+export function aRegistration(over: Partial<Registration> = {}): Registration {
+  return {
+    namespace: 'shop',
+    service: 'payments',
+    instance: 'p1',
+    agent: 'a1',
+    address: '10.0.0.1',
+    inboundPorts: { http: 15_001 },
+    network: 'main',
+    locality: 'eu/a/r1',
+    weight: 100,
+    health: 'healthy',
+    sequence: 1,
+    ...over,
+  };
+}
+
+export function anImport(over: Partial<ImportedService> = {}): ImportedService {
+  return {
+    namespace: 'shop',
+    name: 'payments',
+    cluster: 'west',
+    trustDomain: 'west.acme.example',
+    ports: [{ name: 'http', port: 8080, protocol: 'http' }],
+    readyCount: 3,
+    totalCount: 3,
+    readyWeight: 300,
+    state: 'fresh',
+    gateways: ['192.0.2.1:15443'],
+    locality: 'us/a',
+    ...over,
+  };
+}
