@@ -1,0 +1,185 @@
+// Making certificates: roots, name-constrained intermediates and SVIDs, each with exactly the fields its standard asks for.
+import { createHash, createPublicKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { type Asn1, bits, bool, bytesOf, childrenOf, extension, fromDer, int, name, OID, octets, oid, seq, signatureAlgorithm, signed, smallInt, spki, tagged, time } from './der.ts';
+import { fail } from './errors.ts';
+
+/** A CA that signs: its certificate in DER and its key. */
+export type Issuer = { readonly cert: Buffer; readonly key: KeyObject };
+
+const KEY_USAGE_CA = bitString(0x06, 1);
+const KEY_USAGE_LEAF = bitString(0x80, 7);
+/** How far before now a certificate begins, for clocks that are behind (Istio's practice; reliability 33). */
+const DEFAULT_BACKDATE_MS = 60_000;
+
+/** A self-signed root: SPIFFE ID of the federation's trust domain without a path, CA, keyCertSign and cRLSign. Source: X.509-SVID §3.2, §4. */
+export function signRoot(request: { readonly key: KeyObject; readonly federation: TrustDomain; readonly nowMs: number; readonly ttlMs: number }): Buffer {
+  const publicKey = createPublicKey(request.key);
+  const subject = name({ organization: request.federation, commonName: 'Isthmus root' });
+  return certificate({
+    issuerName: subject,
+    subject,
+    publicKey,
+    key: request.key,
+    notBeforeMs: request.nowMs - DEFAULT_BACKDATE_MS,
+    notAfterMs: request.nowMs + request.ttlMs,
+    extensions: [
+      extension(OID.basicConstraints, true, seq(bool(true))),
+      extension(OID.keyUsage, true, KEY_USAGE_CA),
+      extension(OID.subjectAltName, false, seq(uri(spiffeIds.authority(request.federation)))),
+      extension(OID.subjectKeyId, false, octets(keyId(publicKey))),
+    ],
+  });
+}
+
+/**
+ * An intermediate for one trust domain: path length 0, and constrained by name so that nothing it signs can speak for
+ * another domain (RFC 5280 §4.2.1.10: a URI constraint without a leading dot is that one host). Its life is clipped to
+ * its issuer's. **Throws** PKI_ISSUER_EXPIRED.
+ */
+export function signIntermediate(request: {
+  readonly issuer: Issuer;
+  readonly publicKey: KeyObject;
+  readonly trustDomain: TrustDomain;
+  readonly nowMs: number;
+  readonly ttlMs: number;
+}): Buffer {
+  const { issuer, publicKey, trustDomain } = request;
+  const permitted = tagged(0, [seq(tagged(6, Buffer.from(trustDomain)))]);
+  return certificate({
+    ...fromIssuer(issuer, request.nowMs, request.ttlMs, DEFAULT_BACKDATE_MS),
+    subject: name({ organization: trustDomain, commonName: 'Isthmus intermediate' }),
+    publicKey,
+    extensions: [
+      extension(OID.basicConstraints, true, seq(bool(true), smallInt(0))),
+      extension(OID.keyUsage, true, KEY_USAGE_CA),
+      extension(OID.nameConstraints, true, seq(permitted)),
+      extension(OID.subjectAltName, false, seq(uri(spiffeIds.authority(trustDomain)))),
+      extension(OID.subjectKeyId, false, octets(keyId(publicKey))),
+      authorityKeyId(issuer),
+    ],
+  });
+}
+
+/**
+ * An X.509-SVID: exactly one URI SAN, not a CA, digitalSignature alone, for servers and clients. DNS names are for
+ * clients that know no SPIFFE. Its life is clipped to its issuer's. Source: X.509-SVID §2–4. **Throws** PKI_ISSUER_EXPIRED.
+ */
+export function signSvid(request: {
+  readonly issuer: Issuer;
+  readonly publicKey: KeyObject;
+  readonly spiffeId: SpiffeId;
+  readonly dnsNames?: readonly string[];
+  readonly ipAddresses?: readonly string[];
+  readonly commonName?: string;
+  readonly nowMs: number;
+  readonly ttlMs: number;
+  readonly backdateMs?: number;
+}): Buffer {
+  const { issuer, publicKey, spiffeId, dnsNames = [], ipAddresses = [] } = request;
+  const sans = [uri(spiffeId), ...dnsNames.map((dns) => tagged(2, Buffer.from(dns))), ...ipAddresses.map((ip) => tagged(7, ipBytes(ip)))];
+  return certificate({
+    ...fromIssuer(issuer, request.nowMs, request.ttlMs, request.backdateMs ?? DEFAULT_BACKDATE_MS),
+    subject: name(request.commonName === undefined ? {} : { commonName: request.commonName }),
+    publicKey,
+    extensions: [
+      extension(OID.basicConstraints, true, seq()),
+      extension(OID.keyUsage, true, KEY_USAGE_LEAF),
+      extension(OID.extKeyUsage, false, seq(oid(OID.serverAuth), oid(OID.clientAuth))),
+      // Critical where the subject is empty (RFC 5280 §4.2.1.6).
+      extension(OID.subjectAltName, request.commonName === undefined, seq(...sans)),
+      extension(OID.subjectKeyId, false, octets(keyId(publicKey))),
+      authorityKeyId(issuer),
+    ],
+  });
+}
+
+type Certificate = {
+  readonly issuerName: Asn1;
+  readonly subject: Asn1;
+  readonly publicKey: KeyObject;
+  readonly key: KeyObject;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly extensions: readonly Asn1[];
+};
+
+function certificate(c: Certificate): Buffer {
+  const tbs = seq(
+    tagged(0, [smallInt(2)]),
+    int(serialNumber()),
+    signatureAlgorithm(c.key),
+    c.issuerName,
+    seq(time(c.notBeforeMs), time(c.notAfterMs)),
+    c.subject,
+    spki(c.publicKey),
+    tagged(3, [seq(...c.extensions)]),
+  );
+  return signed(tbs, c.key);
+}
+
+type IssuerFacts = { readonly subject: Asn1; readonly keyId: Buffer; readonly notBeforeMs: number; readonly notAfterMs: number };
+/** Reading an issuer costs more than signing; one authority signs thousands with the same one. */
+const issuers = new WeakMap<Buffer, IssuerFacts>();
+
+function factsOf(cert: Buffer): IssuerFacts {
+  const before = issuers.get(cert);
+  if (before !== undefined) return before;
+  const x509 = new X509Certificate(cert);
+  const [tbs] = childrenOf(fromDer(cert));
+  const subject = childrenOf(tbs)[5];
+  if (subject === undefined) throw fail('PKI_CERTIFICATE_INVALID', 'the issuer is no certificate of version 3');
+  const facts = { subject, keyId: keyId(x509.publicKey), notBeforeMs: Date.parse(x509.validFrom), notAfterMs: Date.parse(x509.validTo) };
+  issuers.set(cert, facts);
+  return facts;
+}
+
+function fromIssuer(issuer: Issuer, nowMs: number, ttlMs: number, backdateMs: number): Pick<Certificate, 'issuerName' | 'key' | 'notBeforeMs' | 'notAfterMs'> {
+  const facts = factsOf(issuer.cert);
+  if (facts.notAfterMs <= nowMs) throw fail('PKI_ISSUER_EXPIRED', `the issuing certificate ran out at ${new Date(facts.notAfterMs).toISOString()}`);
+  return {
+    issuerName: facts.subject,
+    key: issuer.key,
+    notBeforeMs: Math.max(facts.notBeforeMs, nowMs - backdateMs),
+    notAfterMs: Math.min(facts.notAfterMs, nowMs + ttlMs),
+  };
+}
+
+function authorityKeyId(issuer: Issuer): Asn1 {
+  return extension(OID.authorityKeyId, false, seq(tagged(0, factsOf(issuer.cert).keyId)));
+}
+
+/** SHA-1 of the key's bits, the usual method (RFC 5280 §4.2.1.2); an identifier, not a protection. */
+function keyId(publicKey: KeyObject): Buffer {
+  const [, bitString] = childrenOf(spki(publicKey));
+  const raw = (bitString as { readonly bitStringContents?: string }).bitStringContents;
+  const bytes = typeof raw === 'string' ? Buffer.from(raw, 'latin1') : bytesOf(bitString);
+  return createHash('sha1').update(bytes.subarray(1)).digest();
+}
+
+/** 127 random bits, positive and never zero (RFC 5280 §4.1.2.2 allows 20 octets). */
+function serialNumber(): Buffer {
+  const bytes = randomBytes(16);
+  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
+  return bytes;
+}
+
+function uri(id: SpiffeId): Asn1 {
+  return tagged(6, Buffer.from(id));
+}
+
+function bitString(byte: number, unused: number): Asn1 {
+  return bits(Buffer.from([byte]), unused);
+}
+
+function ipBytes(ip: string): Buffer {
+  const v4 = ip.split('.').map(Number);
+  if (v4.length === 4) return Buffer.from(v4);
+  if (ip === '::1') return Buffer.concat([Buffer.alloc(15), Buffer.from([1])]);
+  throw fail('PKI_CERTIFICATE_INVALID', `${ip} is no IPv4 address`);
+}
+
+/** A certificate as PEM. */
+export function toPem(der: Buffer): string {
+  return new X509Certificate(der).toString();
+}

@@ -1,0 +1,116 @@
+// The door to node-forge's ASN.1: the few DER shapes that certificates and requests are made of, written and read strictly.
+import { sign, type KeyObject } from 'node:crypto';
+import forge from 'node-forge';
+
+const { asn1 } = forge;
+export type Asn1 = forge.asn1.Asn1;
+const { Class, Type } = asn1;
+
+/** Object identifiers by what they mean. */
+export const OID = {
+  commonName: '2.5.4.3',
+  organization: '2.5.4.10',
+  basicConstraints: '2.5.29.19',
+  keyUsage: '2.5.29.15',
+  extKeyUsage: '2.5.29.37',
+  subjectAltName: '2.5.29.17',
+  nameConstraints: '2.5.29.30',
+  subjectKeyId: '2.5.29.14',
+  authorityKeyId: '2.5.29.35',
+  serverAuth: '1.3.6.1.5.5.7.3.1',
+  clientAuth: '1.3.6.1.5.5.7.3.2',
+  extensionRequest: '1.2.840.113549.1.9.14',
+  ecdsaSha256: '1.2.840.10045.4.3.2',
+  rsaSha256: '1.2.840.113549.1.1.11',
+  ed25519: '1.3.101.112',
+} as const;
+
+const node = (tag: number, constructed: boolean, value: string | Asn1[]): Asn1 => asn1.create(Class.UNIVERSAL, tag, constructed, value as Asn1[]);
+
+export const seq = (...items: Asn1[]): Asn1 => node(Type.SEQUENCE, true, items);
+export const set = (...items: Asn1[]): Asn1 => node(Type.SET, true, items);
+export const oid = (dotted: string): Asn1 => node(Type.OID, false, asn1.oidToDer(dotted).getBytes());
+export const utf8 = (text: string): Asn1 => node(Type.UTF8, false, Buffer.from(text).toString('latin1'));
+export const bool = (value: boolean): Asn1 => node(Type.BOOLEAN, false, value ? '\u00ff' : '\u0000');
+export const nothing = (): Asn1 => node(Type.NULL, false, '');
+export const int = (bytes: Buffer): Asn1 => node(Type.INTEGER, false, bytes.toString('latin1'));
+export const smallInt = (value: number): Asn1 => int(Buffer.from([value]));
+export const octets = (bytes: Buffer): Asn1 => node(Type.OCTETSTRING, false, bytes.toString('latin1'));
+export const bits = (bytes: Buffer, unused = 0): Asn1 => node(Type.BITSTRING, false, String.fromCharCode(unused) + bytes.toString('latin1'));
+/** An implicit context tag over primitive bytes, or an explicit one over items. */
+export const tagged = (tag: number, value: Buffer | readonly Asn1[]): Asn1 =>
+  asn1.create(Class.CONTEXT_SPECIFIC, tag, !Buffer.isBuffer(value), (Buffer.isBuffer(value) ? value.toString('latin1') : [...value]) as Asn1[]);
+
+export function toDer(item: Asn1): Buffer {
+  return Buffer.from(asn1.toDer(item).getBytes(), 'latin1');
+}
+
+/** Parses exactly one DER value, nothing left over. **Throws** whatever forge throws, for the caller to turn into a refusal. */
+export function fromDer(der: Buffer): Asn1 {
+  // The published types know a boolean only; options are what the library takes since 1.0.
+  const options = { strict: true, parseAllBytes: true } as unknown as boolean;
+  return asn1.fromDer(forge.util.createBuffer(der.toString('latin1')), options);
+}
+
+/** The children of a constructed value. **Throws** TypeError for a primitive. */
+export function childrenOf(item: Asn1 | undefined): Asn1[] {
+  if (item === undefined || !Array.isArray(item.value)) throw new TypeError('expected a constructed ASN.1 value');
+  return item.value;
+}
+
+/** The bytes of a primitive value. **Throws** TypeError for a constructed one. */
+export function bytesOf(item: Asn1 | undefined): Buffer {
+  if (item === undefined || typeof item.value !== 'string') throw new TypeError('expected a primitive ASN.1 value');
+  return Buffer.from(item.value, 'latin1');
+}
+
+export function oidOf(item: Asn1 | undefined): string {
+  return asn1.derToOid(bytesOf(item).toString('latin1'));
+}
+
+export function isContext(item: Asn1 | undefined, tag: number): boolean {
+  return item !== undefined && item.tagClass === Class.CONTEXT_SPECIFIC && (item.type as number) === tag;
+}
+
+/** UTCTime up to 2049, GeneralizedTime from then on (RFC 5280 §4.1.2.5). */
+export function time(atMs: number): Asn1 {
+  const date = new Date(atMs);
+  return date.getUTCFullYear() < 2050
+    ? node(Type.UTCTIME, false, asn1.dateToUtcTime(date) as string)
+    : node(Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date) as string);
+}
+
+/** A distinguished name of organization and common name. */
+export function name(parts: { readonly organization?: string; readonly commonName?: string }): Asn1 {
+  const attribute = (type: string, text: string): Asn1 => set(seq(oid(type), utf8(text)));
+  return seq(
+    ...(parts.organization === undefined ? [] : [attribute(OID.organization, parts.organization)]),
+    ...(parts.commonName === undefined ? [] : [attribute(OID.commonName, parts.commonName)]),
+  );
+}
+
+export function extension(type: string, critical: boolean, value: Asn1): Asn1 {
+  return seq(oid(type), ...(critical ? [bool(true)] : []), octets(toDer(value)));
+}
+
+/** The signature algorithm a key signs certificates with (SHA-256; Ed25519 has its own hash). */
+export function signatureAlgorithm(key: KeyObject): Asn1 {
+  switch (key.asymmetricKeyType) {
+    case 'ec':
+      return seq(oid(OID.ecdsaSha256));
+    case 'ed25519':
+      return seq(oid(OID.ed25519));
+    default:
+      return seq(oid(OID.rsaSha256), nothing());
+  }
+}
+
+/** Wraps a to-be-signed value with algorithm and signature, as certificates and requests do. */
+export function signed(tbs: Asn1, key: KeyObject): Buffer {
+  const signature = sign(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', toDer(tbs), key);
+  return toDer(seq(tbs, signatureAlgorithm(key), bits(signature)));
+}
+
+export function spki(publicKey: KeyObject): Asn1 {
+  return fromDer(publicKey.export({ type: 'spki', format: 'der' }));
+}

@@ -1,0 +1,8 @@
+// The failures of making and reading keys, requests and certificates.
+import { defineErrors } from '@isthmus/model';
+
+export const fail = defineErrors({
+  PKI_KEY_INVALID: { class: 'invalid', doc: 'A key is no PEM private key of a kind Isthmus uses.' },
+  PKI_CERTIFICATE_INVALID: { class: 'invalid', doc: 'Bytes that should be a certificate do not parse as one, or do not belong to their key.' },
+  PKI_ISSUER_EXPIRED: { class: 'unavailable', doc: 'The issuing certificate has run out, so nothing can be signed with it.' },
+});

@@ -1,0 +1,9 @@
+// Keys, requests, certificates, SVIDs, bundles and their verification: bytes in, verdict or bytes out.
+export { type BundleSet, type BundleSource, openBundleSet } from './bundle-set.ts';
+export { type Issuer, signIntermediate, signRoot, signSvid, toPem } from './certificate.ts';
+export { type Csr, makeCsr, parseCsr } from './csr.ts';
+export { exportKeyPem, generateKey, importKeyPem, type KeyKind, weaknessOf } from './key.ts';
+export { type RecordVerdict, signRecord, verifyRecord } from './signed-record.ts';
+export { makeToken, parseToken, type Token, type TokenPrefix } from './token.ts';
+export { type Verdict, verifySvid, type VerifyRefusal } from './verify.ts';
+export { fixedSvidSource, makeX509Svid, parseCertificate, sha256Hex, spiffeIdOf, svidToPem, type SvidSource, trustDomainOfCert, type X509Svid } from './x509-svid.ts';
