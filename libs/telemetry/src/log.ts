@@ -1,7 +1,9 @@
 // Structured logs: a constant message plus fields, one line each, through a bounded sink that never stops traffic.
-import type { Writable } from 'node:stream';
-import { createLogger, format, transports, type Logger } from 'winston';
+import { Writable } from 'node:stream';
+import { createLogger, format, type Logger, transports } from 'winston';
+import { RepeatLimit } from './repeat-limit.ts';
 import { redact } from './secret.ts';
+import { LineSink } from './sink.ts';
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 export type LogFields = Readonly<Record<string, string | number | boolean | bigint | undefined>>;
@@ -19,29 +21,49 @@ export interface Log {
 export type LogOptions = {
   readonly program: string;
   readonly level: LogLevel;
+  /** `text` is for people, with colour on a terminal; `json` is one object a line. */
   readonly format: 'json' | 'text';
   /** Standard output without it. */
   readonly stream?: Writable;
 };
 
-/** The same (level, message, code) is written at most this often in a window; the rest is counted. */
-const REPEATS_PER_WINDOW = 10;
-const WINDOW_MS = 10_000;
-/** Bytes that may wait in the sink; beyond them lines are dropped and counted, never waited for. */
-const MAX_BUFFERED_BYTES = 1024 * 1024;
+/** How long `close` waits for a stream that takes nothing. */
+const CLOSE_LIMIT_MS = 1_000;
 
-/** Opens the log of a program; `close` waits until everything taken is written. */
+/**
+ * Opens the log of a program. Lines are `{time, level, program, msg, ...fields}`; the same warning or error (message and
+ * `code`) is written ten times in ten seconds at most and then counted in `heldBack`; PEM keys and tokens are blanked.
+ * `close` waits until what was taken is written, for a second at most. Nothing here ever throws or blocks.
+ */
 export function openLog(options: LogOptions): Log & { close(): Promise<void> } {
   const stream = options.stream ?? process.stdout;
-  const sink = boundedSink(stream);
+  const toLine = options.format === 'json' ? toJsonLine : makeTextLine('isTTY' in stream && stream.isTTY === true);
+  const sink = new LineSink({
+    stream,
+    lostLine: (lost) => `${toLine({ level: 'warn', message: 'log lines were lost', fields: { program: options.program, lost } })}\n`,
+  });
+  const lines = new Writable({
+    decodeStrings: false,
+    write: (line: string, _encoding, done) => {
+      sink.write(line);
+      done();
+    },
+  });
   const logger = createLogger({
     level: options.level,
-    format: options.format === 'json' ? format.printf(toJsonLine) : format.printf(toTextLine),
-    transports: [new transports.Stream({ stream: sink.stream, eol: '\n' })],
+    format: format.printf((info) => toLine(info as unknown as Line)),
+    transports: [new transports.Stream({ stream: lines, eol: '\n' })],
   });
-  const repeats = new Map<string, { count: number; since: number }>();
-  const log = makeLog(logger, { program: options.program }, (level, message, fields) => mayWrite(repeats, level, message, fields));
-  return Object.assign(log, { close: () => sink.drained() });
+  const repeats = new RepeatLimit();
+  return Object.assign(makeLog(logger, { program: options.program }, repeats), {
+    close: async () => {
+      for (const { key, heldBack } of repeats.takeHeldBack()) {
+        const { level, message, code } = JSON.parse(key) as RepeatKey;
+        logger.log({ level, message, fields: { program: options.program, code, heldBack } });
+      }
+      await sink.close(CLOSE_LIMIT_MS);
+    },
+  });
 }
 
 /** A log that says nothing, for tests. */
@@ -51,89 +73,52 @@ export function silentLog(): Log {
   return log;
 }
 
-type Admit = (level: LogLevel, message: string, fields: LogFields) => { readonly ok: boolean; readonly held?: number };
+type RepeatKey = { readonly level: LogLevel; readonly message: string; readonly code?: string };
 
-function makeLog(logger: Logger, base: LogFields, admit: Admit): Log {
-  const write = (level: LogLevel, message: string, fields: LogFields = {}): void => {
+function makeLog(logger: Logger, base: LogFields, repeats: RepeatLimit): Log {
+  const write = (level: LogLevel, message: string, given: LogFields = {}): void => {
     if (!logger.isLevelEnabled(level)) return;
-    const admitted = admit(level, message, fields);
-    if (!admitted.ok) return;
-    logger.log({ level, message, fields: { ...base, ...fields, ...(admitted.held !== undefined && { heldBack: admitted.held }) } });
+    const fields = { ...base, ...given };
+    if (level === 'info' || level === 'debug') {
+      logger.log({ level, message, fields });
+      return;
+    }
+    const key: RepeatKey = { level, message, ...(fields['code'] !== undefined && { code: String(fields['code']) }) };
+    const admission = repeats.admit(JSON.stringify(key), performance.now());
+    if (!admission.ok) return;
+    logger.log({ level, message, fields: admission.heldBack > 0 ? { ...fields, heldBack: admission.heldBack } : fields });
   };
   return {
     error: (message, fields) => write('error', message, fields),
     warn: (message, fields) => write('warn', message, fields),
     info: (message, fields) => write('info', message, fields),
     debug: (message, fields) => write('debug', message, fields),
-    with: (fields) => makeLog(logger, { ...base, ...fields }, admit),
+    with: (fields) => makeLog(logger, { ...base, ...fields }, repeats),
   };
-}
-
-function mayWrite(repeats: Map<string, { count: number; since: number }>, level: LogLevel, message: string, fields: LogFields): ReturnType<Admit> {
-  if (level === 'info' || level === 'debug') return { ok: true };
-  const key = `${level} ${message} ${String(fields['code'] ?? '')}`;
-  const now = Date.now();
-  const seen = repeats.get(key);
-  if (seen === undefined || now - seen.since >= WINDOW_MS) {
-    const held = seen === undefined ? 0 : seen.count - REPEATS_PER_WINDOW;
-    if (repeats.size > 1_000) repeats.clear();
-    repeats.set(key, { count: 1, since: now });
-    return held > 0 ? { ok: true, held } : { ok: true };
-  }
-  seen.count += 1;
-  return { ok: seen.count <= REPEATS_PER_WINDOW };
 }
 
 type Line = { readonly level: string; readonly message: unknown; readonly fields?: LogFields };
 
-function toJsonLine(info: unknown): string {
-  const { level, message, fields } = info as Line;
+function toJsonLine({ level, message, fields }: Line): string {
   const { program, ...rest } = fields ?? {};
-  return JSON.stringify({ time: new Date().toISOString(), level, program, msg: message, ...rest }, (_key, value: unknown) => plain(value));
+  const own = { time: new Date().toISOString(), level, program, msg: message };
+  // Twice, so that they stand first and no field can pass itself off as one of them.
+  return JSON.stringify({ ...own, ...rest, ...own }, (_name, value: unknown) => printable(value));
 }
 
 const COLOURS: Readonly<Record<string, string>> = { error: '31', warn: '33', info: '36', debug: '90' };
 
-function toTextLine(info: unknown): string {
-  const { level, message, fields } = info as Line;
-  const { program, ...rest } = fields ?? {};
-  const pairs = Object.entries(rest)
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `${name}=${JSON.stringify(plain(value))}`);
-  const word = level.padEnd(5);
-  const shown = process.stdout.isTTY ? `\u001b[${COLOURS[level] ?? '0'}m${word}\u001b[0m` : word;
-  return [new Date().toISOString(), shown, String(program), String(message), ...pairs].join(' ');
-}
-
-function plain(value: unknown): unknown {
-  if (typeof value === 'bigint') return Number(value);
-  return typeof value === 'string' ? redact(value) : value;
-}
-
-/** A stream in front of the real one that drops lines once too much is waiting, and outlives the real one's errors. */
-function boundedSink(target: Writable): { readonly stream: NodeJS.WritableStream; readonly drained: () => Promise<void> } {
-  let dropped = 0;
-  let broken = false;
-  target.on('error', () => {
-    broken = true;
-  });
-  const write = (chunk: string | Uint8Array): boolean => {
-    if (broken) return false;
-    if (target.writableLength > MAX_BUFFERED_BYTES) {
-      dropped += 1;
-      return false;
-    }
-    if (dropped > 0) {
-      target.write(`${JSON.stringify({ level: 'warn', msg: 'log lines were dropped because nobody read them', dropped })}\n`);
-      dropped = 0;
-    }
-    return target.write(chunk);
+function makeTextLine(inColour: boolean): (line: Line) => string {
+  return ({ level, message, fields }) => {
+    const { program, ...rest } = fields ?? {};
+    const pairs = Object.entries(rest).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${JSON.stringify(printable(value))}`]));
+    const word = level.padEnd(5);
+    const shown = inColour ? `\u001b[${COLOURS[level] ?? '0'}m${word}\u001b[0m` : word;
+    return [new Date().toISOString(), shown, String(program), redact(String(message)), ...pairs].join(' ');
   };
-  const stream = Object.assign(Object.create(target) as NodeJS.WritableStream, { write });
-  const drained = (): Promise<void> =>
-    new Promise((resolve) => {
-      if (broken || target.writableLength === 0) resolve();
-      else target.once('drain', resolve).once('error', () => resolve());
-    });
-  return { stream, drained };
+}
+
+function printable(value: unknown): unknown {
+  if (typeof value === 'bigint') return value <= BigInt(Number.MAX_SAFE_INTEGER) && value >= BigInt(Number.MIN_SAFE_INTEGER) ? Number(value) : value.toString();
+  return typeof value === 'string' ? redact(value) : value;
 }

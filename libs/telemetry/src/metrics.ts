@@ -12,7 +12,7 @@ export interface Histogram {
   observe(value: number, labels?: Labels): void;
 }
 
-/** The metrics of one process. Asking for the same name twice gives the same metric. */
+/** The metrics of one process. Asking for the same name twice gives the same metric; as another kind is a TypeError. */
 export interface Metrics {
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;
@@ -27,32 +27,35 @@ const MAX_LABEL_SETS = 1_000;
 /** Opens an empty set of metrics. **Throws** TypeError for a name that does not begin with `isthmus_`. */
 export function openMetrics(): Metrics {
   const registry = new Registry();
-  const known = new Map<string, Counter | Gauge | Histogram>();
-  const once = <M extends Counter | Gauge | Histogram>(name: string, make: () => M): M => {
-    if (!name.startsWith('isthmus_')) throw new TypeError(`metric ${name} must begin with isthmus_`);
+  const known = new Map<string, { readonly kind: string; readonly metric: unknown }>();
+  const once = <M>(kind: string, name: string, make: () => M): M => {
     const before = known.get(name);
-    if (before !== undefined) return before as M;
-    const made = make();
-    known.set(name, made);
-    return made;
+    if (before?.kind === kind) return before.metric as M;
+    if (before !== undefined) throw new TypeError(`metric ${name} is a ${before.kind} already, not a ${kind}`);
+    if (!name.startsWith('isthmus_')) throw new TypeError(`metric ${name} must begin with isthmus_`);
+    const metric = make();
+    known.set(name, { kind, metric });
+    return metric;
   };
+  const counter = (name: string, help: string, labels: readonly string[] = []): Counter =>
+    once('counter', name, () => {
+      const metric = new PromCounter({ name, help, labelNames: [...labels], registers: [registry] });
+      const bound = boundLabels(labels, () => folded.inc({ metric: name }));
+      return { inc: (given = {}, by = 1) => metric.inc(bound(given), by) };
+    });
+  const folded = counter('isthmus_metric_label_sets_folded_total', 'Observations counted under `other` because their metric has too many label sets', ['metric']);
   return {
-    counter: (name, help, labels = []) =>
-      once(name, () => {
-        const metric = new PromCounter({ name, help, labelNames: [...labels], registers: [registry] });
-        const bound = boundLabels();
-        return { inc: (given = {}, by = 1) => metric.inc(bound(given), by) };
-      }),
+    counter,
     gauge: (name, help, labels = []) =>
-      once(name, () => {
+      once('gauge', name, () => {
         const metric = new PromGauge({ name, help, labelNames: [...labels], registers: [registry] });
-        const bound = boundLabels();
+        const bound = boundLabels(labels, () => folded.inc({ metric: name }));
         return { set: (value, given = {}) => metric.set(bound(given), value) };
       }),
     histogram: (name, help, labels = [], buckets) =>
-      once(name, () => {
+      once('histogram', name, () => {
         const metric = new PromHistogram({ name, help, labelNames: [...labels], registers: [registry], ...(buckets && { buckets: [...buckets] }) });
-        const bound = boundLabels();
+        const bound = boundLabels(labels, () => folded.inc({ metric: name }));
         return { observe: (value, given = {}) => metric.observe(bound(given), value) };
       }),
     text: () => registry.metrics(),
@@ -60,15 +63,18 @@ export function openMetrics(): Metrics {
 }
 
 /** Lets label sets through until there are too many, then folds new ones into `other`. */
-function boundLabels(): (labels: Labels) => Labels {
+function boundLabels(names: readonly string[], onFold: () => void): (labels: Labels) => Labels {
   const seen = new Set<string>();
+  const other = Object.fromEntries(names.map((name) => [name, 'other']));
   return (labels) => {
-    const key = Object.values(labels).join('\u0000');
-    if (key === '' || seen.has(key)) return labels;
-    if (seen.size < MAX_LABEL_SETS) {
-      seen.add(key);
-      return labels;
+    if (names.length === 0) return labels;
+    const key = JSON.stringify(names.map((name) => labels[name]));
+    if (seen.has(key)) return labels;
+    if (seen.size >= MAX_LABEL_SETS) {
+      onFold();
+      return other;
     }
-    return Object.fromEntries(Object.keys(labels).map((name) => [name, 'other']));
+    seen.add(key);
+    return labels;
   };
 }

@@ -23,7 +23,7 @@ export class Secret {
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g;
 const TOKEN = /\bi[cj]t1\.[A-Za-z0-9._-]+/g;
 
-/** Text without private keys in PEM and without bootstrap or join tokens. */
+/** Text without private keys in PEM (also cut-short ones) and without bootstrap or join tokens. */
 export function redact(text: string): string {
   if (!text.includes('PRIVATE KEY') && !text.includes('t1.')) return text;
   return text.replace(PRIVATE_KEY, '[redacted key]').replace(TOKEN, '[redacted token]');

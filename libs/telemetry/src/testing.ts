@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { type Log, openLog } from './log.ts';
 
 /** A log whose lines are kept as parsed JSON. */
-export function recordingLog(): { readonly log: Log; readonly lines: readonly Readonly<Record<string, unknown>>[] } {
+export function recordingLog(): { readonly log: Log & { close(): Promise<void> }; readonly lines: readonly Readonly<Record<string, unknown>>[] } {
   const lines: Record<string, unknown>[] = [];
   const stream = new Writable({
     write: (chunk: Buffer, _encoding, done) => {
