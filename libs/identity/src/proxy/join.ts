@@ -11,7 +11,7 @@ import {
   spiffeIds,
   type TrustDomain,
 } from '@isthmus/model';
-import { type BundleSource, type KeyKind, openBundleSet, type SvidSource, verifySvid, type X509Svid } from '@isthmus/pki';
+import { type BundleSet, type KeyKind, openBundleSet, type SvidSource, verifySvid, type X509Svid } from '@isthmus/pki';
 import { openChannel, type RpcChannel } from '@isthmus/rpc';
 import { type Clock, makePrivateDir, type Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
@@ -65,7 +65,7 @@ export interface Identity {
   /** This proxy's name: the agent its token was made for. */
   readonly agent: string;
   readonly svids: SvidSource;
-  readonly bundles: ReturnType<typeof openBundleSet>;
+  readonly bundles: BundleSet;
   /** The service's SVID: issued on the first call, kept fresh since; `current()` is undefined until it is there. */
   serviceSvids(service: ServiceName): SvidSource;
   /** The one channel to the control plane, owned by this identity: do not close it. */
@@ -155,7 +155,7 @@ class ProxyIdentity implements Identity {
   readonly spiffeId: SpiffeId;
   readonly agent: string;
   readonly svids: FreshSvid;
-  readonly bundles: ReturnType<typeof openBundleSet>;
+  readonly bundles: BundleSet;
   private readonly options: IdentityOptions;
   private readonly file: StateOf<ProxyState>;
   private readonly services: ServiceSvids;
@@ -294,6 +294,9 @@ class ProxyIdentity implements Identity {
 
   private async take(granted: Granted): Promise<void> {
     for (const bundle of granted.bundles) this.bundles.update(bundle);
+    for (const { trustDomain } of this.bundles.all()) {
+      if (trustDomain !== this.trustDomain && !granted.bundles.some((b) => b.trustDomain === trustDomain)) this.bundles.remove(trustDomain);
+    }
     const { cluster, federation, agent, tokenId } = this;
     const state = toState({ cluster, federation, agent, tokenId, svid: granted.svid, bundles: this.bundles.all() });
     // A full disk must not cost the proxy its identity: the one on disk is good for a restart until it ends.

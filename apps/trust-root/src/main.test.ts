@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createPublicKey, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { openAuthority } from '@isthmus/identity';
+import { spiffeIds, type TrustDomain } from '@isthmus/model';
+import { generateKey } from '@isthmus/pki';
+import { call, openChannel, trust } from '@isthmus/rpc';
+import { systemClock, systemRandom } from '@isthmus/runtime';
+import { silentLog } from '@isthmus/telemetry';
+
+const MAIN = new URL('./main.ts', import.meta.url).pathname;
+const FEDERATION = 'acme.example' as TrustDomain;
+let dir: string;
+const children = new Set<ChildProcess>();
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'isthmus-trust-root-'));
+});
+after(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await rm(dir, { recursive: true, force: true });
+});
+
+type Running = { readonly child: ChildProcess; readonly port: number; readonly rootSha256: string; readonly stateDir: string };
+
+async function writeConfig(name: string, text: string): Promise<string> {
+  const path = join(dir, `${name}.yaml`);
+  await writeFile(path, text);
+  return path;
+}
+
+function run(config: string): ChildProcess {
+  const child = spawn(process.execPath, [MAIN, '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+
+/** Starts it and waits for its `ready` line. */
+async function start(name: string, port = 0): Promise<Running> {
+  const stateDir = join(dir, name);
+  const child = run(await writeConfig(name, `federation: ${FEDERATION}\nstateDir: ${stateDir}\nlisten: { port: ${port} }\n`));
+  let errors = '';
+  child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+  for await (const line of lines) {
+    const entry = JSON.parse(line) as { msg?: string; message?: string; port?: number; rootSha256?: string };
+    if ((entry.msg ?? entry.message) !== 'ready') continue;
+    child.stdout?.resume();
+    return { child, port: entry.port ?? 0, rootSha256: entry.rootSha256 ?? '', stateDir };
+  }
+  throw new Error(`it ended before it was ready: ${errors}`);
+}
+
+async function outcome(child: ChildProcess): Promise<{ readonly code: number | null; readonly stderr: string }> {
+  let stderr = '';
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  child.stdout?.resume();
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, stderr };
+}
+
+async function kill(running: Running): Promise<void> {
+  const gone = once(running.child, 'exit');
+  running.child.kill('SIGKILL');
+  await gone;
+}
+
+async function withAdmin<T>(running: Running, use: (client: trust.TrustRootAdminClient) => Promise<T>): Promise<T> {
+  const channel = openChannel({ address: `unix:${join(running.stateDir, 'admin.sock')}`, log: silentLog() });
+  try {
+    return await use(channel.client(trust.TrustRootAdminClient));
+  } finally {
+    channel.close();
+  }
+}
+const createToken = (running: Running, cluster: string): Promise<string> =>
+  withAdmin(running, async (client) => {
+    const request = { cluster, ttlSeconds: 0, replace: false };
+    return (await call<trust.CreateClusterTokenRequest, trust.CreateClusterTokenResponse>(client.createClusterToken.bind(client), request, { timeoutMs: 5_000 })).token;
+  });
+const members = (running: Running): Promise<string[]> =>
+  withAdmin(running, async (client) => {
+    const view = await call<trust.GetFederationRequest, trust.FederationView>(client.getFederation.bind(client), {}, { timeoutMs: 5_000 });
+    return view.members.map((m) => m.cluster);
+  });
+
+function authorityOptions(running: Running, cluster: string, token: string | undefined, name = cluster) {
+  return {
+    stateDir: join(dir, `cluster-${name}`),
+    cluster,
+    federation: FEDERATION,
+    trustRoot: { address: `127.0.0.1:${running.port}` },
+    token,
+    self: { locality: '', gateways: [] },
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLog(),
+    joinTimeoutMs: 0,
+  };
+}
+const refused = (error: Error & { code?: string }) => (assert.equal(error.code, 'IDENTITY_TOKEN_REFUSED', error.message), true);
+
+test('kill -9 between issues loses nothing: same root, spent token stays spent, unspent one works, members and journal are there', async () => {
+  let running = await start('killed');
+  const { rootSha256, port } = running;
+  const [spent, unspent] = [await createToken(running, 'east'), await createToken(running, 'west')];
+  const east = await openAuthority(authorityOptions(running, 'east', spent));
+  await kill(running);
+  east.sign({ publicKey: createPublicKey(generateKey()), spiffeId: spiffeIds.gateway(east.trustDomain) });
+
+  running = await start('killed', port);
+  assert.equal(running.rootSha256, rootSha256);
+  assert.deepEqual(await members(running), ['east']);
+  await assert.rejects(openAuthority(authorityOptions(running, 'east', spent, 'replay')), refused);
+  const west = await openAuthority(authorityOptions(running, 'west', unspent));
+  const intermediates = [east, west].map((a) => a.svids.current()?.chain[1]);
+  await kill(running);
+  const journal = await readFile(join(running.stateDir, 'trust-root.state'), 'utf8');
+  for (const der of intermediates) assert.ok(der && journal.includes(new X509Certificate(der).serialNumber));
+
+  running = await start('killed', port);
+  await east.renewNow();
+  assert.equal(east.status().lastError, undefined);
+  await Promise.all([east.close(), west.close()]);
+  await kill(running);
+});
+
+test('it stops on SIGTERM with 0', async () => {
+  const running = await start('polite');
+  const gone = once(running.child, 'exit');
+  running.child.kill('SIGTERM');
+  assert.deepEqual(await gone, [0, null]);
+});
+
+test('a state file cut short stops the start, names the file and leaves it', async () => {
+  const running = await start('cut');
+  await kill(running);
+  const path = join(running.stateDir, 'trust-root.state');
+  await truncate(path, 40);
+  const { code, stderr } = await outcome(run(join(dir, 'cut.yaml')));
+  assert.notEqual(code, 0);
+  assert.match(stderr, /trust-root\.state/);
+  assert.equal((await readFile(path)).length, 40);
+});
+
+test('a wrong configuration is refused with every problem before anything is made', async () => {
+  const { code, stderr } = await outcome(run(await writeConfig('wrong', `federation: UPPER\nstateDir: ${join(dir, 'wrong')}\nlistn: {}\n`)));
+  assert.notEqual(code, 0);
+  assert.match(stderr, /federation/);
+  assert.match(stderr, /listn/);
+  await assert.rejects(readFile(join(dir, 'wrong', 'root.key')));
+});
+
+test('a full disk refuses to issue with a clear error, and the old state stands', async (t) => {
+  const stateDir = join(dir, 'tiny');
+  await mkdir(stateDir);
+  const mounted = await outcome(spawn('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'tmpfs', stateDir])).catch(() => ({ code: 1 }));
+  if (mounted.code !== 0) return t.skip('mounting a small file system needs root');
+  try {
+    const running = await start('tiny');
+    const token = await createToken(running, 'east');
+    const before = await readFile(join(stateDir, 'trust-root.state'), 'utf8');
+    await writeFile(join(stateDir, 'filler'), Buffer.alloc(1 << 20)).catch(() => undefined);
+    await assert.rejects(openAuthority(authorityOptions(running, 'east', token, 'full')), (error: Error & { code?: string }) => {
+      assert.equal(error.code, 'STATE_DISK_FULL', error.message);
+      return true;
+    });
+    assert.equal(await readFile(join(stateDir, 'trust-root.state'), 'utf8'), before);
+    await rm(join(stateDir, 'filler'));
+    const east = await openAuthority(authorityOptions(running, 'east', token));
+    await east.close();
+    await kill(running);
+  } finally {
+    await outcome(spawn('umount', ['-l', stateDir]));
+  }
+});
