@@ -2,10 +2,12 @@
 export { startFederation, type TestFederation, type TestFederationOptions } from './federation.ts';
 export { type Link, startLink } from './link.ts';
 export { reservePorts } from './ports.ts';
+export { openClusterStore } from './store.ts';
 export { type Finished, findProgram, isthmus, isthmusProcess, run } from './run.ts';
 export { clusterOf, smallTopology } from './topology.ts';
 export {
   type Answer,
+  appMain,
   askOverTls,
   type Federation,
   foreignSvid,

@@ -15,8 +15,8 @@ import { instant } from './token.ts';
 export async function listCertificates(context: CommandContext): Promise<void> {
   const certificates = await withAdmin(context, (api) => api.list('certificate'));
   printRows(context, certificates, [
+    ['name', (c) => text(c['name'])],
     ['spiffe id', (c) => text(c['spiffeId'])],
-    ['kind', (c) => text(c['kind'])],
     ['expires', (c) => instant(c['expiresAtMs'])],
     ['left', (c) => left(c['expiresAtMs'])],
   ]);

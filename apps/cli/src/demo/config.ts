@@ -46,7 +46,7 @@ export function gatewayConfig({ paths, ports }: FederationOptions, cluster: Clus
   const controlPlane = `${HOST}:${ports[names.controlPlane(cluster.name)]}`;
   return {
     stateDir: paths.state(name),
-    controlPlane: { address: controlPlane },
+    server: { address: controlPlane },
     ...(tokenFile === undefined ? {} : { joinTokenFile: tokenFile }),
     network: cluster.name,
     locality: cluster.locality,
@@ -62,14 +62,16 @@ export function agentConfig({ paths, ports, topology }: FederationOptions, clust
   const { workload } = agent;
   return {
     stateDir: paths.state(agent.name),
-    controlPlane: { address: `${HOST}:${ports[attachedTo]}` },
+    name: agent.name,
+    server: { address: `${HOST}:${ports[attachedTo]}` },
     ...(tokenFile === undefined ? {} : { joinTokenFile: tokenFile }),
     network: agent.network,
     locality: agent.locality,
     adminSocket: paths.socket(agent.name),
     health: { host: HOST, port: ports[portNames.health(agent.name)] },
-    dns: { host: HOST, port: ports[portNames.dns(agent.name)] },
-    outbound: servicesOf(topology).map((service) => ({ service: formatServiceName(service), port: 'http', listen: { host: HOST, port: ports[portNames.outbound(agent.name, service)] } })),
+    dns: { port: ports[portNames.dns(agent.name)] },
+    outbound: { listeners: servicesOf(topology).map((service) => ({ service: formatServiceName(service), portName: 'http', protocol: 'http', port: ports[portNames.outbound(agent.name, service)] })) },
+    ...(agent.callAs === undefined ? {} : { identity: { callAs: formatServiceName(agent.callAs) } }),
     workloads:
       workload === undefined
         ? []

@@ -105,7 +105,7 @@ export function openFederation(options: FederationOptions): Federation {
       return start(name, 'gateway', gatewayConfig(options, cluster, tokenFile));
     },
     startAgent: async (cluster, agent) => {
-      const services = (agent.workload?.services ?? []).map(formatServiceName);
+      const services = [...(agent.workload?.services ?? []), ...(agent.callAs === undefined ? [] : [agent.callAs])].map(formatServiceName);
       const tokenFile = await tokenFor(agent.name, async () => (await admin(cluster.name).createJoinToken({ agent: agent.name, role: 'agent', services, ttlSeconds: TOKEN_TTL_SECONDS })).token);
       return start(agent.name, 'agent', agentConfig(options, cluster, agent, tokenFile));
     },

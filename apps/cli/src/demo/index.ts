@@ -1,7 +1,7 @@
 // What tests use of the demo: the same processes, started the same way.
 export { demoPaths, type DemoPaths } from './paths.ts';
 export { type Federation, type FederationOptions, openFederation, outboundOf, type StoreKind } from './federation.ts';
-export { lastLines, type ManagedProcess } from './process.ts';
+export { appMain, lastLines, type ManagedProcess } from './process.ts';
 export { checkPortsFree } from './ports.ts';
 export { startDemo } from './start.ts';
 export { openSupervisor, type Supervisor, waitFor } from './supervisor.ts';

@@ -5,12 +5,14 @@ import { assignPorts, type PortRange } from './ports.ts';
 export const FEDERATION = 'demo.isthmus.example' as TrustDomain;
 export const PAYMENTS: ServiceName = { namespace: 'shop', name: 'payments' };
 export const LEDGER: ServiceName = { namespace: 'shop', name: 'ledger' };
+/** What vm-1 calls as; nobody serves it. */
+export const WEB: ServiceName = { namespace: 'shop', name: 'web' };
 export const VAULT: ServiceName = { namespace: 'shop', name: 'vault' };
 
 /** One sample program and the services it stands behind. */
 export type WorkloadPlan = { readonly instance: string; readonly services: readonly ServiceName[] };
-/** An agent and the sample program beside it, if any; `attach` says whether it comes in through the cluster's gateway. */
-export type AgentPlan = { readonly name: string; readonly network: string; readonly attach: 'control-plane' | 'gateway'; readonly locality: string; readonly workload?: WorkloadPlan };
+/** An agent, the sample program beside it, if any, and the service it calls others as; `attach` says whether it comes in through the cluster's gateway. */
+export type AgentPlan = { readonly name: string; readonly network: string; readonly attach: 'control-plane' | 'gateway'; readonly locality: string; readonly workload?: WorkloadPlan; readonly callAs?: ServiceName };
 export type ClusterPlan = {
   readonly name: string;
   readonly trustDomain: TrustDomain;
@@ -47,7 +49,7 @@ export const DEMO_TOPOLOGY: Topology = {
       agents: [
         agentOf('east', 'europe/east/', 1, [PAYMENTS, VAULT]),
         agentOf('east', 'europe/east/', 2, [PAYMENTS]),
-        { name: 'vm-1', network: 'vm-1', attach: 'gateway', locality: 'europe/office' },
+        { name: 'vm-1', network: 'vm-1', attach: 'gateway', locality: 'europe/office', callAs: WEB },
       ],
     },
     {
