@@ -1,0 +1,20 @@
+// The door to grpc-js: the names other libs and apps need of it.
+export {
+  type CallOptions,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type handleUnaryCall,
+  InterceptingCall,
+  type InterceptorOptions,
+  Metadata,
+  type NextCall,
+  type sendUnaryData,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceError,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';

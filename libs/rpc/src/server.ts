@@ -1,0 +1,188 @@
+// The one way to serve: TLS 1.3 with verified SPIFFE callers over TCP, or plain over a private Unix socket.
+import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { chmod, mkdir, unlink } from 'node:fs/promises';
+import { createServer, connect as netConnect, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import { messageOf, trustDomainOf } from '@isthmus/model';
+import { type BundleSource, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
+import type { Log, Metrics } from '@isthmus/telemetry';
+import { rememberCaller } from './caller.ts';
+import { MAX_MESSAGE_BYTES } from './channel.ts';
+import { fail } from './errors.ts';
+import { rpcMetrics } from './metrics.ts';
+import { presentedChain } from './peer-chain.ts';
+
+// Definition and implementation are made for each other by the generator; here they only pass through.
+export type RpcService = { readonly definition: object; readonly implementation: object };
+
+export type StartRpcServerOptions = {
+  readonly listen: { readonly host: string; readonly port: number } | { readonly unixPath: string };
+  /** Needed for TCP; its changes are used by the next handshake. */
+  readonly svids?: SvidSource;
+  readonly bundles?: BundleSource;
+  readonly services: readonly RpcService[];
+  readonly log: Log;
+  readonly metrics?: Metrics;
+  readonly clock?: { nowMs(): number };
+  readonly maxConnections?: number;
+};
+
+export interface RpcServer {
+  /** 0 for a Unix socket. */
+  readonly port: number;
+  readonly address: string;
+  /** Ends new calls at once and open ones after the limit. Idempotent. */
+  close(limitMs: number): Promise<void>;
+}
+
+const HANDSHAKE_TIMEOUT_MS = 5_000;
+const MAX_CONNECTIONS = 10_000;
+
+/** **Throws** RPC_PORT_BUSY, RPC_SOCKET_BUSY, RPC_LISTEN_FAILED. */
+export async function startRpcServer(options: StartRpcServerOptions): Promise<RpcServer> {
+  const grpc = new Server({
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    'grpc.keepalive_time_ms': 10_000,
+    'grpc.keepalive_timeout_ms': 5_000,
+    'grpc.enable_channelz': 0,
+  });
+  for (const service of options.services) {
+    grpc.addService(service.definition as ServiceDefinition, service.implementation as UntypedServiceImplementation);
+  }
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const sockets = new Set<Socket>();
+  const { listener, stopListening } = 'unixPath' in options.listen ? await onUnixSocket(options.listen.unixPath) : onTls(options);
+  listener.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+  listener.on(listener.secureEvent, (socket: Socket) => {
+    if (socket.destroyed) return;
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    injector.injectConnection(socket);
+  });
+  await listening(listener, options.listen);
+  if ('unixPath' in options.listen) await chmod(options.listen.unixPath, 0o600);
+
+  const address = listener.address();
+  let closing: Promise<void> | undefined;
+  const close = async (limitMs: number): Promise<void> => {
+    stopListening();
+    listener.close();
+    injector.drain(limitMs);
+    await new Promise<void>((resolve) => {
+      const limit = setTimeout(() => {
+        grpc.forceShutdown();
+        resolve();
+      }, limitMs);
+      grpc.tryShutdown(() => {
+        clearTimeout(limit);
+        resolve();
+      });
+    });
+    injector.destroy();
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    address: 'unixPath' in options.listen ? `unix:${options.listen.unixPath}` : `${options.listen.host}:${(address as AddressInfo).port}`,
+    close: (limitMs) => (closing ??= close(limitMs)),
+  };
+}
+
+type Listener = NetServer & { secureEvent: 'connection' | 'secureConnection' };
+
+function onTls(options: StartRpcServerOptions): { readonly listener: Listener; readonly stopListening: () => void } {
+  const { svids, bundles, log } = options;
+  if (svids === undefined || bundles === undefined) throw new TypeError('serving over TCP needs an identity and bundles');
+  const metrics = options.metrics && rpcMetrics(options.metrics);
+  const nowMs = options.clock ? () => options.clock?.nowMs() ?? 0 : () => Date.now();
+  const server = createTlsServer({
+    ...contextOf(svids, bundles),
+    minVersion: 'TLSv1.3',
+    ALPNProtocols: ['h2'],
+    requestCert: true,
+    // A caller without a certificate may still join with a token; one with a bad certificate is refused below.
+    rejectUnauthorized: false,
+    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    sessionTimeout: 1,
+  });
+  const refuse = (socket: Socket, reason: string, detail: string): void => {
+    metrics?.refusedConnections.inc({ reason });
+    log.warn('connection refused', { code: reason, detail, remote: socket.remoteAddress });
+    socket.destroy();
+  };
+  server.prependListener('secureConnection', (socket: TLSSocket) => {
+    socket.on('error', () => socket.destroy());
+    const problem = identify(socket, bundles, nowMs());
+    if (problem !== undefined) refuse(socket, problem.reason, problem.detail);
+  });
+  server.on('tlsClientError', (error, socket) => {
+    socket.on('error', () => undefined);
+    refuse(socket, 'handshake', messageOf(error));
+  });
+  const update = (): void => server.setSecureContext(contextOf(svids, bundles));
+  const unsubscribe = [svids.onChange(update), bundles.onChange(update)];
+  return {
+    listener: Object.assign(server, { secureEvent: 'secureConnection' as const }),
+    stopListening: () => {
+      for (const stop of unsubscribe) stop();
+    },
+  };
+}
+
+/** Verifies the certificate a caller presented, if any, and notes whose connection this is. */
+function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number): { readonly reason: string; readonly detail: string } | undefined {
+  const chain = presentedChain(socket);
+  const [leaf] = chain;
+  if (leaf === undefined) return undefined;
+  const id = trustDomainOfCert(leaf);
+  if (!id.ok) return { reason: 'not-an-svid', detail: id.problems[0]?.message ?? '' };
+  const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs });
+  if (!verdict.ok) return verdict;
+  rememberCaller(socket, verdict.spiffeId);
+  return undefined;
+}
+
+/** The server's chain goes out with the roots behind it, so that a token's holder can find the one it pinned. */
+function contextOf(svids: SvidSource, bundles: BundleSource): SecureContextOptions {
+  const roots = [...new Set(bundles.all().flatMap((b) => b.x509Authorities))].map((base64) => toPem(Buffer.from(base64, 'base64')));
+  const svid = svids.current();
+  if (svid === undefined) return { ca: roots };
+  const { certPem, keyPem } = svidToPem(svid);
+  const own = bundles.get(trustDomainOf(svid.spiffeId))?.x509Authorities ?? [];
+  return { ca: roots, cert: certPem + own.map((base64) => toPem(Buffer.from(base64, 'base64'))).join(''), key: keyPem };
+}
+
+async function onUnixSocket(path: string): Promise<{ readonly listener: Listener; readonly stopListening: () => void }> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  if (await answers(path)) throw fail('RPC_SOCKET_BUSY', `another process serves ${path}`, { hint: 'is this program running already?' });
+  await unlink(path).catch(() => undefined);
+  const server = createServer((socket) => socket.on('error', () => socket.destroy()));
+  return { listener: Object.assign(server, { secureEvent: 'connection' as const }), stopListening: () => undefined };
+}
+
+/** Whether somebody answers on that socket; a file nobody serves is left over from a process that was killed. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = netConnect({ path });
+    const done = (alive: boolean): void => {
+      probe.destroy();
+      resolve(alive);
+    };
+    probe.once('connect', () => done(true));
+    probe.once('error', () => done(false));
+  });
+}
+
+function listening(listener: NetServer, where: StartRpcServerOptions['listen']): Promise<void> {
+  return new Promise((resolve, reject) => {
+    listener.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE' && 'port' in where) {
+        reject(fail('RPC_PORT_BUSY', `port ${where.port} on ${where.host} is taken by another program`, { hint: 'choose another port', facts: { port: where.port }, cause: error }));
+      } else reject(fail('RPC_LISTEN_FAILED', `cannot listen on ${'port' in where ? `${where.host}:${where.port}` : where.unixPath}: ${error.message}`, { cause: error }));
+    });
+    if ('port' in where) listener.listen(where.port, where.host, resolve);
+    else listener.listen(where.unixPath, resolve);
+  });
+}
