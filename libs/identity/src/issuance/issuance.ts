@@ -12,7 +12,7 @@ import {
   type SpiffeId,
   spiffeIds,
 } from '@isthmus/model';
-import { callerOf, identity } from '@isthmus/rpc';
+import { callerOf, handleUnary, identity } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
@@ -20,7 +20,6 @@ import type { Authority } from '../authority/authority.ts';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
-import { unaryHandler } from '../serve.ts';
 import { bundleToWire } from '../wire.ts';
 import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenStore } from './join-tokens.ts';
 
@@ -53,7 +52,7 @@ export interface Issuance {
   mayServe(agent: string, service: ServiceName): Promise<boolean>;
 }
 
-type Call<Req> = { readonly request: Req; getPeer(): string } & Parameters<typeof callerOf>[0];
+type Call<Req> = { readonly request: Req; getPeer(): string };
 
 /** Serves issuance from this authority, with tokens and entries in this store. */
 export function serveIssuance(options: IssuanceOptions): Issuance {
@@ -63,9 +62,9 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
   return {
     definition: identity.IssuanceService,
     implementation: {
-      join: unaryHandler(log, (call: Call<identity.JoinRequest>) => issuer.join(call)),
-      renew: unaryHandler(log, (call: Call<identity.RenewRequest>) => issuer.renew(call)),
-      issueService: unaryHandler(log, (call: Call<identity.IssueServiceRequest>) => issuer.issueService(call)),
+      join: handleUnary((_request, call) => issuer.join(call), log),
+      renew: handleUnary((_request, call) => issuer.renew(call), log),
+      issueService: handleUnary((_request, call) => issuer.issueService(call), log),
     },
     createJoinToken: (request) => tokens.create(request),
     listJoinTokens: () => tokens.list(),
@@ -164,7 +163,7 @@ class Issuer {
       this.issued.inc({ kind });
       return response;
     } catch (error) {
-      const reason = error instanceof IsthmusError ? error.code : 'IDENTITY_INTERNAL';
+      const reason = error instanceof IsthmusError ? error.code : 'internal';
       this.refused.inc({ kind, reason });
       // The one audit line of a refusal: who, what and why; neither token nor key.
       this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });

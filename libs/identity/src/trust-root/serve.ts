@@ -1,9 +1,8 @@
 // The trust root's gRPC faces: members and joiners on TLS, the operator on a Unix socket.
 import { roleOf } from '@isthmus/model';
-import { callerOf, toServiceError, trust } from '@isthmus/rpc';
+import { callerOf, handleUnary, toServiceError, trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
-import { unaryHandler } from '../serve.ts';
 import { tokenRefused } from '../token.ts';
 import type { Root } from './trust-root.ts';
 
@@ -13,8 +12,7 @@ type ViewStream = Parameters<trust.TrustRootServer['watchFederation']>[0];
 export function serveTrustRoot(root: Root, log: Log): { readonly implementation: trust.TrustRootServer; close(): void } {
   const streams = new Set<() => void>();
   const implementation: trust.TrustRootServer = {
-    joinCluster: unaryHandler(log, async (call: { readonly request: trust.JoinClusterRequest }) => {
-      const { token, csr, self } = call.request;
+    joinCluster: handleUnary(async ({ token, csr, self }) => {
       try {
         if (token === '') throw tokenRefused('there is none');
         const issued = await root.join(token, csr, self);
@@ -24,11 +22,11 @@ export function serveTrustRoot(root: Root, log: Log): { readonly implementation:
         log.warn('cluster join refused', { cluster: self?.cluster.slice(0, 64) ?? '', reason: error instanceof Error ? error.message : '' });
         throw error;
       }
-    }),
-    renewIntermediate: unaryHandler(log, async (call: Parameters<trust.TrustRootServer['renewIntermediate']>[0]) => {
-      const issued = await root.renew(memberCalling(root, call), call.request.csr, call.request.self);
+    }, log),
+    renewIntermediate: handleUnary(async ({ csr, self }, call) => {
+      const issued = await root.renew(memberCalling(root, call), csr, self);
       return { chain: issued.chain, federation: issued.view };
-    }),
+    }, log),
     watchFederation: (call) => {
       streamView(root, call, streams);
     },
@@ -44,15 +42,15 @@ export function serveTrustRoot(root: Root, log: Log): { readonly implementation:
 /** For the operator, who is whoever may open the Unix socket. */
 export function serveTrustRootAdmin(root: Root, log: Log): trust.TrustRootAdminServer {
   return {
-    createClusterToken: unaryHandler(log, async (call: { readonly request: trust.CreateClusterTokenRequest }) => {
-      const made = await root.createToken(call.request);
+    createClusterToken: handleUnary(async (request) => {
+      const made = await root.createToken(request);
       return { token: made.token, expiresAtMs: BigInt(made.expiresAtMs) };
-    }),
-    removeCluster: unaryHandler(log, async (call: { readonly request: trust.RemoveClusterRequest }) => {
-      await root.remove(call.request.cluster);
+    }, log),
+    removeCluster: handleUnary(async ({ cluster }) => {
+      await root.remove(cluster);
       return {};
-    }),
-    getFederation: unaryHandler(log, async (_call: { readonly request: trust.GetFederationRequest }) => root.view()),
+    }, log),
+    getFederation: handleUnary(async () => root.view(), log),
   };
 }
 
@@ -76,7 +74,7 @@ function streamView(root: Root, call: ViewStream, streams: Set<() => void>): voi
       memberCalling(root, call);
     } catch (error) {
       stop();
-      call.emit('error', toServiceError(error as Parameters<typeof toServiceError>[0]));
+      call.emit('error', toServiceError(error));
       return;
     }
     isDirty = isBlocked;

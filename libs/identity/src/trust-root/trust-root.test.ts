@@ -69,6 +69,9 @@ test('a token gets a cluster an intermediate that signs for its own trust domain
       nowMs: Date.now(),
     });
   assert.equal(verdictOf(`spiffe://${east}/gateway`, east).ok, true);
+  // The same root stands behind west's bundle, and still east's intermediate cannot name west.
+  const foreign = verdictOf('spiffe://west.acme.example/gateway', 'west.acme.example');
+  assert.ok(!foreign.ok && ['name-constraint', 'issuer-mismatch'].includes(foreign.reason), JSON.stringify(foreign));
 });
 
 test('a token is refused the second time, after its end, for another cluster and when it is garbage, with one code', async () => {
