@@ -1,10 +1,16 @@
 // The door to typebox: schemas are JSON Schema, checked strictly where people write and tolerantly where programs of another version do.
 import { type Static, type TProperties, type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { Settings } from 'typebox/system';
 import { DNS_LABEL_PATTERN } from './name.ts';
 import { type Parsed, type Problem, parsed } from './problem.ts';
 
 export { type Static, type TSchema, Type };
+
+/** Problems one check may find; typebox would stop at 8, and people are told of all. */
+Settings.Set({ maxErrors: 64 });
+/** Problems handed on. */
+const MAX_PROBLEMS = 20;
 
 /** An object that refuses unknown fields: for everything people write. */
 export function strict<P extends TProperties>(properties: P) {
@@ -25,13 +31,29 @@ export function compileSchema<T extends TSchema>(schema: T): (input: unknown) =>
   const check = Compile(schema);
   return (input) => {
     if (check.Check(input)) return parsed(input as Static<T>);
-    const problems: Problem[] = [];
-    for (const error of check.Errors(input)) {
-      problems.push({ path: toPath(error.instancePath), message: describe(error) });
-      if (problems.length >= 20) break;
-    }
-    return { ok: false, problems };
+    return { ok: false, problems: problemsOf(check.Errors(input)).slice(0, MAX_PROBLEMS) };
   };
+}
+
+type SchemaError = { readonly keyword: string; readonly instancePath: string; readonly message: string; readonly params: object };
+
+/** A problem a place: what a union would have taken there is said in one sentence. */
+function problemsOf(errors: Iterable<SchemaError>): readonly Problem[] {
+  const byPath = new Map<string, { readonly messages: Set<string>; isUnion: boolean }>();
+  for (const error of errors) {
+    if (error.message === 'schema is false') continue; // said better by its parent's `unknown field`
+    const path = toPath(error.instancePath);
+    const found = byPath.get(path) ?? { messages: new Set<string>(), isUnion: false };
+    byPath.set(path, found);
+    if (error.keyword === 'anyOf') found.isUnion = true;
+    else found.messages.add(describe(error));
+  }
+  return [...byPath].flatMap(([path, { messages, isUnion }]) => {
+    if (messages.size === 0) return [{ path, message: 'is none of the forms allowed here' }];
+    if (!isUnion) return [...messages].map((message) => ({ path, message }));
+    if (![...messages].every((m) => m.startsWith('must be '))) return [{ path, message: `is none of the forms allowed here: ${[...messages].join('; ')}` }];
+    return [{ path, message: `must be ${[...messages].map((m) => m.replace(/^must be /, '')).join(' or ')}` }];
+  });
 }
 
 function toPath(pointer: string): string {
@@ -42,7 +64,7 @@ function toPath(pointer: string): string {
     .join('');
 }
 
-function describe(error: { readonly keyword: string; readonly message: string; readonly params: object }): string {
+function describe(error: SchemaError): string {
   if (error.keyword === 'additionalProperties') {
     const names = (error.params as { additionalProperties?: readonly string[] }).additionalProperties ?? [];
     return `unknown field${names.length === 1 ? '' : 's'} ${names.map((n) => JSON.stringify(n)).join(', ')}`;
@@ -50,5 +72,6 @@ function describe(error: { readonly keyword: string; readonly message: string; r
   if (error.keyword === 'pattern' && (error.params as { pattern?: string | RegExp }).pattern?.toString().includes(DNS_LABEL_PATTERN)) {
     return 'must be a DNS label (1-63 of a-z, 0-9 and -, no - at either end)';
   }
+  if (error.keyword === 'const') return `must be ${JSON.stringify((error.params as { allowedValue?: unknown }).allowedValue)}`;
   return error.message;
 }

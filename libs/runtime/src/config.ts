@@ -1,72 +1,116 @@
 // Configuration: one schema a program; default < file < environment < flag; every problem at once, with file and line.
 import { readFileSync } from 'node:fs';
-import { compileSchema, type Problem, type Static, type TSchema } from '@isthmus/model';
+import { compileSchema, ERROR_CLASSES, IsthmusError, messageOf, type Problem, type Static, type TSchema } from '@isthmus/model';
+import { type ConfigSchema, environmentName, environmentPrefix, fromText, helpText, isTree, type Key, keysOf, type Tree, typeName, withDefaults } from './config-schema.ts';
 import { fail } from './errors.ts';
-import { parseYaml, type YamlDocument } from './yaml.ts';
+import { suggest } from './suggest.ts';
+import { formatYaml, parseYaml, type YamlDocument } from './yaml.ts';
 
 export type LoadConfigOptions<T extends TSchema> = {
   readonly program: string;
   readonly schema: T;
+  /** The file read when `--config` names none. */
+  readonly file?: string;
   /** Without the interpreter and script; the process's own without it. */
   readonly argv?: readonly string[];
+  /** The process's own without it. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 };
 
-type Schema = {
-  readonly type?: string;
-  readonly description?: string;
-  readonly default?: unknown;
-  readonly const?: unknown;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly items?: Schema;
-  readonly anyOf?: readonly Schema[];
-};
-type Tree = { [key: string]: unknown };
+/** The configuration, or the text that was asked for instead of running (`--help`, `--print-config`). */
+export type ReadConfig<T> = { readonly kind: 'config'; readonly config: T } | { readonly kind: 'answer'; readonly text: string };
 
 /**
- * Loads a program's configuration from `--config FILE` (YAML), `ISTHMUS_<PROGRAM>_<KEY>` variables (nested keys joined by
- * `_`, in upper snake case) and flags (`--listen.port 7100`). `--help` lists every key, `--print-config` shows what is in
- * force; both exit 0. **Throws** CONFIG_INVALID with every problem, CONFIG_NOT_FOUND.
+ * The configuration of the process this runs in: for `main.ts`, before anything is opened. Answers `--help` and
+ * `--print-config` with exit 0; a wrong configuration is written to stderr and ends the process with the exit code of
+ * its class (65, 66). With `argv` given it **throws** CONFIG_INVALID, CONFIG_NOT_FOUND instead.
  */
 export function loadConfig<T extends TSchema>(options: LoadConfigOptions<T>): Static<T> {
-  const schema = options.schema as Schema;
-  const argv = options.argv ?? process.argv.slice(2);
-  if (argv.includes('--help') || argv.includes('-h')) exitWith(helpText(options.program, schema));
-  const flags = readFlags(argv);
-  const file = flags.get('config');
-  flags.delete('config');
-  const printIt = flags.delete('print-config');
-
-  const source = file === undefined ? undefined : readFile(file);
-  const tree: Tree = isTree(source?.value) ? structuredClone(source.value) : {};
-  const problems: Problem[] = [];
-  const leaves = leavesOf(schema);
-  const env = options.env ?? process.env;
-  for (const leaf of leaves) {
-    const name = `ISTHMUS_${snake(options.program)}_${leaf.path.map(snake).join('_')}`;
-    const text = env[name];
-    if (text !== undefined) setAt(tree, leaf.path, fromText(text, leaf.schema));
+  try {
+    const read = readConfig(options);
+    if (read.kind === 'config') return read.config;
+    process.stdout.write(read.text);
+    process.exit(0);
+  } catch (error) {
+    if (options.argv !== undefined || !(error instanceof IsthmusError)) throw error;
+    process.stderr.write(`${options.program}: ${error.message}\n${error.hint === undefined ? '' : `  hint: ${error.hint}\n`}`);
+    process.exit(ERROR_CLASSES[error.class].exit);
   }
-  for (const [name, text] of flags) {
-    const leaf = leaves.find((l) => l.path.join('.') === name);
-    if (leaf === undefined) problems.push({ path: `--${name}`, message: `unknown flag${suggest(name, leaves.map((l) => l.path.join('.')))}` });
-    else setAt(tree, leaf.path, fromText(text, leaf.schema));
-  }
-  const value = withDefaults(tree, schema);
-  const checked = compileSchema(options.schema)(value);
-  if (!checked.ok) problems.push(...unique(checked.problems.map((p) => place(p, file, source, schema))));
-  if (problems.length > 0) {
-    const list = problems.map((p) => `  ${p.path === '' ? '' : `${p.path}: `}${p.message}`).join('\n');
-    throw fail('CONFIG_INVALID', `the configuration of ${options.program} is wrong:\n${list}`, { hint: `${options.program} --help lists every key` });
-  }
-  if (printIt) exitWith(`${JSON.stringify(value, null, 2)}\n`);
-  return value as Static<T>;
 }
 
-function exitWith(text: string): never {
-  process.stdout.write(text);
-  process.exit(0);
+/**
+ * Reads a configuration from `--config FILE` (YAML), `ISTHMUS_<PROGRAM>_<KEY>` variables (nested keys joined by `_`, in
+ * upper snake case) and flags (`--listen.port 7100`). **Throws** CONFIG_INVALID with every problem and its place,
+ * CONFIG_NOT_FOUND.
+ */
+export function readConfig<T extends TSchema>(options: LoadConfigOptions<T>): ReadConfig<Static<T>> {
+  const { program } = options;
+  const schema = options.schema as ConfigSchema;
+  const argv = options.argv ?? process.argv.slice(2);
+  const env = options.env ?? process.env;
+  if (argv.includes('--help') || argv.includes('-h')) return { kind: 'answer', text: helpText(program, schema) };
+
+  const problems: Problem[] = [];
+  const flags = readFlags(argv, problems);
+  const file = flags.values.get('config') ?? env[`${environmentPrefix(program)}CONFIG`] ?? options.file;
+  const source = file === undefined ? undefined : readFile(file);
+  const tree: Tree = isTree(source?.value) ? structuredClone(source.value) : {};
+  const keys = keysOf(schema);
+  /** Where a key was set, other than in the file. */
+  const origins = new Map<string, string>();
+  const set = (key: Key, text: string, origin: string): void => {
+    setAt(tree, key.path, fromText(text, key.schema));
+    origins.set(key.path.join('.'), origin);
+  };
+  readEnvironment(program, keys, env, set, problems);
+  for (const [name, text] of flags.values) {
+    if (name === 'config') continue;
+    const key = keys.find((k) => k.path.join('.') === name);
+    if (key === undefined) problems.push({ path: `--${name}`, message: `unknown flag${suggest(name, keys.map((k) => k.path.join('.')))}` });
+    else set(key, text, `--${name}`);
+  }
+
+  const value = withDefaults(tree, schema);
+  const place = (path: string): string => {
+    const origin = origins.get(path.replace(/\[.*$/, ''));
+    if (origin !== undefined) return origin;
+    return file === undefined || source === undefined ? path : `${file}:${source.lineOf(path)}: ${path}`;
+  };
+  problems.push(...problemsOf(value, options.schema).map((p) => ({ path: place(p.path), message: p.message })));
+  if (problems.length > 0) {
+    const list = problems.map((p) => `  ${p.path === '' ? '' : `${p.path}: `}${p.message}`).join('\n');
+    throw fail('CONFIG_INVALID', `the configuration is wrong:\n${list}`, { hint: '--help lists every key', facts: { problems: problems.length } });
+  }
+  if (flags.isPrintWanted) return { kind: 'answer', text: formatYaml(value, (path) => originOf(path, origins, file, source)) };
+  return { kind: 'config', config: value as Static<T> };
+}
+
+/** Everything wrong with a value: unknown and missing keys by their names, the rest as the schema says. */
+function problemsOf(value: unknown, schema: TSchema): readonly Problem[] {
+  const own: Problem[] = [];
+  const walked = new Set<string>();
+  walk(value, schema as ConfigSchema, '', own, walked);
+  const checked = compileSchema(schema)(value);
+  if (checked.ok) return own;
+  const others = checked.problems.filter((p) => !(walked.has(p.path) && /^(unknown field|must have required)/.test(p.message)) && !own.some((o) => o.path === p.path));
+  return [...own, ...others];
+}
+
+function walk(value: unknown, schema: ConfigSchema, path: string, problems: Problem[], walked: Set<string>): void {
+  if (schema.type === 'array' && Array.isArray(value)) value.forEach((item, i) => walk(item, schema.items ?? {}, `${path}[${i}]`, problems, walked));
+  if (schema.properties === undefined || !isTree(value)) return;
+  walked.add(path);
+  const at = (name: string): string => (path === '' ? name : `${path}.${name}`);
+  const known = Object.keys(schema.properties);
+  for (const name of Object.keys(value)) {
+    if (!known.includes(name) && schema.additionalProperties === false) problems.push({ path: at(name), message: `unknown key${suggest(name, known)}` });
+  }
+  for (const [name, child] of Object.entries(schema.properties)) {
+    if (Object.hasOwn(value, name)) walk(value[name], child, at(name), problems, walked);
+    else if ((schema.required ?? []).includes(name)) {
+      problems.push({ path: at(name), message: `is missing (${typeName(child)}${child.description === undefined ? '' : `: ${child.description}`})` });
+    }
+  }
 }
 
 function readFile(file: string): YamlDocument {
@@ -74,60 +118,61 @@ function readFile(file: string): YamlDocument {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw fail('CONFIG_NOT_FOUND', `the configuration file ${file} cannot be read`, { hint: 'name it with --config FILE', cause: error });
+    throw fail('CONFIG_NOT_FOUND', `the configuration file ${file} cannot be read: ${messageOf(error)}`, { hint: 'name it with --config FILE', cause: error });
   }
   const read = parseYaml(text, file);
-  if (!read.ok) throw fail('CONFIG_INVALID', read.problems.map((p) => `${p.path}: ${p.message}`).join('\n'));
+  if (!read.ok) throw fail('CONFIG_INVALID', `the configuration is wrong:\n${read.problems.map((p) => `  ${p.path}: ${p.message}`).join('\n')}`);
   const [document, ...more] = read.value;
   if (more.length > 0) throw fail('CONFIG_INVALID', `${file}: holds more than one document`);
   if (document !== undefined && document.value !== null && !isTree(document.value)) throw fail('CONFIG_INVALID', `${file}:1: must be a mapping of keys`);
-  return document ?? { value: {}, lineOf: () => 1 };
+  return document ?? { value: {}, lineOf: () => 1, has: () => false };
 }
 
-function readFlags(argv: readonly string[]): Map<string, string> {
-  const flags = new Map<string, string>();
+type Flags = { readonly values: ReadonlyMap<string, string>; readonly isPrintWanted: boolean };
+
+function readFlags(argv: readonly string[], problems: Problem[]): Flags {
+  const values = new Map<string, string>();
+  let isPrintWanted = false;
   for (let i = 0; i < argv.length; i++) {
-    const [name, inline] = splitOnce(argv[i] ?? '');
-    if (!name.startsWith('--')) throw fail('CONFIG_INVALID', `unexpected argument ${JSON.stringify(argv[i])}`, { hint: '--help lists what there is' });
-    if (name === '--print-config') flags.set('print-config', 'true');
-    else flags.set(name.slice(2), inline ?? argv[++i] ?? '');
+    const argument = argv[i] ?? '';
+    const [, name, inline] = /^--([^=]+)(?:=(.*))?$/s.exec(argument) ?? [];
+    const next = argv[i + 1];
+    if (name === undefined) problems.push({ path: argument, message: 'is no flag' });
+    else if (argument === '--print-config') isPrintWanted = true;
+    else if (inline !== undefined) values.set(name, inline);
+    else if (next === undefined || next.startsWith('--')) problems.push({ path: `--${name}`, message: 'needs a value' });
+    else {
+      values.set(name, next);
+      i += 1;
+    }
   }
-  return flags;
+  return { values, isPrintWanted };
 }
 
-function splitOnce(text: string): [string, string | undefined] {
-  const at = text.indexOf('=');
-  return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
-}
+/** Variables Kubernetes sets in every pod for a service that is called like the program; they are not ours. */
+const KUBERNETES_SERVICE_LINK = /_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
 
-type Leaf = { readonly path: readonly string[]; readonly schema: Schema; readonly required: boolean };
-
-/** Every key that is no mapping of keys, with its path. */
-function leavesOf(schema: Schema, path: readonly string[] = [], required = true): Leaf[] {
-  if (schema.properties === undefined) return [{ path, schema, required }];
-  return Object.entries(schema.properties).flatMap(([name, child]) =>
-    leavesOf(child, [...path, name], required && (schema.required ?? []).includes(name) && child.default === undefined),
-  );
-}
-
-/** Fills defaults in; a mapping that must be there but is not is made, so that its own defaults apply. */
-function withDefaults(value: unknown, schema: Schema, required = true): unknown {
-  if (value === undefined && schema.default !== undefined) return schema.default;
-  if (schema.properties === undefined || (value === undefined && !required)) return value;
-  if (value !== undefined && !isTree(value)) return value;
-  const filled: Tree = { ...value };
-  for (const [name, child] of Object.entries(schema.properties)) {
-    const made = withDefaults(filled[name], child, (schema.required ?? []).includes(name));
-    if (made !== undefined) filled[name] = made;
+function readEnvironment(
+  program: string,
+  keys: readonly Key[],
+  env: Readonly<Record<string, string | undefined>>,
+  set: (key: Key, text: string, origin: string) => void,
+  problems: Problem[],
+): void {
+  const prefix = environmentPrefix(program);
+  const byName = new Map(keys.map((key) => [environmentName(program, key.path), key]));
+  for (const [name, text] of Object.entries(env)) {
+    if (text === undefined || !name.startsWith(prefix) || name === `${prefix}CONFIG`) continue;
+    const key = byName.get(name);
+    if (key !== undefined && !(KUBERNETES_SERVICE_LINK.test(name) && /^\w+:\/\//.test(text))) set(key, text, name);
+    else if (!KUBERNETES_SERVICE_LINK.test(name)) problems.push({ path: name, message: `unknown variable${suggest(name, byName.keys())}` });
   }
-  return filled;
 }
 
-function fromText(text: string, schema: Schema): unknown {
-  if (schema.type === 'integer' || schema.type === 'number') return text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text;
-  if (schema.type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
-  if (schema.type === 'array') return text === '' ? [] : text.split(',').map((item) => fromText(item.trim(), schema.items ?? {}));
-  return text;
+function originOf(path: string, origins: ReadonlyMap<string, string>, file: string | undefined, source: YamlDocument | undefined): string {
+  const origin = origins.get(path);
+  if (origin !== undefined) return origin;
+  return file !== undefined && source !== undefined && source.has(path) ? `${file}:${source.lineOf(path)}` : 'default';
 }
 
 function setAt(tree: Tree, path: readonly string[], value: unknown): void {
@@ -138,76 +183,4 @@ function setAt(tree: Tree, path: readonly string[], value: unknown): void {
   }
   const last = path.at(-1);
   if (last !== undefined) at[last] = value;
-}
-
-function place(problem: Problem, file: string | undefined, source: YamlDocument | undefined, schema: Schema): Problem {
-  const unknown = /^unknown fields? "([^"]+)"/.exec(problem.message)?.[1];
-  const path = unknown === undefined ? problem.path : [problem.path, unknown].filter((p) => p !== '').join('.');
-  const where = file === undefined || source === undefined ? path : `${file}:${source.lineOf(path)}: ${path}`;
-  const known = leavesOf(schema).flatMap((l) => l.path);
-  return { path: where, message: unknown === undefined ? problem.message : `unknown key${suggest(unknown, known)}` };
-}
-
-function unique(problems: readonly Problem[]): Problem[] {
-  const seen = new Set<string>();
-  return problems.filter((p) => {
-    const key = `${p.path} ${p.message}`;
-    if (seen.has(key) || p.message === 'schema is false') return false;
-    seen.add(key);
-    return true;
-  });
-}
-
-/** ` (did you mean …?)` for the nearest of the known names within two edits, or nothing. */
-function suggest(name: string, known: readonly string[]): string {
-  const best = known.map((k) => ({ k, d: editDistance(name.toLowerCase(), k.toLowerCase()) })).sort((a, b) => a.d - b.d)[0];
-  return best !== undefined && best.d <= 2 ? ` (did you mean ${best.k}?)` : '';
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
-
-function snake(name: string): string {
-  return name
-    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
-    .replace(/-/g, '_')
-    .toUpperCase();
-}
-
-function isTree(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** What `--help` prints: a line a key, with type, default and meaning. */
-export function helpText(program: string, schema: TSchema | Schema): string {
-  const rows = leavesOf(schema as Schema).map(({ path, schema: leaf, required }) => ({
-    key: path.join('.'),
-    type: typeName(leaf),
-    note: [leaf.default !== undefined ? `default ${JSON.stringify(leaf.default)}` : required ? 'required' : '', leaf.description ?? ''].filter((t) => t !== '').join('; '),
-  }));
-  const keyWidth = Math.max(...rows.map((r) => r.key.length));
-  const typeWidth = Math.max(...rows.map((r) => r.type.length));
-  return [
-    `Usage: ${program} --config FILE [--KEY VALUE …] [--print-config]`,
-    '',
-    `Keys of the YAML file; each is also a flag (--listen.port 7100) and a variable (ISTHMUS_${snake(program)}_LISTEN_PORT).`,
-    '',
-    ...rows.map((r) => `  ${r.key.padEnd(keyWidth)}  ${r.type.padEnd(typeWidth)}  ${r.note}`),
-    '',
-  ].join('\n');
-}
-
-function typeName(schema: Schema): string {
-  if (schema.anyOf !== undefined) return schema.anyOf.map((s) => (s.const === undefined ? typeName(s) : String(s.const))).join('|');
-  if (schema.const !== undefined) return String(schema.const);
-  return schema.type === 'array' ? `list of ${typeName(schema.items ?? {})}` : (schema.type ?? 'mapping');
 }

@@ -8,5 +8,6 @@ export const fail = defineErrors({
   STATE_EXPOSED: { class: 'denied', doc: 'A file that holds keys or state can be read by others, or has another owner.' },
   STATE_DISK_FULL: { class: 'exhausted', doc: 'The disk is full; the old state is kept and the change was not made.' },
   STATE_UNWRITABLE: { class: 'internal', doc: 'A state file cannot be read or written.' },
+  PORT_DENIED: { class: 'denied', doc: 'A port below 1024 is wanted without the right to it.' },
   PORT_BUSY: { class: 'conflict', doc: 'Another program listens on a port that is wanted.' },
 });

@@ -3,10 +3,12 @@ export { backoff, type Backoff, type BackoffOptions, retryForever } from './back
 export { BoundedQueue, type WhenFull } from './bounded-queue.ts';
 export { RetryBudget, type RetryBudgetOptions } from './budget.ts';
 export { type Clock, type Random, sleepOn, systemClock, systemRandom, type TimerHandle } from './clock.ts';
-export { helpText, loadConfig, type LoadConfigOptions } from './config.ts';
+export { loadConfig, type LoadConfigOptions, type ReadConfig, readConfig } from './config.ts';
+export { helpText } from './config-schema.ts';
 export { type HealthServer, serveHealth } from './health.ts';
 export * from './http-client.ts';
 export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';
 export { portBusy, runProcess, type Stoppable } from './process.ts';
 export { openStateFile, type StateFile } from './state-file.ts';
-export { parseYaml, type YamlDocument } from './yaml.ts';
+export { suggest } from './suggest.ts';
+export { formatYaml, parseYaml, type YamlDocument } from './yaml.ts';

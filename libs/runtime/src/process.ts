@@ -1,4 +1,5 @@
 // The life of a process: parts start in order, signals stop them in reverse, and it never goes without a reason.
+import { constants } from 'node:os';
 import { ERROR_CLASSES, IsthmusError, messageOf } from '@isthmus/model';
 import type { Log } from '@isthmus/telemetry';
 import { systemClock } from './clock.ts';
@@ -25,9 +26,11 @@ export async function runProcess(options: {
   const { log } = options;
   const parts: Stoppable[] = [];
   const starting = new AbortController();
+  let exitCode = 0;
   let stopping: Promise<void> | undefined;
 
-  const end = (exitCode: number): void => {
+  const end = (code: number): void => {
+    exitCode = Math.max(exitCode, code);
     starting.abort(new Error('the process is stopping'));
     stopping ??= stopAll(parts, log).then(async () => {
       await log.close?.();
@@ -35,7 +38,7 @@ export async function runProcess(options: {
     });
   };
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (stopping !== undefined) process.exit(1);
+    if (stopping !== undefined) process.exit(128 + (constants.signals[signal] ?? 0));
     log.info('stopping', { signal });
     end(0);
   };
@@ -48,8 +51,13 @@ export async function runProcess(options: {
   process.on('uncaughtException', onCrash);
   process.on('unhandledRejection', onCrash);
 
+  const own = (part: Stoppable): void => {
+    // A part that came to life while the process was stopping already: nobody else would stop it.
+    if (stopping !== undefined) void stopOne(part, log);
+    else parts.push(part);
+  };
   try {
-    await options.start((part) => void parts.push(part), starting.signal);
+    await options.start(own, starting.signal);
   } catch (error) {
     if (stopping !== undefined) return;
     reportFailure(log, options.program, error);
@@ -68,20 +76,24 @@ function reportFailure(log: Log, program: string, error: unknown): void {
 }
 
 async function stopAll(parts: readonly Stoppable[], log: Log): Promise<void> {
-  for (const part of parts.toReversed()) {
-    const late = Promise.withResolvers<void>();
-    const limit = systemClock.setTimer(STOP_LIMIT_MS, () => {
-      log.warn('part did not stop in time', { part: part.name });
-      late.resolve();
-    });
-    const stopped = part.stop().catch((error: unknown) => log.warn('part failed to stop', { part: part.name, error: messageOf(error) }));
-    await Promise.race([stopped, late.promise]);
-    limit.cancel();
-  }
+  for (const part of parts.toReversed()) await stopOne(part, log);
 }
 
-/** A listening error made clear: PORT_BUSY naming host and port for EADDRINUSE, anything else as it is. */
+/** Stops a part, or goes on without it once its time is up. Never throws. */
+async function stopOne(part: Stoppable, log: Log): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const limit = systemClock.setTimer(STOP_LIMIT_MS, () => {
+    log.warn('part did not stop in time', { part: part.name });
+    late.resolve();
+  });
+  const stopped = Promise.try(() => part.stop()).catch((error: unknown) => log.warn('part failed to stop', { part: part.name, error: messageOf(error) }));
+  await Promise.race([stopped, late.promise]);
+  limit.cancel();
+}
+
+/** A listening error made clear: PORT_BUSY for EADDRINUSE, PORT_DENIED for EACCES, both naming host and port, anything else as it is. */
 export function portBusy(error: Error, host: string, port: number): Error {
-  if (!('code' in error) || error.code !== 'EADDRINUSE') return error;
+  if (!('code' in error) || (error.code !== 'EADDRINUSE' && error.code !== 'EACCES')) return error;
+  if (error.code === 'EACCES') return fail('PORT_DENIED', `port ${port} on ${host} needs more rights than this program has`, { hint: 'choose a port above 1023, or give it CAP_NET_BIND_SERVICE', facts: { host, port }, cause: error });
   return fail('PORT_BUSY', `port ${port} on ${host} is taken by another program`, { hint: 'choose another port, or stop that program', facts: { host, port }, cause: error });
 }
