@@ -6,8 +6,9 @@ import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { after, before, test } from 'node:test';
-import { openAuthority } from '@isthmus/identity';
+import { after, afterEach, before, test } from 'node:test';
+import { type Authority, openAuthority } from '@isthmus/identity';
+import { until } from '@isthmus/identity/testing';
 import { spiffeIds, type TrustDomain } from '@isthmus/model';
 import { generateKey } from '@isthmus/pki';
 import { call, openChannel, trust } from '@isthmus/rpc';
@@ -26,6 +27,18 @@ after(async () => {
   for (const child of children) child.kill('SIGKILL');
   await rm(dir, { recursive: true, force: true });
 });
+
+const opened = new Set<Authority>();
+afterEach(async () => {
+  await Promise.all([...opened].map((authority) => authority.close()));
+  opened.clear();
+});
+/** An authority that is closed with its test. */
+async function joinCluster(options: Parameters<typeof openAuthority>[0]): Promise<Authority> {
+  const authority = await openAuthority(options);
+  opened.add(authority);
+  return authority;
+}
 
 type Running = { readonly child: ChildProcess; readonly port: number; readonly rootSha256: string; readonly stateDir: string };
 
@@ -111,24 +124,45 @@ test('kill -9 between issues loses nothing: same root, spent token stays spent, 
   let running = await start('killed');
   const { rootSha256, port } = running;
   const [spent, unspent] = [await createToken(running, 'east'), await createToken(running, 'west')];
-  const east = await openAuthority(authorityOptions(running, 'east', spent));
+  const east = await joinCluster(authorityOptions(running, 'east', spent));
   await kill(running);
   east.sign({ publicKey: createPublicKey(generateKey()), spiffeId: spiffeIds.gateway(east.trustDomain) });
 
   running = await start('killed', port);
   assert.equal(running.rootSha256, rootSha256);
   assert.deepEqual(await members(running), ['east']);
-  await assert.rejects(openAuthority(authorityOptions(running, 'east', spent, 'replay')), refused);
-  const west = await openAuthority(authorityOptions(running, 'west', unspent));
+  await assert.rejects(joinCluster(authorityOptions(running, 'east', spent, 'replay')), refused);
+  const west = await joinCluster(authorityOptions(running, 'west', unspent));
   const intermediates = [east, west].map((a) => a.svids.current()?.chain[1]);
   await kill(running);
   const journal = await readFile(join(running.stateDir, 'trust-root.state'), 'utf8');
   for (const der of intermediates) assert.ok(der && journal.includes(new X509Certificate(der).serialNumber));
 
   running = await start('killed', port);
+  await until(() => east.status().trustRootReachable && west.status().trustRootReachable, 'both hear it again');
   await east.renewNow();
   assert.equal(east.status().lastError, undefined);
-  await Promise.all([east.close(), west.close()]);
+  await kill(running);
+});
+
+test('kill -9 in the midst of issuing: whatever was handed out is in the journal, and its cluster is a member', async () => {
+  let running = await start('midst');
+  const names = Array.from({ length: 12 }, (_, i) => `c${i}`);
+  const tokens = await Promise.all(names.map((name) => createToken(running, name)));
+  const joins = names.map((name, i) => joinCluster(authorityOptions(running, name, tokens[i], `midst-${name}`)));
+  const settled = Promise.allSettled(joins);
+  await Promise.any(joins);
+  await kill(running);
+  const results = await settled;
+  const joined = results.flatMap((r) => (r.status === 'fulfilled' ? [r.value] : []));
+  assert.ok(joined.length > 0);
+  running = await start('midst', running.port);
+  const [journal, kept] = [await readFile(join(running.stateDir, 'trust-root.state'), 'utf8'), await members(running)];
+  for (const authority of joined) {
+    const der = authority.svids.current()?.chain[1];
+    assert.ok(der && journal.includes(new X509Certificate(der).serialNumber), authority.cluster);
+    assert.ok(kept.includes(authority.cluster));
+  }
   await kill(running);
 });
 
@@ -168,14 +202,13 @@ test('a full disk refuses to issue with a clear error, and the old state stands'
     const token = await createToken(running, 'east');
     const before = await readFile(join(stateDir, 'trust-root.state'), 'utf8');
     await writeFile(join(stateDir, 'filler'), Buffer.alloc(1 << 20)).catch(() => undefined);
-    await assert.rejects(openAuthority(authorityOptions(running, 'east', token, 'full')), (error: Error & { code?: string }) => {
+    await assert.rejects(joinCluster(authorityOptions(running, 'east', token, 'full')), (error: Error & { code?: string }) => {
       assert.equal(error.code, 'STATE_DISK_FULL', error.message);
       return true;
     });
     assert.equal(await readFile(join(stateDir, 'trust-root.state'), 'utf8'), before);
     await rm(join(stateDir, 'filler'));
-    const east = await openAuthority(authorityOptions(running, 'east', token));
-    await east.close();
+    await joinCluster(authorityOptions(running, 'east', token));
     await kill(running);
   } finally {
     await outcome(spawn('umount', ['-l', stateDir]));
