@@ -26,8 +26,9 @@ export function backoff({ baseMs, maxMs, random }: BackoffOptions): Backoff {
 }
 
 /**
- * Runs `attempt` again and again until the signal aborts: at once after a return, after a backoff following a throw.
- * An attempt that stood for longer than `maxMs` counts as a success for the backoff.
+ * Runs `attempt` again and again until the signal aborts. After a throw it waits by the backoff; after a return it goes
+ * on at once, unless the attempt stood for less than `baseMs`: a far end that hangs up at once must not be called in a
+ * tight loop. An attempt that stood for longer than `maxMs` counts as a success for the backoff. Never throws.
  */
 export async function retryForever(options: {
   readonly clock: Clock;
@@ -43,7 +44,8 @@ export async function retryForever(options: {
     let waitMs = 0;
     try {
       await options.attempt();
-      waits.reset();
+      if (clock.monotonicMs() - startedMs < options.backoff.baseMs) waitMs = waits.nextMs();
+      else waits.reset();
     } catch (error) {
       if (signal.aborted) return;
       if (clock.monotonicMs() - startedMs > options.backoff.maxMs) waits.reset();

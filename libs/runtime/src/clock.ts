@@ -1,5 +1,4 @@
 // Time as a parameter: the real clock lives here and nowhere else.
-import { setTimeout as startTimer, clearTimeout as stopTimer } from 'node:timers';
 
 export interface TimerHandle {
   cancel(): void;
@@ -25,18 +24,22 @@ const MAX_TIMER_MS = 2_147_483_647;
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
-  setTimer: (delayMs, fn) => {
-    const dueMs = performance.now() + delayMs;
-    let handle: NodeJS.Timeout;
-    const arm = (): void => {
-      const restMs = dueMs - performance.now();
-      handle = startTimer(() => (restMs > MAX_TIMER_MS ? arm() : fn()), Math.min(Math.max(0, restMs), MAX_TIMER_MS));
-    };
-    arm();
-    return { cancel: () => stopTimer(handle) };
-  },
+  setTimer: (delayMs, fn) => longTimer(delayMs, fn, (restMs, then) => {
+    const handle = setTimeout(then, restMs);
+    return () => clearTimeout(handle);
+  }),
   sleep: (delayMs, signal) => sleepOn(systemClock, delayMs, signal),
 };
+
+/** A timer of any length, made of timers `start` can do. */
+export function longTimer(delayMs: number, fn: () => void, start: (delayMs: number, fn: () => void) => () => void): TimerHandle {
+  let stop: () => void;
+  const arm = (restMs: number): void => {
+    stop = restMs > MAX_TIMER_MS ? start(MAX_TIMER_MS, () => arm(restMs - MAX_TIMER_MS)) : start(Math.max(0, restMs), fn);
+  };
+  arm(delayMs);
+  return { cancel: () => stop() };
+}
 
 /** Sleeping on any clock's timers. */
 export function sleepOn(clock: Pick<Clock, 'setTimer'>, delayMs: number, signal?: AbortSignal): Promise<void> {

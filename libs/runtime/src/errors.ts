@@ -6,6 +6,7 @@ export const fail = defineErrors({
   CONFIG_NOT_FOUND: { class: 'not-found', doc: 'The configuration file cannot be read.' },
   STATE_CORRUPT: { class: 'internal', doc: 'A state file is cut short or was changed by another hand; restore it from a backup.' },
   STATE_EXPOSED: { class: 'denied', doc: 'A file that holds keys or state can be read by others, or has another owner.' },
+  STATE_TOO_LARGE: { class: 'invalid', doc: 'A state file has, or would get, more bytes than it may.' },
   STATE_DISK_FULL: { class: 'exhausted', doc: 'The disk is full; the old state is kept and the change was not made.' },
   STATE_UNWRITABLE: { class: 'internal', doc: 'A state file cannot be read or written.' },
   PORT_DENIED: { class: 'denied', doc: 'A port below 1024 is wanted without the right to it.' },

@@ -23,7 +23,7 @@ export async function serveHealth(options: {
     };
     if (request.url === '/healthz') answer(200, 'ok\n');
     else if (request.url === '/readyz') {
-      const failing = Object.entries(options.checks).flatMap(([name, holds]) => (holds() ? [] : [name]));
+      const failing = Object.entries(options.checks).flatMap(([name, holds]) => (isTrue(holds) ? [] : [name]));
       answer(failing.length === 0 ? 200 : 503, failing.length === 0 ? 'ready\n' : `not ready: ${failing.join(', ')}\n`);
     } else if (request.url === '/metrics') {
       options.metrics.text().then(
@@ -45,4 +45,13 @@ export async function serveHealth(options: {
         server.closeAllConnections();
       }),
   };
+}
+
+/** A check that throws does not hold, and does not take the process with it. */
+function isTrue(check: () => boolean): boolean {
+  try {
+    return check();
+  } catch {
+    return false;
+  }
 }

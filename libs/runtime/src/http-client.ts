@@ -1,2 +1,2 @@
 // The door to undici: outbound HTTP/1.1 for proxies and health checks.
-export { Client, type Dispatcher, errors as httpErrors, Pool, request } from 'undici';
+export { Agent, Client, type Dispatcher, errors as httpErrors, Pool, request } from 'undici';

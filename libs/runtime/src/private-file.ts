@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { messageOf } from '@isthmus/model';
 import { fail } from './errors.ts';
 
-const MAX_FILE_BYTES = 64 * 1024 * 1024;
+export const MAX_PRIVATE_FILE_BYTES = 64 * 1024 * 1024;
 
 /** Makes a directory of mode 0700, or sets that mode. */
 export async function makePrivateDir(path: string): Promise<void> {
@@ -13,15 +13,15 @@ export async function makePrivateDir(path: string): Promise<void> {
   await chmod(path, 0o700);
 }
 
-/** **Throws** STATE_EXPOSED when group or others may read it or it has another owner, STATE_UNWRITABLE when it cannot be read. */
-export async function readPrivateFile(path: string): Promise<Buffer> {
+/** Reads a file that must be of mode 0600 or stricter. **Throws** STATE_EXPOSED when group or others may read it or it has another owner, STATE_TOO_LARGE, STATE_UNWRITABLE when it cannot be read. */
+export async function readPrivateFile(path: string, { maxBytes = MAX_PRIVATE_FILE_BYTES }: { readonly maxBytes?: number } = {}): Promise<Buffer> {
   const file = await open(path, constants.O_RDONLY).catch((error: unknown) => {
     throw toStateError(error, path, 'read');
   });
   try {
     const stats = await file.stat();
     refuseExposed(path, stats);
-    if (stats.size > MAX_FILE_BYTES) throw fail('STATE_CORRUPT', `${path} is larger than ${MAX_FILE_BYTES} bytes`);
+    if (stats.size > maxBytes) throw fail('STATE_TOO_LARGE', `${path} has ${stats.size} bytes, more than ${maxBytes}`, { facts: { path } });
     return await file.readFile();
   } finally {
     await file.close();
@@ -35,7 +35,7 @@ export async function readPrivateFile(path: string): Promise<Buffer> {
 export async function writePrivateFile(path: string, data: string | Uint8Array): Promise<void> {
   const temporary = `${path}.new`;
   try {
-    const file = await open(temporary, 'w', 0o600);
+    const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, 0o600);
     try {
       await file.chmod(0o600);
       await file.writeFile(data);
