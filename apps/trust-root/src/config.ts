@@ -1,5 +1,5 @@
 // Every setting of the trust root: name, type, unit, default and what it is for.
-import { type Static, strict, Type } from '@isthmus/model';
+import { type Parsed, parseDuration, refused, type Static, strict, Type } from '@isthmus/model';
 
 export const configSchema = strict({
   federation: Type.String({ pattern: '^[a-z0-9._-]{1,222}$', description: 'the federation’s trust domain, such as acme.example' }),
@@ -12,7 +12,7 @@ export const configSchema = strict({
     },
   ),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for the operator (default: <stateDir>/admin.sock)' })),
-  intermediateTtl: Type.String({ default: '24h', description: 'life of a cluster’s intermediate, 1m to 90d; renewed at half of it' }),
+  intermediateTtl: Type.String({ default: '24h', description: 'life of a cluster’s intermediate, 10s to 90d; renewed at half of it' }),
   health: Type.Optional(
     strict({
       host: Type.String({ default: '127.0.0.1', description: 'address of /healthz, /readyz and /metrics' }),
@@ -28,3 +28,10 @@ export const configSchema = strict({
 });
 export type Config = Static<typeof configSchema>;
 
+
+/** The life of an intermediate in milliseconds, or why it cannot be that. */
+export function intermediateTtlOf(config: Config): Parsed<number> {
+  const ttl = parseDuration(config.intermediateTtl, 'intermediateTtl');
+  if (!ttl.ok || (ttl.value >= 10_000 && ttl.value <= 90 * 86_400_000)) return ttl;
+  return refused('intermediateTtl', `${config.intermediateTtl} is not between 10s and 90d`);
+}

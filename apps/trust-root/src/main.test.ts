@@ -192,6 +192,15 @@ test('a wrong configuration is refused with every problem before anything is mad
   await assert.rejects(readFile(join(dir, 'wrong', 'root.key')));
 });
 
+test('an intermediate’s life that is no duration or out of bounds is refused by its name', async () => {
+  for (const life of ['soon', '1s', '100d']) {
+    const text = `federation: ${FEDERATION}\nstateDir: ${join(dir, 'life')}\nlisten: { port: 0 }\nintermediateTtl: ${life}\n`;
+    const { code, stderr } = await outcome(run(await writeConfig('life', text)));
+    assert.notEqual(code, 0, life);
+    assert.match(stderr, /intermediateTtl/);
+  }
+});
+
 test('a full disk refuses to issue with a clear error, and the old state stands', async (t) => {
   const stateDir = join(dir, 'tiny');
   await mkdir(stateDir);

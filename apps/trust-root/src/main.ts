@@ -1,11 +1,11 @@
 // The trust root: one root CA for the federation, its members and their intermediates.
 import { join } from 'node:path';
 import { openTrustRoot } from '@isthmus/identity';
-import { parseDuration, parseTrustDomain, valueOf } from '@isthmus/model';
+import { parseTrustDomain, valueOf } from '@isthmus/model';
 import { startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
-import { configSchema } from './config.ts';
+import { configSchema, intermediateTtlOf } from './config.ts';
 
 const config = await loadConfig({ program: 'trust-root', schema: configSchema });
 const log = openLog({ program: 'trust-root', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
@@ -19,7 +19,7 @@ await runProcess({
       stateDir: config.stateDir,
       federation: valueOf(parseTrustDomain(config.federation, 'federation')),
       keyKind: config.keyKind,
-      intermediateTtlMs: valueOf(parseDuration(config.intermediateTtl, 'intermediateTtl')),
+      intermediateTtlMs: valueOf(intermediateTtlOf(config)),
       clock,
       random: systemRandom,
       log,

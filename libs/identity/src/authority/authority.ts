@@ -3,7 +3,6 @@ import { type KeyObject, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import {
   type Bundle,
-  clusterTrustDomain,
   type Member,
   messageOf,
   type SpiffeId,
@@ -11,45 +10,25 @@ import {
   type TrustDomain,
   trustDomainOf,
 } from '@isthmus/model';
-import { type BundleSource, exportKeyPem, importKeyPem, sha256Hex, type SvidSource } from '@isthmus/pki';
+import { type BundleSource, sha256Hex, type SvidSource } from '@isthmus/pki';
 import type { RpcChannel, trust } from '@isthmus/rpc';
-import { type Clock, makePrivateDir, type Random, retryForever } from '@isthmus/runtime';
-import type { Log, Metrics } from '@isthmus/telemetry';
+import { makePrivateDir, retryForever } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type Fresh, type FreshSvid, keepFresh, openRenewal } from '../renew.ts';
 import { openSerial } from '../serial.ts';
 import { openJsonState, type StateOf } from '../state.ts';
-import { untilReachable } from '../until-reachable.ts';
 import { type KnownFederation, openKnownFederation } from './federation-view.ts';
 import { type Granted, joinParent, openParentChannel, parentAt, type Parent, readBootstrapToken, renewAtParent, watchParent } from './parent.ts';
-import { checkSlot, controlPlaneSvid, makeSlot, signWith, type Slot } from './slot.ts';
+import { checkSlot, controlPlaneSvid, signWith, type Slot } from './slot.ts';
+import { type AuthorityOptions, selfOf, type Start, startOf, toState } from './start.ts';
 import { parseSlotState, parseViewState, type SlotState, type ViewState } from './state.ts';
 
 const HOUR_MS = 3_600_000;
 const MAX_SLOT_BYTES = 256 * 1024;
 const MAX_VIEW_BYTES = 64 * 1024 * 1024;
 
-export type AuthorityOptions = {
-  /** Directory of the authority's key and state, mode 0700. */
-  readonly stateDir: string;
-  readonly cluster: string;
-  readonly federation: TrustDomain;
-  /** Where the trust root is, `host:port`; `serverName` is its SNI, default `trust-root.isthmus.<federation>`. */
-  readonly trustRoot: { readonly address: string; readonly serverName?: string | undefined };
-  /** The bootstrap token; used where there is no usable state. */
-  readonly token?: string | undefined;
-  /** What the trust root tells other members of this cluster. */
-  readonly self: Omit<Member, 'cluster' | 'trustDomain'>;
-  /** Life of the SVIDs signed here. Default 1 h; never longer than the intermediate's rest. */
-  readonly svidTtlMs?: number | undefined;
-  /** How long a first start waits for a trust root that does not answer. Default 60 s. */
-  readonly joinTimeoutMs?: number;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly metrics?: Metrics;
-};
+export type { AuthorityOptions } from './start.ts';
 
 /** How long everything lasts, for `status` and for alarms. */
 export type AuthorityStatus = {
@@ -106,51 +85,8 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   await makePrivateDir(options.stateDir);
   const slots = openJsonState(join(options.stateDir, 'authority.state'), parseSlotState, MAX_SLOT_BYTES);
   const views = openJsonState(join(options.stateDir, 'federation.state'), parseViewState, MAX_VIEW_BYTES);
-  const stored = await slots.read();
-  const start = (await resumed(stored, options)) ?? (await joined(stored, slots, options));
+  const start = await startOf(slots, options);
   return new ClusterAuthority(options, start, slots, views, await views.read());
-}
-
-type Start = { readonly slot: Slot; readonly root: Buffer; readonly tokenId: string; readonly view?: trust.FederationView };
-
-async function resumed(stored: SlotState | undefined, options: AuthorityOptions): Promise<Start | undefined> {
-  if (stored === undefined) return undefined;
-  if (stored.cluster !== options.cluster || stored.federation !== options.federation) {
-    throw fail('IDENTITY_STATE_MISMATCH', `${options.stateDir} is cluster ${stored.cluster} of ${stored.federation}, not ${options.cluster} of ${options.federation}`, {
-      hint: 'correct `cluster`, `federation` or `stateDir` in the configuration',
-    });
-  }
-  const trustDomain = clusterTrustDomain(stored.cluster, stored.federation);
-  const slot = makeSlot(trustDomain, importKeyPem(stored.keyPem), Buffer.from(stored.intermediate, 'base64'));
-  if (slot.expiresAtMs <= options.clock.nowMs()) return undefined;
-  const root = Buffer.from(stored.root, 'base64');
-  checkSlot(slot, root, options.clock.nowMs());
-  return { slot, root, tokenId: stored.tokenId };
-}
-
-async function joined(stored: SlotState | undefined, slots: StateOf<SlotState>, options: AuthorityOptions): Promise<Start> {
-  const { cluster, federation, token, clock, random, log } = options;
-  const why = stored === undefined ? 'there is no intermediate' : 'the stored intermediate has expired';
-  if (token === undefined) {
-    throw fail('IDENTITY_NO_IDENTITY', `cluster ${cluster} has no identity: ${why} in ${options.stateDir}, and no bootstrap token is configured`, {
-      hint: stored === undefined ? 'make a cluster token at the trust root' : 'make a cluster token with replace at the trust root',
-    });
-  }
-  const read = readBootstrapToken(token, cluster, federation);
-  if (stored?.tokenId === read.id) {
-    throw fail('IDENTITY_NO_IDENTITY', `cluster ${cluster} has no identity: ${why}, and the configured bootstrap token is spent`, {
-      hint: 'make a cluster token with replace at the trust root',
-    });
-  }
-  const parent = parentAt(options.trustRoot, federation);
-  const limitMs = options.joinTimeoutMs ?? 60_000;
-  const answer = await untilReachable({ clock, random, log, limitMs, what: 'the trust root' }, () =>
-    joinParent(parent, token, read.pinSha256, selfOf(options), log),
-  );
-  checkSlot(answer.slot, answer.root, clock.nowMs());
-  await slots.write(toState(options, answer.slot, answer.root, read.id));
-  log.info('joined the federation', { cluster, federation, tokenId: read.id, expiresAtMs: answer.slot.expiresAtMs });
-  return { slot: answer.slot, root: answer.root, tokenId: read.id, view: answer.view };
 }
 
 class ClusterAuthority implements Authority {
@@ -342,11 +278,6 @@ class ClusterAuthority implements Authority {
   }
 }
 
-function selfOf(options: AuthorityOptions): Member {
-  const { cluster, federation, self } = options;
-  return { cluster, trustDomain: clusterTrustDomain(cluster, federation), locality: self.locality, gateways: self.gateways };
-}
-
 function ownBundles(root: Buffer, trustDomain: TrustDomain, federation: TrustDomain): Bundle[] {
   return [trustDomain, federation].map((td) => ({
     trustDomain: td,
@@ -354,16 +285,4 @@ function ownBundles(root: Buffer, trustDomain: TrustDomain, federation: TrustDom
     refreshHintSeconds: 300,
     x509Authorities: [root.toString('base64')],
   }));
-}
-
-function toState(options: AuthorityOptions, slot: Slot, root: Buffer, tokenId: string): SlotState {
-  return {
-    version: 1,
-    cluster: options.cluster,
-    federation: options.federation,
-    root: root.toString('base64'),
-    tokenId,
-    keyPem: exportKeyPem(slot.key),
-    intermediate: slot.intermediate.toString('base64'),
-  };
 }

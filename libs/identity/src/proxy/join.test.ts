@@ -4,11 +4,14 @@ import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
-import { generateKey, makeCsr, verifySvid } from '@isthmus/pki';
-import { call, identity, openChannel } from '@isthmus/rpc';
+import { generateKey, makeCsr, signSvid, verifySvid } from '@isthmus/pki';
+import { testAuthority } from '@isthmus/pki/testing';
+import { call, handleUnary, identity, openChannel, startRpcServer } from '@isthmus/rpc';
 import { systemClock, systemRandom } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
+import { publicKeyOf } from '../csr.ts';
 import { startTestCluster, startTestTrustRoot, testDir, type TestCluster, type TestTrustRoot, until } from '../testing.ts';
+import { bundleToWire } from '../wire.ts';
 import { type Identity, type IdentityOptions, joinOrResume } from './join.ts';
 
 const TD = 'east.acme.example' as TrustDomain;
@@ -313,4 +316,66 @@ test('neither token nor key is ever logged', async () => {
   assert.equal(audit.length, 1, 'one audit line');
   assert.ok(lines.length > 3);
   for (const line of lines) assert.ok(!line.includes(token.slice(-16)) && !line.includes('PRIVATE KEY'), line);
+});
+
+test('a control plane of another root is not believed, whatever names it bears', async () => {
+  const impostorRoot = await startTestTrustRoot(join(dir.path, 'impostor-root'));
+  const impostor = await startTestCluster(join(dir.path, 'impostor'), { cluster: 'east', trustRoot: { address: impostorRoot.address }, token: await impostorRoot.token('east') });
+  try {
+    const token = await tokenFor('wary');
+    await assert.rejects(joinOrResume(options({ token, server: { address: impostor.address } })), code('RPC_PIN_MISMATCH'));
+    await withIdentity({ token }, async (proxy, config) => {
+      const { chain } = proxy.svids.current() ?? {};
+      await proxy.close();
+      const misled = await joinOrResume({ ...config, server: { address: impostor.address } });
+      await misled.renewNow();
+      assert.deepEqual(misled.svids.current()?.chain, chain);
+      assert.ok(misled.status().lastError);
+      await misled.close();
+    });
+  } finally {
+    await impostor.close();
+    await impostorRoot.close();
+  }
+});
+
+test('a renewed SVID that a peer would refuse, or that is another’s, is not taken; the old one stays', async () => {
+  const faulty: { answer: (csr: Buffer) => readonly Buffer[] } = { answer: () => [] };
+  const renew = handleUnary<identity.RenewRequest, identity.SvidResponse>(async ({ csr }) => ({
+    chain: [...faulty.answer(csr)],
+    bundles: east.authority.bundles.all().map(bundleToWire),
+  }));
+  const server = await startRpcServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    svids: east.authority.svids,
+    bundles: east.authority.bundles,
+    services: [{ definition: east.issuance.definition, implementation: { ...east.issuance.implementation, renew } }],
+    log: silentLog(),
+  });
+  const foreign = testAuthority({ federation: 'acme.example', cluster: 'east' });
+  try {
+    await withIdentity({ token: await tokenFor('careful'), server: { address: `127.0.0.1:${server.port}` } }, async (proxy) => {
+      const before = proxy.svids.current();
+      const keyIn = (csr: Buffer) => publicKeyOf(csr, proxy.spiffeId);
+      const rows: readonly { readonly name: string; readonly answer: typeof faulty.answer }[] = [
+        { name: 'nothing', answer: () => [] },
+        { name: 'another key', answer: () => east.authority.sign({ publicKey: createPublicKey(generateKey()), spiffeId: proxy.spiffeId }).chain },
+        { name: 'another name', answer: (csr) => east.authority.sign({ publicKey: keyIn(csr), spiffeId: spiffeIds.agent(TD, 'other') }).chain },
+        { name: 'another root', answer: (csr) => [signSvid({ issuer: foreign.intermediate, publicKey: keyIn(csr), spiffeId: proxy.spiffeId, nowMs: Date.now(), ttlMs: 60_000 }), foreign.intermediate.cert] },
+        { name: 'no chain to the root', answer: (csr) => east.authority.sign({ publicKey: keyIn(csr), spiffeId: proxy.spiffeId }).chain.slice(0, 1) },
+      ];
+      for (const row of rows) {
+        faulty.answer = row.answer;
+        await proxy.renewNow();
+        assert.equal(proxy.svids.current(), before, row.name);
+        assert.ok(proxy.status().lastError, row.name);
+      }
+      faulty.answer = (csr) => east.authority.sign({ publicKey: keyIn(csr), spiffeId: proxy.spiffeId }).chain;
+      await proxy.renewNow();
+      assert.notEqual(proxy.svids.current(), before);
+      assert.equal(proxy.status().lastError, undefined);
+    });
+  } finally {
+    await server.close(200);
+  }
 });

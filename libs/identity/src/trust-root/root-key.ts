@@ -7,9 +7,7 @@ import { exportKeyPem, generateKey, importKeyPem, type KeyKind, signRoot } from 
 import { makePrivateDir, readPrivateFile, writePrivateFile } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { openJsonState, type StateOf } from '../state.ts';
-import { MAX_STATE_BYTES, parseTrustRootState, type TrustRootState } from './state.ts';
-
-const REFRESH_HINT_SECONDS = 300;
+import { MAX_STATE_BYTES, parseTrustRootState, REFRESH_HINT_SECONDS, type TrustRootState } from './state.ts';
 
 export type OpenedRoot = {
   readonly key: KeyObject;

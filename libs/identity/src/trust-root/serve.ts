@@ -4,7 +4,7 @@ import { callerOf, handleUnary, toServiceError, trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 import { tokenRefused } from '../token.ts';
-import type { Root } from './trust-root.ts';
+import type { Root } from './root.ts';
 
 type ViewStream = Parameters<trust.TrustRootServer['watchFederation']>[0];
 

@@ -39,6 +39,7 @@ export type TrustRootState = Static<typeof trustRootStateSchema>;
 export const parseTrustRootState = compileSchema(trustRootStateSchema);
 
 export const MAX_STATE_BYTES = 16 * 1024 * 1024;
+export const REFRESH_HINT_SECONDS = 300;
 const KEEP_MS = 7 * 86_400_000;
 const MAX_JOURNAL = 5_000;
 const MAX_TOKENS = 1_000;
@@ -55,11 +56,11 @@ export function pruned(state: TrustRootState, nowMs: number): TrustRootState {
 }
 
 /** The state with a member joined, or its particulars changed; a trust domain that is new or came back gets its bundle. */
-export function withMember(state: TrustRootState, member: Static<typeof memberSchema>, refreshHintSeconds: number): TrustRootState {
+export function withMember(state: TrustRootState, member: Static<typeof memberSchema>): TrustRootState {
   const members = [...state.members.filter((m) => m.cluster !== member.cluster), member].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
   if (state.bundles.some((b) => b.trustDomain === member.trustDomain)) return { ...state, members };
   const { [member.trustDomain]: former = 0, ...formerSequences } = state.formerSequences;
-  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds, x509Authorities: [state.root] };
+  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds: REFRESH_HINT_SECONDS, x509Authorities: [state.root] };
   return { ...state, members, formerSequences, bundles: [...state.bundles, bundle] };
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { spiffeIds, type SpiffeId } from '@isthmus/model';
 import { generateKey, makeCsr, verifySvid, openBundleSet, fixedSvidSource, makeX509Svid, signSvid, trustDomainOfCert } from '@isthmus/pki';
+import { testAuthority } from '@isthmus/pki/testing';
 import { call, openChannel, trust } from '@isthmus/rpc';
 import { silentLog } from '@isthmus/telemetry';
 import { systemClock, systemRandom } from '@isthmus/runtime';
@@ -160,6 +161,20 @@ test('only a member’s control plane renews, and not after it was removed', asy
   await call<trust.RemoveClusterRequest, trust.RemoveClusterResponse>(root.admin.removeCluster.bind(root.admin), { cluster: 'leaver' }, { timeoutMs: 5_000 });
   await assert.rejects(renewAs('control-plane'));
   assert.equal(root.root.bundles.get('leaver.acme.example'), undefined);
+});
+
+test('a certificate of another root is nobody here, even with a member’s names in it', async () => {
+  await joinWith(await root.token('robbed'), { cluster: 'robbed' });
+  const foreign = testAuthority({ federation: FEDERATION, cluster: 'robbed' });
+  const svids = fixedSvidSource(foreign.issue('spiffe://robbed.acme.example/control-plane'));
+  const channel = openChannel({ address: root.address, serverName: 'x', expectedId: spiffeIds.trustRoot(FEDERATION), svids, bundles: root.root.bundles, log: silentLog() });
+  try {
+    const client = channel.client(trust.TrustRootClient);
+    const csr = makeCsr({ key: generateKey(), spiffeId: 'spiffe://robbed.acme.example' as SpiffeId });
+    await assert.rejects(call<trust.RenewIntermediateRequest, trust.IntermediateResponse>(client.renewIntermediate.bind(client), { csr, self: undefined }, { timeoutMs: 2_000 }));
+  } finally {
+    channel.close();
+  }
 });
 
 test('every intermediate is in the journal on disk by the time it is handed out', async () => {

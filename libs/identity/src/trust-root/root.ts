@@ -1,0 +1,248 @@
+// The root without gRPC: each method changes the state durably or not at all.
+import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import {
+  clusterTrustDomain,
+  formatProblems,
+  type Member,
+  parseClusterName,
+  quote,
+  reservedSni,
+  spiffeIds,
+  type TrustDomain,
+} from '@isthmus/model';
+import { generateKey, type KeyKind, makeToken, makeX509Svid, openBundleSet, sha256Hex, signIntermediate, signSvid, type X509Svid } from '@isthmus/pki';
+import type { trust } from '@isthmus/rpc';
+import type { Clock, Random } from '@isthmus/runtime';
+import type { Counter, Log, Metrics } from '@isthmus/telemetry';
+import { publicKeyOf } from '../csr.ts';
+import { fail } from '../errors.ts';
+import { BACKDATE_MS, type FreshSvid, keepFresh } from '../renew.ts';
+import { openSerial } from '../serial.ts';
+import { checkUnspent, DEFAULT_TOKEN_TTL_SECONDS, MAX_TOKEN_TTL_SECONDS, presentedToken, sameHash, tokenRefused } from '../token.ts';
+import { bundleToWire, memberFromWire, memberToWire } from '../wire.ts';
+import type { OpenedRoot } from './root-key.ts';
+import { type JournalEntry, pruned, type TrustRootState, withMember, withoutMember } from './state.ts';
+
+export const DAY_MS = 86_400_000;
+const OWN_SVID_TTL_MS = 3_600_000;
+const MAX_MEMBERS = 1_024;
+
+export type TrustRootOptions = {
+  /** Directory of the root's key and state; made with mode 0700 where it is missing. */
+  readonly stateDir: string;
+  readonly federation: TrustDomain;
+  /** Kind of the root's key, used on the first start only. Default `ec-p256`. */
+  readonly keyKind?: KeyKind;
+  /** Life of a cluster's intermediate. Default 24 h. */
+  readonly intermediateTtlMs?: number;
+  /** Life of the root itself, used on the first start only. Default 10 years. */
+  readonly rootTtlMs?: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics?: Metrics;
+};
+
+/** An intermediate as it is handed out. */
+export type Issued = { readonly chain: Buffer[]; readonly view: trust.FederationView };
+
+/** Members, tokens and what is signed for them. */
+export class Root {
+  readonly svids: FreshSvid;
+  readonly bundles;
+  readonly rootSha256: string;
+  durable = true;
+  private readonly key: KeyObject;
+  private readonly cert: Buffer;
+  private readonly file: OpenedRoot['file'];
+  private readonly options: TrustRootOptions;
+  private readonly serial = openSerial();
+  private readonly listeners = new Set<() => void>();
+  private readonly issued: Counter | undefined;
+  private state: TrustRootState;
+
+  constructor(opened: OpenedRoot, options: TrustRootOptions) {
+    this.key = opened.key;
+    this.cert = opened.cert;
+    this.file = opened.file;
+    this.state = opened.state;
+    this.options = options;
+    this.rootSha256 = sha256Hex(opened.cert);
+    this.bundles = openBundleSet([...opened.state.bundles]);
+    const { clock, random, log } = options;
+    this.issued = options.metrics?.counter('isthmus_identity_intermediates_total', 'Intermediates signed for clusters, by what for', ['why']);
+    this.svids = keepFresh({ request: async () => this.ownSvid(), initial: this.ownSvid(), clock, random, log });
+  }
+
+  /**
+   * A new token for one cluster.
+   * **Throws** IDENTITY_TOKEN_INVALID for a bad name or life, IDENTITY_CLUSTER_EXISTS unless `replace`, STATE_*.
+   */
+  createToken(request: { readonly cluster: string; readonly ttlSeconds: number; readonly replace: boolean }): Promise<{ token: string; expiresAtMs: number }> {
+    const name = parseClusterName(request.cluster, 'cluster');
+    if (!name.ok) throw fail('IDENTITY_TOKEN_INVALID', formatProblems(name.problems));
+    const ttlSeconds = request.ttlSeconds === 0 ? DEFAULT_TOKEN_TTL_SECONDS : request.ttlSeconds;
+    if (ttlSeconds < 1 || ttlSeconds > MAX_TOKEN_TTL_SECONDS) {
+      throw fail('IDENTITY_TOKEN_INVALID', `ttlSeconds: must be 1 to ${MAX_TOKEN_TTL_SECONDS}, got ${ttlSeconds}`);
+    }
+    return this.serial(async () => {
+      if (!request.replace) this.refuseDuplicate(name.value);
+      const { federation, clock, log } = this.options;
+      const made = makeToken({ prefix: 'ict', pinSha256: this.rootSha256, fields: { cluster: name.value, federation } });
+      const expiresAtMs = clock.nowMs() + ttlSeconds * 1_000;
+      const kept = { id: made.id, secretSha256: made.secretSha256, cluster: name.value, replace: request.replace, expiresAtMs };
+      await this.commit({ ...this.state, tokens: [...this.state.tokens, kept] });
+      log.info('cluster token created', { cluster: name.value, tokenId: made.id, replace: request.replace, expiresAtMs });
+      return { token: made.token, expiresAtMs };
+    });
+  }
+
+  /** Spends a token and signs the cluster's first intermediate. **Throws** IDENTITY_TOKEN_REFUSED, IDENTITY_CSR_REFUSED, IDENTITY_CLUSTER_EXISTS, STATE_*. */
+  join(token: string, csr: Uint8Array, wireSelf: trust.Member | undefined): Promise<Issued> {
+    return this.serial(async () => {
+      const { clock, log } = this.options;
+      const nowMs = clock.nowMs();
+      const kept = this.tokenFor(token, nowMs);
+      const self = this.selfOf(kept.cluster, wireSelf, tokenRefused);
+      const publicKey = publicKeyOf(csr, spiffeIds.authority(self.trustDomain as TrustDomain));
+      if (!kept.replace) this.refuseDuplicate(kept.cluster);
+      const signed = this.sign(self, publicKey, 'join');
+      const tokens = this.state.tokens.map((t) => (t === kept ? { ...t, usedAtMs: nowMs } : t));
+      const joined = withMember({ ...this.state, tokens }, self);
+      await this.commit({ ...joined, journal: [...joined.journal, signed.entry] });
+      this.issued?.inc({ why: 'join' });
+      log.info('cluster joined', { cluster: kept.cluster, tokenId: kept.id, serial: signed.entry.serial, expiresAtMs: signed.entry.expiresAtMs });
+      return { chain: signed.chain, view: this.view() };
+    });
+  }
+
+  /** Signs a member's next intermediate. **Throws** IDENTITY_DENIED for who is no member, IDENTITY_CSR_REFUSED, STATE_*. */
+  renew(trustDomain: string, csr: Uint8Array, wireSelf: trust.Member | undefined): Promise<Issued> {
+    return this.serial(async () => {
+      const member = this.memberOf(trustDomain);
+      if (member === undefined) throw fail('IDENTITY_DENIED', `${trustDomain} is no member of ${this.options.federation}`);
+      const self = wireSelf === undefined ? member : this.selfOf(member.cluster, wireSelf, (why) => fail('IDENTITY_DENIED', `the renewal is refused: ${why}`));
+      const publicKey = publicKeyOf(csr, spiffeIds.authority(trustDomain as TrustDomain));
+      const signed = this.sign(self, publicKey, 'renew');
+      const next = withMember(this.state, self);
+      await this.commit({ ...next, journal: [...next.journal, signed.entry] });
+      this.issued?.inc({ why: 'renew' });
+      this.options.log.info('intermediate renewed', { cluster: member.cluster, serial: signed.entry.serial, expiresAtMs: signed.entry.expiresAtMs });
+      return { chain: signed.chain, view: this.view() };
+    });
+  }
+
+  /** Takes a member out: nothing is renewed for it, and it leaves the view. **Throws** IDENTITY_CLUSTER_NOT_FOUND, STATE_*. */
+  remove(cluster: string): Promise<void> {
+    return this.serial(async () => {
+      const member = this.state.members.find((m) => m.cluster === cluster);
+      if (member === undefined) throw fail('IDENTITY_CLUSTER_NOT_FOUND', `no cluster ${quote(cluster)} is a member of ${this.options.federation}`);
+      await this.commit(withoutMember(this.state, cluster, member.trustDomain));
+      this.options.log.info('cluster removed', { cluster });
+    });
+  }
+
+  memberOf(trustDomain: string): Member | undefined {
+    return this.state.members.find((m) => m.trustDomain === trustDomain);
+  }
+
+  view(): trust.FederationView {
+    const { federation, members, bundles } = this.state;
+    return { federation, members: members.map(memberToWire), bundles: bundles.map(bundleToWire) };
+  }
+
+  onView(fn: () => void): () => void {
+    this.listeners.add(fn);
+    return () => this.listeners.delete(fn);
+  }
+
+  async close(): Promise<void> {
+    this.svids.close();
+    this.listeners.clear();
+    await this.serial(async () => undefined);
+  }
+
+  private tokenFor(text: string, nowMs: number): TrustRootState['tokens'][number] {
+    const presented = presentedToken(text, 'ict', this.rootSha256);
+    // Every kept hash is compared, so that the time taken tells nothing about which one was near.
+    const matches = this.state.tokens.filter((t) => sameHash(t.secretSha256, presented.secretSha256));
+    const kept = matches[0];
+    if (kept === undefined) throw tokenRefused('it is unknown here, or its cluster was removed');
+    checkUnspent(kept, nowMs);
+    return kept;
+  }
+
+  private selfOf(cluster: string, wire: trust.Member | undefined, refuse: (why: string) => Error): Member {
+    const trustDomain = clusterTrustDomain(cluster, this.options.federation);
+    const self = memberFromWire(wire ?? { cluster, trustDomain, locality: '', gateways: [] });
+    if (!self.ok) throw refuse(`self: ${formatProblems(self.problems)}`);
+    if (self.value.cluster !== cluster) throw refuse(`it is for cluster ${cluster}, not for ${quote(self.value.cluster)}`);
+    if (self.value.trustDomain !== trustDomain) throw refuse(`it is for trust domain ${trustDomain}, not for ${quote(self.value.trustDomain)}`);
+    return self.value;
+  }
+
+  private refuseDuplicate(cluster: string): void {
+    const { members } = this.state;
+    if (members.some((m) => m.cluster === cluster)) {
+      throw fail('IDENTITY_CLUSTER_EXISTS', `cluster ${cluster} is a member of ${this.options.federation} already`, {
+        hint: 'choose another name, or make a token with replace for a cluster that lost its keys',
+        facts: { cluster },
+      });
+    }
+    if (members.length >= MAX_MEMBERS) throw fail('IDENTITY_DENIED', `the federation has ${members.length} members, which is its limit`);
+  }
+
+  private sign(self: Member, publicKey: KeyObject, why: JournalEntry['why']): { chain: Buffer[]; entry: JournalEntry } {
+    const nowMs = this.options.clock.nowMs();
+    const cert = signIntermediate({
+      issuer: { cert: this.cert, key: this.key },
+      publicKey,
+      trustDomain: self.trustDomain as TrustDomain,
+      nowMs,
+      ttlMs: this.options.intermediateTtlMs ?? DAY_MS,
+    });
+    const parsed = new X509Certificate(cert);
+    const entry: JournalEntry = {
+      serial: parsed.serialNumber,
+      cluster: self.cluster,
+      why,
+      publicKeySha256: sha256Hex(publicKey.export({ type: 'spki', format: 'der' })),
+      issuedAtMs: nowMs,
+      expiresAtMs: Date.parse(parsed.validTo),
+    };
+    return { chain: [cert, this.cert], entry };
+  }
+
+  /** Makes a state durable, and only then the one in force; the audit of what is signed is on disk before the certificate leaves. */
+  private async commit(next: TrustRootState): Promise<void> {
+    const state = pruned(next, this.options.clock.nowMs());
+    try {
+      await this.file.write(state);
+      this.durable = true;
+    } catch (error) {
+      this.durable = false;
+      throw error;
+    }
+    const viewChanged = state.members !== this.state.members || state.bundles !== this.state.bundles;
+    const gone = this.state.bundles.filter((b) => !state.bundles.some((n) => n.trustDomain === b.trustDomain));
+    this.state = state;
+    for (const bundle of gone) this.bundles.remove(bundle.trustDomain);
+    for (const bundle of state.bundles) this.bundles.update(bundle);
+    if (viewChanged) for (const listener of this.listeners) listener();
+  }
+
+  private ownSvid(): X509Svid {
+    const { federation, clock } = this.options;
+    const key = generateKey();
+    const leaf = signSvid({
+      issuer: { cert: this.cert, key: this.key },
+      publicKey: createPublicKey(key),
+      spiffeId: spiffeIds.trustRoot(federation),
+      dnsNames: [reservedSni('trust-root', federation)],
+      nowMs: clock.nowMs(),
+      ttlMs: OWN_SVID_TTL_MS,
+      backdateMs: BACKDATE_MS,
+    });
+    return makeX509Svid([leaf], key);
+  }
+}
