@@ -1,13 +1,18 @@
 // State files of this lib: JSON of a known shape, whole or not at all.
+import { rm } from 'node:fs/promises';
 import { formatProblems, type Parsed } from '@isthmus/model';
-import { openStateFile } from '@isthmus/runtime';
+import { openStateFile, writePrivateFile } from '@isthmus/runtime';
 import { fail } from './errors.ts';
+
+const PROBE_BYTES = 16 * 1024;
 
 /** A value on disk, 0600, replaced as a whole and fsynced. Reading and writing throw runtime's STATE_* codes. */
 export interface StateOf<T> {
   /** **Throws** IDENTITY_STATE_CORRUPT when the file is whole but not of this shape. */
   read(): Promise<T | undefined>;
   write(value: T): Promise<void>;
+  /** Writes and removes a file beside it, so that a full disk is found before a token is spent. **Throws** STATE_*. */
+  checkWritable(): Promise<void>;
 }
 
 export function openJsonState<T>(path: string, parse: (input: unknown) => Parsed<T>, maxBytes: number): StateOf<T> {
@@ -23,6 +28,10 @@ export function openJsonState<T>(path: string, parse: (input: unknown) => Parsed
       });
     },
     write: (value) => file.write(JSON.stringify(value)),
+    async checkWritable() {
+      await writePrivateFile(`${path}.probe`, Buffer.alloc(PROBE_BYTES));
+      await rm(`${path}.probe`, { force: true });
+    },
   };
 }
 

@@ -69,6 +69,7 @@ async function joined(stored: SlotState | undefined, slots: StateOf<SlotState>, 
       hint: 'make a cluster token with replace at the trust root',
     });
   }
+  await slots.checkWritable();
   const parent = parentAt(options.trustRoot, federation);
   const limitMs = options.joinTimeoutMs ?? 60_000;
   const answer = await untilReachable({ clock, random, log, limitMs, what: 'the trust root' }, () =>

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
@@ -120,6 +120,16 @@ test('of two who present one token at the same moment, one gets in', async () =>
   const joined = results.flatMap((r) => (r.status === 'fulfilled' ? [r.value] : []));
   assert.equal(joined.length, 1);
   await joined[0]?.close();
+});
+
+test('a proxy that cannot keep its identity does not spend its token', async () => {
+  const config = options({ token: await tokenFor('homeless') });
+  // A folder where a file is to be: nothing can be written there.
+  const obstacle = join(config.stateDir, 'identity.state.probe');
+  await mkdir(join(obstacle, 'x'), { recursive: true });
+  await assert.rejects(joinOrResume(config), code('STATE_UNWRITABLE'));
+  await rm(obstacle, { recursive: true });
+  await (await joinOrResume(config)).close();
 });
 
 test('only the hash of a join token is in the store', async () => {

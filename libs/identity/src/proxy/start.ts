@@ -90,6 +90,7 @@ async function joined(why: string, stored: ProxyState | undefined, ticket: JoinT
   if (stored?.tokenId === ticket.id) {
     throw fail('IDENTITY_NO_IDENTITY', `${why}, and the configured join token was spent for it`, { hint: 'make a new join token and configure it' });
   }
+  await file.checkWritable();
   const limitMs = options.joinTimeoutMs ?? 60_000;
   const granted = await untilReachable({ clock, random, log, limitMs, what: 'the control plane' }, () => requestJoin(ticket, joinOptions(options)));
   const start: Start = { cluster: ticket.cluster, federation: ticket.federation, agent: ticket.agent, tokenId: ticket.id, ...granted };
