@@ -143,6 +143,12 @@ test('--print-config shows what is in force, where each value comes from, and ca
   assert.deepEqual(load(text), load('cluster: east\n', ['--gateways', 'a:1'], env));
 });
 
+test('--print-config shows no token', () => {
+  const argv = ['--cluster', 'ijt1.c2VjcmV0.QUJD', '--print-config'];
+  const read = readConfig({ program: 'agent', schema, argv, env: {} });
+  assert.match(read.kind === 'answer' ? read.text : '', /cluster: "?\[redacted token\]/);
+});
+
 test('a program with a wrong configuration says so on stderr, without a stack, and exits with 65; --help exits with 0', () => {
   const program = `
     import { loadConfig } from ${JSON.stringify(new URL('./config.ts', import.meta.url).href)};

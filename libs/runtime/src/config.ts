@@ -1,6 +1,7 @@
 // Configuration: one schema a program; default < file < environment < flag; every problem at once, with file and line.
 import { readFileSync } from 'node:fs';
 import { compileSchema, ERROR_CLASSES, IsthmusError, messageOf, type Problem, type Static, type TSchema } from '@isthmus/model';
+import { redact } from '@isthmus/telemetry';
 import { type ConfigSchema, environmentName, environmentPrefix, fromText, helpText, isTree, type Key, keysOf, type Tree, typeName, withDefaults } from './config-schema.ts';
 import { fail } from './errors.ts';
 import { suggest } from './suggest.ts';
@@ -81,7 +82,7 @@ export function readConfig<T extends TSchema>(options: LoadConfigOptions<T>): Re
     const list = problems.map((p) => `  ${p.path === '' ? '' : `${p.path}: `}${p.message}`).join('\n');
     throw fail('CONFIG_INVALID', `the configuration is wrong:\n${list}`, { hint: '--help lists every key', facts: { problems: problems.length } });
   }
-  if (flags.isPrintWanted) return { kind: 'answer', text: formatYaml(value, (path) => originOf(path, origins, file, source)) };
+  if (flags.isPrintWanted) return { kind: 'answer', text: redact(formatYaml(value, (path) => originOf(path, origins, file, source))) };
   return { kind: 'config', config: value as Static<T> };
 }
 
