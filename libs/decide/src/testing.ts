@@ -1,0 +1,2 @@
+// decide is pure: its tests need values only, which model/testing builds.
+export {};
