@@ -14,7 +14,7 @@ export function parseDuration(text: string, path = ''): Parsed<number> {
 
 /** The two largest units of a duration, for people: `3m 20s`, `1h 5m`, `850ms`. */
 export function formatDuration(durationMs: number): string {
-  if (durationMs < 1_000) return `${Math.round(durationMs)}ms`;
+  if (Math.round(durationMs) < 1_000) return `${Math.round(durationMs)}ms`;
   const parts: string[] = [];
   let restSeconds = Math.round(durationMs / 1_000);
   for (const [unit, seconds] of [['d', 86_400], ['h', 3_600], ['m', 60], ['s', 1]] as const) {

@@ -1,4 +1,5 @@
 // What a parser answers: the value, or every problem it found with the path of each.
+import { fail } from './errors.ts';
 
 /** One thing wrong with an input: where (a path such as `spec.ports[1].name`) and what. */
 export type Problem = { readonly path: string; readonly message: string };
@@ -17,4 +18,10 @@ export function refused<T>(path: string, message: string): Parsed<T> {
 /** All problems on one line, for an error message: `spec.name: must be a DNS label; spec.port: …`. */
 export function formatProblems(problems: readonly Problem[]): string {
   return problems.map((p) => (p.path === '' ? p.message : `${p.path}: ${p.message}`)).join('; ');
+}
+
+/** The value of an answer that must be good, where nothing is left to ask the person. **Throws** MODEL_INVALID. */
+export function valueOf<T>(answer: Parsed<T>): T {
+  if (answer.ok) return answer.value;
+  throw fail('MODEL_INVALID', formatProblems(answer.problems));
 }

@@ -17,6 +17,11 @@ export function strict<P extends TProperties>(properties: P) {
   return Type.Object(properties, { additionalProperties: false });
 }
 
+/** A mapping by DNS label, such as ports by name; a key that is none is refused, in messages of any version. */
+export function byLabel<V extends TSchema>(value: V, options: { readonly minProperties?: number; readonly description?: string } = {}) {
+  return Type.Record(schemas.dnsLabel, value, { additionalProperties: false, ...options });
+}
+
 export const schemas = {
   dnsLabel: Type.String({ pattern: DNS_LABEL_PATTERN, maxLength: 63 }),
   port: Type.Integer({ minimum: 1, maximum: 65_535 }),

@@ -1,7 +1,7 @@
 // All that one proxy needs at one version: named resources, sent as a whole or as the change to the next.
 import { bundleSchema } from './bundle.ts';
 import { protocolSchema } from './resource/service.ts';
-import { compileSchema, schemas, type Static, Type } from './schema.ts';
+import { byLabel, compileSchema, schemas, type Static, Type } from './schema.ts';
 
 const peerStateSchema = Type.Union([Type.Literal('fresh'), Type.Literal('stale'), Type.Literal('presumed-dead'), Type.Literal('fenced')]);
 
@@ -17,7 +17,7 @@ export const endpointSchema = Type.Object({
   trustDomain: Type.String({ maxLength: 255 }),
   host: schemas.host,
   /** By service port name. */
-  ports: Type.Record(schemas.dnsLabel, schemas.port),
+  ports: byLabel(schemas.port),
   spiffeId: Type.String({ maxLength: 2_048 }),
   locality: Type.String({ maxLength: 200 }),
   weight: Type.Integer({ minimum: 0 }),

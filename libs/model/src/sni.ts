@@ -9,6 +9,7 @@ export type SniTarget =
   | { readonly kind: 'service'; readonly service: ServiceName; readonly port: string; readonly trustDomain: string }
   | { readonly kind: 'reserved'; readonly name: ReservedName; readonly trustDomain: string };
 
+const TRUST_DOMAIN_LABELS = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/;
 const RESERVED: ReadonlySet<string> = new Set<ReservedName>(['control-plane', 'store', 'trust-root']);
 
 /** `<port>.<service>.<namespace>.svc.<trust domain>`: names the cluster too, so a gateway can tell what is not its own. */
@@ -31,9 +32,11 @@ export function parseSni(name: string): SniTarget | undefined {
   const [first, second, third, fourth] = labels;
   if (first === undefined || second === undefined) return undefined;
   if (second === 'isthmus' && RESERVED.has(first) && labels.length > 2) {
-    return { kind: 'reserved', name: first as ReservedName, trustDomain: labels.slice(2).join('.') };
+    const trustDomain = labels.slice(2).join('.');
+    return TRUST_DOMAIN_LABELS.test(trustDomain) ? { kind: 'reserved', name: first as ReservedName, trustDomain } : undefined;
   }
   if (third === undefined || fourth !== 'svc' || labels.length < 5) return undefined;
   if (!isDnsLabel(first) || !isDnsLabel(second) || !isDnsLabel(third)) return undefined;
-  return { kind: 'service', port: first, service: { name: second, namespace: third }, trustDomain: labels.slice(4).join('.') };
+  const trustDomain = labels.slice(4).join('.');
+  return TRUST_DOMAIN_LABELS.test(trustDomain) ? { kind: 'service', port: first, service: { name: second, namespace: third }, trustDomain } : undefined;
 }

@@ -1,5 +1,5 @@
 // A workload: one running instance of a service, registered by the agent beside it.
-import { compileSchema, schemas, type Static, strict, Type } from '../schema.ts';
+import { byLabel, compileSchema, schemas, type Static, strict, Type } from '../schema.ts';
 
 const durationMs = (defaultMs: number) => Type.Optional(Type.Integer({ minimum: 50, maximum: 600_000, default: defaultMs }));
 
@@ -26,7 +26,7 @@ export const workloadSchema = strict({
   service: schemas.dnsLabel,
   instance: schemas.dnsLabel,
   /** Where the application listens, by service port name. */
-  ports: Type.Record(schemas.dnsLabel, schemas.port, { minProperties: 1 }),
+  ports: byLabel(schemas.port, { minProperties: 1 }),
   /** The application's address as the agent reaches it. */
   host: Type.Optional(schemas.host),
   weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
@@ -52,7 +52,7 @@ export const registrationSchema = Type.Object({
   agent: schemas.dnsLabel,
   /** The agent's inbound listener as reached inside `network`, by service port name. */
   address: schemas.host,
-  inboundPorts: Type.Record(schemas.dnsLabel, schemas.port),
+  inboundPorts: byLabel(schemas.port),
   network: schemas.dnsLabel,
   locality: Type.String({ maxLength: 200 }),
   weight: Type.Integer({ minimum: 1, maximum: 1_000 }),
