@@ -66,7 +66,7 @@ export function startAdmin(sources: AdminSources, parts: Parts): Promise<RpcServ
       const tell = (): void => {
         if (waiting) return void (due = true);
         const view = serviceView(knowledge, service);
-        waiting = !call.write({ version: BigInt(knowledge.subscription.status().version), document: view === undefined ? new Uint8Array() : json(view) });
+        waiting = !call.write({ version: BigInt(knowledge.subscription.status().version), document: view === undefined ? Buffer.alloc(0) : json(view) });
       };
       call.on('drain', () => {
         waiting = false;
@@ -90,6 +90,6 @@ export function startAdmin(sources: AdminSources, parts: Parts): Promise<RpcServ
   });
 }
 
-function json(document: object): Uint8Array {
+function json(document: object): Buffer {
   return Buffer.from(JSON.stringify(document));
 }

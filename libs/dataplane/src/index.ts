@@ -3,3 +3,5 @@ export { acceptMutualTls, type AcceptMutualTlsOptions, connectMutualTls, type Co
 export { type InboundListener, type InboundOptions, type InboundWorkload, startInbound } from './proxy/inbound.ts';
 export { type OutboundListener, type OutboundOptions, startOutbound } from './proxy/outbound.ts';
 export { type HealthChecks, type HealthChecksOptions, startHealthChecks } from './upstream/health-check.ts';
+export { type EastWest, type EastWestLimits, type EastWestOptions, startEastWest } from './proxy/east-west.ts';
+export { type DnsOptions, type DnsServer, startDns } from './dns/server.ts';

@@ -1,5 +1,6 @@
 // The gRPC names the store uses, in one place.
 export {
+  ChannelCredentials,
   type CallOptions,
   type ClientDuplexStream,
   type InterceptorOptions,

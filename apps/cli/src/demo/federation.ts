@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { formatServiceName, type ServiceName } from '@isthmus/model';
 import { call, openChannel, trust } from '@isthmus/rpc';
+import { systemClock } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { type AdminApi, adminApi } from '../admin.ts';
 import { type ProxyApi, proxyApi } from '../proxy-admin.ts';
@@ -141,8 +142,8 @@ async function startEtcd(options: FederationOptions, cluster: ClusterPlan): Prom
   const { paths, supervisor } = options;
   const name = names.etcd(cluster.name);
   const { makeStoreTls } = await import('@isthmus/store');
-  const tls = await makeStoreTls(paths.state(`${name}-tls`));
-  const files = tls.files;
+  const tls = await makeStoreTls(paths.state(`${name}-tls`), { nowMs: systemClock.nowMs() });
+  const files = { ca: tls.caFile, serverCert: tls.serverCertFile, serverKey: tls.serverKeyFile, cert: tls.clientCertFile, key: tls.clientKeyFile };
   await supervisor.start(
     etcdProcess({
       name,

@@ -1,0 +1,143 @@
+// The control plane of one cluster: takes services and workloads, issues identities, federates, and pushes snapshots.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openRegistry, openViews, servePush } from '@isthmus/discovery';
+import { type ExportedService, openFederation } from '@isthmus/federation';
+import { openAuthority, serveIssuance } from '@isthmus/identity';
+import { parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
+import { admin, openChannel, startRpcServer } from '@isthmus/rpc';
+import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
+import { serveShared } from '@isthmus/store';
+import { openLog, openMetrics } from '@isthmus/telemetry';
+import { makeAdminService } from './admin.ts';
+import { callingCluster } from './caller.ts';
+import { configSchema } from './config.ts';
+import { openResources } from './resources.ts';
+import { makeLists, makeStatus } from './status.ts';
+import { openClusterStore } from './store.ts';
+
+const config = await loadConfig({ program: 'control-plane', schema: configSchema });
+const log = openLog({ program: 'control-plane', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
+
+await runProcess({
+  program: 'control-plane',
+  log,
+  start: async (own: (part: Stoppable) => void) => {
+    const [clock, random, metrics] = [systemClock, systemRandom, openMetrics()];
+    const parts = { clock, random, log, metrics };
+    const federationDomain = valueOf(parseTrustDomain(config.federation, 'federation'));
+
+    const authority = await openAuthority({
+      stateDir: join(config.stateDir, 'authority'),
+      cluster: config.cluster,
+      federation: federationDomain,
+      trustRoot: config.trustRoot,
+      token: config.bootstrapTokenFile === undefined ? undefined : await readToken(config.bootstrapTokenFile),
+      self: { locality: config.locality, gateways: config.gateways },
+      ...(config.intervals?.svidTtlMs !== undefined && { svidTtlMs: config.intervals.svidTtlMs }),
+      ...parts,
+    });
+    own({ name: 'authority', stop: () => authority.close() });
+    const { trustDomain, svids, bundles } = authority;
+
+    const clusterStore = await openClusterStore(config, parts);
+    own({ name: 'store', stop: () => clusterStore.close() });
+    const { store } = clusterStore;
+
+    const registry = await openRegistry({ store, ...parts, ...(config.intervals?.graceMs !== undefined && { graceMs: config.intervals.graceMs }) });
+    own({ name: 'registry', stop: () => registry.close() });
+
+    // Declarations feed views and exports; registry and federation feed the views: one direction each, no cycle of calls.
+    let onDeclared = (_changed: readonly ServiceName[]): void => undefined;
+    const resources = await openResources({ store, log, metrics, onChange: (changed) => onDeclared(changed) });
+    own({ name: 'resources', stop: () => resources.close() });
+
+    const exportOf = (name: ServiceName): ExportedService | undefined => {
+      const declared = resources.export(name);
+      const service = resources.service(name);
+      return declared && service && { export: declared, service, ...registry.capacity(name) };
+    };
+    const federation = await openFederation({
+      store,
+      cluster: config.cluster,
+      trustDomain,
+      locality: config.locality,
+      gateways: config.gateways,
+      svids,
+      bundles,
+      members: () => authority.members(),
+      onMembers: (fn) => authority.onMembers(() => fn()),
+      dialPeer: (member) =>
+        openChannel({
+          address: member.gateways,
+          serverName: reservedSni('store', member.trustDomain as TrustDomain),
+          expectedId: spiffeIds.controlPlane(member.trustDomain as TrustDomain),
+          svids,
+          bundles,
+          log,
+        }),
+      exports: () => resources.exports().flatMap((e) => exportOf(e) ?? []),
+      exportOf,
+      ...parts,
+    });
+    own({ name: 'federation', stop: () => federation.close() });
+
+    const views = openViews({
+      cluster: config.cluster,
+      trustDomain,
+      locality: config.locality,
+      gateways: config.gateways,
+      registry,
+      bundles,
+      services: resources.services,
+      service: resources.service,
+      export: resources.export,
+      imports: () => federation.imports(),
+      importsOf: (name) => federation.importsOf(name),
+      peers: () => federation.peers(),
+    });
+    own({ name: 'views', stop: async () => views.close() });
+    registry.onChange((changed) => federation.publish(changed));
+    federation.onImports((changed) => views.changed(changed));
+    federation.onPeers(() => views.peersChanged());
+    onDeclared = (changed) => {
+      views.changed(changed);
+      federation.publish(changed);
+    };
+
+    const issuance = serveIssuance({ authority, store, cluster: config.cluster, ...parts });
+    const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
+    const door = serveShared({
+      endpoints: clusterStore.endpoints,
+      ...(clusterStore.tls && { tls: clusterStore.tls }),
+      ...(clusterStore.auth && { auth: clusterStore.auth }),
+      authorize: (caller) => callingCluster(caller, authority.members()),
+      ...parts,
+    });
+    own({ name: 'door', stop: () => door.close() });
+    const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [issuance, push, ...door.services], log, metrics, clock });
+    own({ name: 'rpc', stop: async () => {
+      push.close();
+      await server.close(2_000);
+    } });
+
+    const status = makeStatus({ config, authority, federation, push, registry, resources });
+    const adminService = makeAdminService({ store, resources, issuance, status, lists: makeLists({ authority, federation, push, registry, resources, issuance }) });
+    const operators = await startRpcServer({
+      listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
+      services: [{ definition: admin.AdminService, implementation: adminService }],
+      log,
+    });
+    own({ name: 'admin', stop: () => operators.close(1_000) });
+
+    if (config.health !== undefined) {
+      const health = await serveHealth({ ...config.health, metrics, checks: { store: resources.isCurrent } });
+      own({ name: 'health', stop: () => health.close() });
+    }
+    log.info('ready', { cluster: config.cluster, port: server.port });
+  },
+});
+
+async function readToken(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').then((text) => text.trim(), () => undefined);
+}

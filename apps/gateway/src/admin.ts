@@ -1,0 +1,63 @@
+// The gateway as its host's operator sees it, on a Unix socket only (decision 0008).
+import { join } from 'node:path';
+import type { EastWest } from '@isthmus/dataplane';
+import type { Engine } from '@isthmus/decide';
+import type { Subscription } from '@isthmus/discovery';
+import type { Identity } from '@isthmus/identity';
+import { IsthmusError } from '@isthmus/model';
+import { agent, handleUnary, type RpcServer, startRpcServer } from '@isthmus/rpc';
+import type { Log } from '@isthmus/telemetry';
+import type { Config } from './config.ts';
+
+export type AdminSources = {
+  readonly config: Config;
+  readonly identity: Identity;
+  readonly subscription: Subscription;
+  readonly engine: () => Engine;
+  readonly proxy: EastWest;
+  readonly log: Log;
+};
+
+/** Everything there is to know about this gateway, as a plain document. */
+export function statusDocument({ config, identity, subscription, engine, proxy }: AdminSources): object {
+  return {
+    name: identity.agent,
+    cluster: identity.cluster,
+    trustDomain: identity.trustDomain,
+    listen: `${proxy.host}:${proxy.port}`,
+    connections: proxy.connections,
+    ...subscription.status(),
+    identities: [identity.status()],
+    exported: engine().services().filter((s) => s.view.exported).map((s) => `${s.view.namespace}/${s.view.name}`),
+    reserved: config.reserved,
+    residentBytes: process.memoryUsage.rss(),
+  };
+}
+
+/** Serves ProxyAdmin: status and the services as this gateway sees them. */
+export function startAdmin(sources: AdminSources): Promise<RpcServer> {
+  const { config, subscription, engine, log } = sources;
+  const implementation: agent.ProxyAdminServer = {
+    status: handleUnary(async () => ({ document: Buffer.from(JSON.stringify(statusDocument(sources))) }), log),
+    setDraining: handleUnary(() => Promise.reject(new IsthmusError('GATEWAY_NO_WORKLOADS', 'invalid', 'a gateway has no workloads to drain', { hint: 'ask the agent beside the workload' })), log),
+    watchService: (call) => {
+      const { namespace, name } = call.request;
+      const resource = `service/${namespace}/${name}`;
+      const tell = (): void => {
+        if (call.writableNeedDrain) return;
+        const view = engine().service({ namespace, name })?.view;
+        call.write({ version: BigInt(subscription.status().version), document: view === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(view)) });
+      };
+      const stop = subscription.onSnapshot((_snapshot, changed) => {
+        if (changed.includes(resource)) tell();
+      });
+      call.on('drain', tell).on('cancelled', stop).on('close', stop).on('error', stop);
+      tell();
+    },
+  };
+  return startRpcServer({
+    listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
+    services: [{ definition: agent.ProxyAdminService, implementation }],
+    log,
+  });
+}

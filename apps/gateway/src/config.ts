@@ -1,0 +1,45 @@
+// Every setting of a gateway: name, type, unit, default and what it is for.
+import { schemas, type Static, strict, Type } from '@isthmus/model';
+
+const limitMs = (defaultMs: number, description: string) => Type.Optional(Type.Integer({ minimum: 10, maximum: 86_400_000, default: defaultMs, description }));
+const limitCount = (count: number, description: string) => Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, default: count, description }));
+
+export const configSchema = strict({
+  stateDir: Type.String({ description: 'directory for keys and state, mode 0700' }),
+  server: strict({
+    address: schemas.hostPort,
+    serverName: Type.Optional(Type.String({ description: 'SNI of the control plane (default: control-plane.isthmus.<trust domain>)' })),
+  }),
+  joinToken: Type.Optional(Type.String({ description: 'the one-time join token; better in a file', maxLength: 4_096 })),
+  joinTokenFile: Type.Optional(Type.String({ description: 'file with the one-time join token; needed on the first start only' })),
+  network: Type.String({ default: 'default', description: 'network this gateway stands in', maxLength: 63 }),
+  locality: Type.String({ default: '', description: 'region/zone/sub-zone of this gateway', maxLength: 200 }),
+  listen: strict({
+    host: Type.String({ default: '0.0.0.0', description: 'address of the one open port' }),
+    port: Type.Integer({ minimum: 0, maximum: 65_535, default: 15_443, description: 'the one open port' }),
+  }),
+  reserved: strict({
+    'control-plane': Type.Optional(schemas.hostPort),
+    store: Type.Optional(schemas.hostPort),
+    'trust-root': Type.Optional(schemas.hostPort),
+  }),
+  limits: Type.Optional(
+    strict({
+      helloMs: limitMs(5_000, 'from accept to a whole ClientHello'),
+      connectMs: limitMs(2_000, 'to connect to one endpoint'),
+      idleMs: limitMs(3_600_000, 'without a byte in either direction'),
+      connections: limitCount(16_384, 'connections open at once'),
+      hellos: limitCount(4_096, 'connections without a whole ClientHello yet'),
+    }),
+  ),
+  drainMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how long connections may go on when the gateway stops' })),
+  adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
+  health: Type.Optional(strict({ host: Type.Optional(Type.String({ default: '127.0.0.1' })), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),
+  log: Type.Optional(
+    strict({
+      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
+      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
+    }),
+  ),
+});
+export type Config = Static<typeof configSchema>;

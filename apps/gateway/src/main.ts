@@ -1,0 +1,71 @@
+// The east-west gateway: joins its cluster, follows its snapshot, and relays by SNI on the one open port.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startEastWest } from '@isthmus/dataplane';
+import { compile } from '@isthmus/decide';
+import { subscribe } from '@isthmus/discovery';
+import { joinOrResume } from '@isthmus/identity';
+import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
+import { openLog, openMetrics } from '@isthmus/telemetry';
+import { startAdmin } from './admin.ts';
+import { configSchema } from './config.ts';
+
+const config = await loadConfig({ program: 'gateway', schema: configSchema });
+const log = openLog({ program: 'gateway', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
+
+await runProcess({
+  program: 'gateway',
+  log,
+  start: async (own: (part: Stoppable) => void) => {
+    const parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
+
+    const token = config.joinToken ?? (config.joinTokenFile === undefined ? undefined : await readToken(config.joinTokenFile));
+    const identity = await joinOrResume({ stateDir: join(config.stateDir, 'identity'), server: config.server, token, ...parts });
+    own({ name: 'identity', stop: () => identity.close() });
+
+    const subscription = await subscribe({
+      channel: identity.channel(),
+      hello: { network: config.network, locality: config.locality },
+      stateFile: join(config.stateDir, 'last-good.json'),
+      bundles: identity.bundles,
+      ...parts,
+    });
+    own({ name: 'subscription', stop: () => subscription.close() });
+
+    let engine = compile(subscription.snapshot());
+    subscription.onSnapshot((snapshot) => {
+      engine = compile(snapshot, engine);
+    });
+
+    const proxy = await startEastWest({
+      listen: config.listen,
+      engine: () => engine,
+      trustDomain: identity.trustDomain,
+      reserved: config.reserved,
+      ...(config.limits && { limits: config.limits }),
+      ...parts,
+    });
+    own({ name: 'east-west', stop: () => proxy.close({ drainMs: config.drainMs ?? 5_000 }) });
+
+    const admin = await startAdmin({ config, identity, subscription, engine: () => engine, proxy, log });
+    own({ name: 'admin', stop: () => admin.close(1_000) });
+
+    if (config.health !== undefined) {
+      const checks = {
+        identity: () => (identity.svids.current()?.expiresAtMs ?? 0) > systemClock.nowMs(),
+        snapshot: () => subscription.status().version > 0,
+      };
+      const health = await serveHealth({ host: config.health.host ?? '127.0.0.1', port: config.health.port, metrics: parts.metrics, checks });
+      own({ name: 'health', stop: () => health.close() });
+    }
+    log.info('ready', { cluster: identity.cluster, port: proxy.port });
+  },
+});
+
+/** The token of a file; undefined when it is gone, as it is after the first start. */
+async function readToken(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').then(
+    (text) => text.trim(),
+    () => undefined,
+  );
+}

@@ -1,0 +1,66 @@
+// What to answer to one DNS query: pure, from bytes to bytes.
+import { type Answer, AUTHORITATIVE_ANSWER, decode, encode, type Packet, type Question, TRUNCATED_RESPONSE } from 'dns-packet';
+
+export type Lookup = (name: string) => string | undefined;
+
+export type Answered = { readonly rcode: 'NOERROR' | 'NXDOMAIN' | 'REFUSED' | 'FORMERR' | 'NOTIMP' | 'dropped'; readonly bytes: Buffer | undefined };
+
+/** Kubernetes' multi-cluster zone (KEP-1645). */
+export const ZONE = 'clusterset.local';
+/** Short, so that a caller follows a change of address; the address itself seldom changes. */
+const TTL_SECONDS = 5;
+const MIN_UDP_BYTES = 512;
+const MAX_UDP_BYTES = 1_232;
+const RCODES = { NOERROR: 0, FORMERR: 1, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const;
+
+/**
+ * Answers A for names of the zone, nothing (with SOA) for their other types, NXDOMAIN (with SOA) for unknown names,
+ * REFUSED for other zones. The question is echoed as it came, so that 0x20 case checks hold. `maxBytes` 0 means UDP:
+ * 512, or what EDNS0 offers up to 1232, then TC. What is no query is not answered. Source: RFC 1035, 2308, 6891.
+ */
+export function answerQuery(query: Buffer, lookup: Lookup, maxBytes: number): Answered {
+  const packet = parse(query);
+  if (packet === undefined) return { rcode: 'dropped', bytes: undefined };
+  const [question, ...more] = packet.questions ?? [];
+  // Opcode 0 is a standard query (RFC 1035 §4.1.1).
+  if (((query.readUInt16BE(2) >> 11) & 15) !== 0) return finish(packet, 'NOTIMP', [], [], query, maxBytes);
+  if (question === undefined || more.length > 0) return finish(packet, 'FORMERR', [], [], query, maxBytes);
+  const name = question.name.toLowerCase();
+  if (name !== ZONE && !name.endsWith(`.${ZONE}`)) return finish(packet, 'REFUSED', [], [], query, maxBytes);
+  const address = name === ZONE ? undefined : lookup(name);
+  if (address === undefined && name !== ZONE) return finish(packet, 'NXDOMAIN', [], [soa()], query, maxBytes);
+  const isAsked = (question.type === 'A' || (question.type as string) === 'ANY') && question.class === 'IN';
+  if (address === undefined || !isAsked) return finish(packet, 'NOERROR', [], [soa()], query, maxBytes);
+  return finish(packet, 'NOERROR', [{ type: 'A', name: question.name, ttl: TTL_SECONDS, data: address }], [], query, maxBytes);
+}
+
+function parse(query: Buffer): Packet | undefined {
+  try {
+    const packet = decode(query);
+    return packet.type === 'query' ? packet : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function soa(): Answer {
+  return {
+    type: 'SOA',
+    name: ZONE,
+    ttl: TTL_SECONDS,
+    data: { mname: `ns.${ZONE}`, rname: `hostmaster.${ZONE}`, serial: 1, refresh: 3_600, retry: 600, expire: 86_400, minimum: TTL_SECONDS },
+  };
+}
+
+function finish(query: Packet, rcode: keyof typeof RCODES, answers: Answer[], authorities: Answer[], bytes: Buffer, maxBytes: number): Answered {
+  const questions: Question[] = query.questions ?? [];
+  const offered = (query.additionals ?? []).find((a) => a.type === 'OPT') as { readonly udpPayloadSize?: number } | undefined;
+  const limit = maxBytes > 0 ? maxBytes : Math.min(MAX_UDP_BYTES, Math.max(MIN_UDP_BYTES, offered?.udpPayloadSize ?? MIN_UDP_BYTES));
+  const additionals = offered === undefined ? [] : [{ type: 'OPT', name: '.', udpPayloadSize: MAX_UDP_BYTES, flags: 0, options: [] } as unknown as Answer];
+  const recursionDesired = (query.flags ?? 0) & 0x0100;
+  const flags = AUTHORITATIVE_ANSWER | recursionDesired | RCODES[rcode];
+  const whole: Packet = { type: 'response', id: bytes.readUInt16BE(0), flags, questions, answers, authorities, additionals };
+  const encoded = encode(whole);
+  if (encoded.length <= limit) return { rcode, bytes: encoded };
+  return { rcode, bytes: encode({ ...whole, flags: flags | TRUNCATED_RESPONSE, answers: [], authorities: [], additionals: [] }) };
+}

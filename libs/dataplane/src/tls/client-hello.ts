@@ -1,0 +1,170 @@
+// Reads the server name out of a TLS ClientHello that may come in any pieces. Strict, bounded, and never throws.
+
+export type HelloRefusal = 'not-tls' | 'malformed' | 'too-large' | 'no-sni' | 'bad-sni';
+
+/** What is known after so many bytes. */
+export type HelloResult =
+  | { readonly kind: 'need-more' }
+  | { readonly kind: 'refused'; readonly reason: HelloRefusal }
+  /** `serverName` is in lower case. */
+  | { readonly kind: 'hello'; readonly serverName: string; readonly alpn: readonly string[] };
+
+/** A hello with post-quantum key shares is about 1.7 KiB; nothing honest comes near this (reliability: ClientHello split). */
+export const MAX_HELLO_BYTES = 16 * 1024;
+
+const RECORD_HANDSHAKE = 22;
+const CLIENT_HELLO = 1;
+const EXTENSION_SERVER_NAME = 0;
+const EXTENSION_ALPN = 16;
+
+const NEED_MORE: HelloResult = { kind: 'need-more' };
+const refused = (reason: HelloRefusal): HelloResult => ({ kind: 'refused', reason });
+
+/**
+ * Collects the handshake bytes of the leading records and reads the hello once it is whole; each byte is looked at once,
+ * however small the pieces. Source: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3, RFC 7301.
+ */
+export class ClientHelloReader {
+  readonly #handshake = Buffer.alloc(MAX_HELLO_BYTES);
+  #filled = 0;
+  readonly #header = Buffer.alloc(5);
+  #headerFilled = 0;
+  #recordLeft = 0;
+  #result: HelloResult = NEED_MORE;
+
+  /** Takes the next bytes of the connection. Once the answer is no longer `need-more` it stays. */
+  push(chunk: Uint8Array): HelloResult {
+    let at = 0;
+    while (at < chunk.length && this.#result.kind === 'need-more') {
+      at = this.#recordLeft > 0 ? this.#takeBody(chunk, at) : this.#takeHeader(chunk, at);
+    }
+    return this.#result;
+  }
+
+  #takeHeader(chunk: Uint8Array, at: number): number {
+    this.#header[this.#headerFilled++] = chunk[at] ?? 0;
+    const header = this.#header;
+    // Refuse at the first byte that cannot be TLS: a plain-text client learns at once.
+    if (this.#headerFilled === 1 && header[0] !== RECORD_HANDSHAKE) this.#result = refused('not-tls');
+    else if (this.#headerFilled === 2 && header[1] !== 3) this.#result = refused('not-tls');
+    else if (this.#headerFilled === 5) {
+      this.#headerFilled = 0;
+      this.#recordLeft = header.readUInt16BE(3);
+      if (this.#recordLeft === 0) this.#result = refused('malformed');
+      else if (this.#filled + this.#recordLeft > MAX_HELLO_BYTES) this.#result = refused('too-large');
+    }
+    return at + 1;
+  }
+
+  #takeBody(chunk: Uint8Array, at: number): number {
+    const count = Math.min(this.#recordLeft, chunk.length - at);
+    this.#handshake.set(chunk.subarray(at, at + count), this.#filled);
+    this.#filled += count;
+    this.#recordLeft -= count;
+    if (this.#filled > 0 && this.#handshake[0] !== CLIENT_HELLO) this.#result = refused('malformed');
+    else if (this.#filled >= 4) {
+      const length = this.#handshake.readUIntBE(1, 3);
+      if (length + 4 > MAX_HELLO_BYTES) this.#result = refused('too-large');
+      else if (this.#filled >= length + 4) this.#result = readHello(this.#handshake.subarray(4, length + 4));
+    }
+    return at + count;
+  }
+}
+
+/** A view over bytes that gives undefined past the end instead of throwing. */
+class Cursor {
+  readonly #bytes: Buffer;
+  #at = 0;
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+  get done(): boolean {
+    return this.#at >= this.#bytes.length;
+  }
+  uint(size: 1 | 2): number | undefined {
+    if (this.#at + size > this.#bytes.length) return undefined;
+    const value = this.#bytes.readUIntBE(this.#at, size);
+    this.#at += size;
+    return value;
+  }
+  take(length: number | undefined): Buffer | undefined {
+    if (length === undefined || this.#at + length > this.#bytes.length) return undefined;
+    const slice = this.#bytes.subarray(this.#at, this.#at + length);
+    this.#at += length;
+    return slice;
+  }
+  /** A vector with its length in front. */
+  vector(lengthSize: 1 | 2): Buffer | undefined {
+    return this.take(this.uint(lengthSize));
+  }
+}
+
+function readHello(body: Buffer): HelloResult {
+  const hello = new Cursor(body);
+  const fixed = hello.take(2 + 32);
+  const sessionId = hello.vector(1);
+  const cipherSuites = hello.vector(2);
+  const compression = hello.vector(1);
+  if (fixed === undefined || sessionId === undefined || sessionId.length > 32 || cipherSuites === undefined || compression === undefined) return refused('malformed');
+  if (hello.done) return refused('no-sni');
+  const extensions = hello.vector(2);
+  if (extensions === undefined || !hello.done) return refused('malformed');
+  return readExtensions(new Cursor(extensions));
+}
+
+function readExtensions(list: Cursor): HelloResult {
+  let serverName: string | undefined;
+  let alpn: readonly string[] = [];
+  const seen = new Set<number>();
+  while (!list.done) {
+    const type = list.uint(2);
+    const data = list.vector(2);
+    if (type === undefined || data === undefined) return refused('malformed');
+    if (type !== EXTENSION_SERVER_NAME && type !== EXTENSION_ALPN) continue;
+    if (seen.has(type)) return refused('malformed');
+    seen.add(type);
+    if (type === EXTENSION_SERVER_NAME) {
+      const name = readServerName(data);
+      if (name === undefined) return refused('bad-sni');
+      serverName = name;
+    } else {
+      const names = readAlpn(data);
+      if (names === undefined) return refused('malformed');
+      alpn = names;
+    }
+  }
+  return serverName === undefined ? refused('no-sni') : { kind: 'hello', serverName, alpn };
+}
+
+const HOST_NAME = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/;
+const ADDRESS = /^\d+(\.\d+){3}$/;
+
+/** Exactly one host_name of letters, digits, dashes and dots: no address, no trailing dot, at most 255 (RFC 6066 §3). */
+function readServerName(data: Buffer): string | undefined {
+  const outer = new Cursor(data);
+  const list = outer.vector(2);
+  if (list === undefined || !outer.done) return undefined;
+  const names = new Cursor(list);
+  const type = names.uint(1);
+  const bytes = names.vector(2);
+  if (type !== 0 || bytes === undefined || !names.done || bytes.length === 0 || bytes.length > 255) return undefined;
+  const name = bytes.toString('latin1').toLowerCase();
+  return HOST_NAME.test(name) && !ADDRESS.test(name) ? name : undefined;
+}
+
+function readAlpn(data: Buffer): readonly string[] | undefined {
+  const outer = new Cursor(data);
+  const list = outer.vector(2);
+  if (list === undefined || !outer.done) return undefined;
+  const names = new Cursor(list);
+  const protocols: string[] = [];
+  while (!names.done) {
+    const name = names.vector(1);
+    if (name === undefined || name.length === 0) return undefined;
+    protocols.push(name.toString('latin1'));
+  }
+  return protocols;
+}
+
+/** A fatal alert record: `unrecognized_name` tells a client that this server has no such name (RFC 8446 §6.2). */
+export const ALERT_UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
