@@ -3,11 +3,11 @@ import { type ImportedService, type Member, parseClusterRecord, type ServiceName
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { RpcChannel } from '@isthmus/rpc';
 import type { Clock, Random } from '@isthmus/runtime';
-import { keys, type Store } from '@isthmus/store';
+import { keys, openPeerStore, type Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { ExportedService } from './digest.ts';
 import { ImportTable } from './import-table.ts';
-import { DEFAULT_PEER_QUOTA, Mirror, type PeerQuota, type PeerStatus } from './mirror.ts';
+import { DEFAULT_PEER_QUOTA, Mirror, type PeerLink, type PeerQuota, type PeerStatus } from './mirror.ts';
 import { MirrorRecords } from './mirror-records.ts';
 import { DEFAULT_PEER_TIMES, type PeerTimes } from './peer-state.ts';
 import { Publisher } from './publish.ts';
@@ -32,6 +32,8 @@ export type FederationOptions = {
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Another way to a peer's shared keys than a channel. */
+  readonly openPeer?: (member: Member) => PeerLink;
   readonly times?: Partial<PeerTimes>;
   readonly quota?: Partial<PeerQuota>;
   /** How long a mass removal by a peer is held back; 60 s. */
@@ -225,7 +227,7 @@ class MirroredFederation implements Federation {
     const mirror = new Mirror({
       member,
       cluster: options.cluster,
-      dialPeer: (m) => options.dialPeer(m),
+      openPeer: options.openPeer ?? ((m) => openChannelLink(options, m)),
       bundles: options.bundles,
       records: this.#records,
       clock: options.clock,
@@ -258,6 +260,20 @@ class MirroredFederation implements Federation {
   #tellPeers(): void {
     for (const listener of this.#peerListeners) listener();
   }
+}
+
+/** The way to a peer over a channel of its own. */
+function openChannelLink(options: FederationOptions, member: Member): PeerLink {
+  const channel = options.dialPeer(member);
+  const { log, metrics, clock, random } = options;
+  const store = openPeerStore(channel, { log, metrics, clock, random });
+  return {
+    store,
+    close: async () => {
+      await store.close();
+      channel.close();
+    },
+  };
 }
 
 /** A member as its own last record tells of it, for the time before the trust root was heard. */

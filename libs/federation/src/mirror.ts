@@ -2,16 +2,17 @@
 import {
   type ClusterRecord,
   type Digest,
+  ERROR_CLASSES,
   formatServiceName,
   type ImportedService,
+  IsthmusError,
   type Member,
   messageOf,
   type ServiceName,
 } from '@isthmus/model';
 import type { BundleSource } from '@isthmus/pki';
-import type { RpcChannel } from '@isthmus/rpc';
 import { backoff, type Clock, type Random } from '@isthmus/runtime';
-import { keys, openPeerStore, type PeerStore } from '@isthmus/store';
+import { keys, type PeerStore } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { readableKeys } from './digest.ts';
 import type { MirrorRecords } from './mirror-records.ts';
@@ -42,11 +43,14 @@ export type PeerStatus = {
 export type PeerQuota = { readonly maxRecords: number; readonly maxBytes: number };
 export const DEFAULT_PEER_QUOTA: PeerQuota = { maxRecords: 10_000, maxBytes: 16 * 1_048_576 };
 
+/** The way to one peer's shared keys; owned by who opened it. */
+export type PeerLink = { readonly store: PeerStore; close(): Promise<void> };
+
 export type MirrorOptions = {
   readonly member: Member;
   /** The own cluster: the consumer that peers' exports name. */
   readonly cluster: string;
-  readonly dialPeer: (member: Member) => RpcChannel;
+  readonly openPeer: (member: Member) => PeerLink;
   readonly bundles: BundleSource;
   readonly records: MirrorRecords;
   readonly clock: Clock;
@@ -88,6 +92,7 @@ export class Mirror {
   readonly #refusals;
   #member: Member;
   #clusterRecord: ClusterRecord | undefined;
+  #clusterBytes: Uint8Array | undefined;
   #clusterRecordSavedAtMs = 0;
   #bytes = 0;
   #session = new AbortController();
@@ -235,27 +240,44 @@ export class Mirror {
 
   /** One session: all three ranges until the first of them fails or it is aborted. */
   async #follow(signal: AbortSignal, onGood: () => void): Promise<void> {
-    const { clock, log, metrics, random } = this.#options;
-    const channel = this.#options.dialPeer(this.#member);
+    const link = this.#options.openPeer(this.#member);
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
-    let store: PeerStore | undefined;
+    const followOne = async (range: string): Promise<void> => {
+      try {
+        if (range === keys.sharedCluster()) await this.#askForHeartbeats(link.store, either, onGood);
+        else await this.#followRange(link.store, range, either, onGood);
+      } finally {
+        failed.abort();
+      }
+    };
     try {
-      const opened = openPeerStore(channel, { clock, log, metrics, random });
-      store = opened;
-      const ranges = [keys.sharedCluster(), ...this.#prefixes()];
-      const follow = async (range: string): Promise<void> => {
-        try {
-          await this.#followRange(opened, range, either, onGood);
-        } finally {
-          failed.abort();
-        }
-      };
-      const results = await Promise.allSettled(ranges.map(follow));
+      const results = await Promise.allSettled([keys.sharedCluster(), ...this.#prefixes()].map(followOne));
       for (const result of results) if (result.status === 'rejected') throw result.reason;
     } finally {
-      await store?.close();
-      channel.close();
+      await link.close();
+    }
+  }
+
+  /**
+   * Asks for the heartbeat twice as often as it is written. A watch would be no quicker in showing that a peer is gone,
+   * and a read that is answered proves the whole way to it, where a silent watch proves nothing.
+   */
+  async #askForHeartbeats(store: PeerStore, signal: AbortSignal, onGood: () => void): Promise<void> {
+    const { clock, random, times } = this.#options;
+    const key = keys.sharedCluster();
+    while (!signal.aborted) {
+      try {
+        const entry = await store.get(key);
+        if (signal.aborted) return;
+        if (entry !== undefined) this.#take(key, entry.value);
+        this.#nowFollowing(key, onGood);
+      } catch (thrown) {
+        if (signal.aborted || (thrown instanceof IsthmusError && !ERROR_CLASSES[thrown.class].retry)) throw thrown;
+        this.#following.delete(key);
+        this.#lastError = messageOf(thrown);
+      }
+      await clock.sleep((times.heartbeatIntervalMs / 2) * (0.9 + 0.2 * random()), signal).catch(() => undefined);
     }
   }
 
@@ -266,7 +288,7 @@ export class Mirror {
           // Mark and sweep, but only against a complete list: what it lacks is gone (reliability row 19).
           const present = new Set(event.entries.map((e) => e.key));
           for (const entry of event.entries) this.#take(entry.key, entry.value);
-          for (const key of [...this.#held.keys(), ...this.#aside.keys()]) if (isIn(range, key) && !present.has(key)) this.#gone(key);
+          for (const key of [...this.#held.keys(), ...this.#aside.keys()]) if (key.startsWith(range) && !present.has(key)) this.#gone(key);
           this.#nowFollowing(range, onGood);
           break;
         }
@@ -304,6 +326,7 @@ export class Mirror {
   #take(key: string, bytes: Uint8Array): void {
     const held = this.#held.get(key);
     this.#guard.keep(key);
+    if (key === keys.sharedCluster() && this.#clusterBytes !== undefined && Buffer.compare(this.#clusterBytes, bytes) === 0) return;
     if (held?.bytes !== undefined && Buffer.compare(held.bytes, bytes) === 0) {
       this.#aside.delete(key);
       return;
@@ -322,7 +345,7 @@ export class Mirror {
   }
 
   #accept(key: string, record: PeerRecord, bytes: Uint8Array, lastSequence: number | undefined): void {
-    if (record.kind === 'cluster') return this.#acceptCluster(key, record.value, lastSequence);
+    if (record.kind === 'cluster') return this.#acceptCluster(key, record.value, bytes, lastSequence);
     const { value: digest } = record;
     const payload = JSON.stringify(digest);
     this.#hold(key, { digest, bytes, size: bytes.length });
@@ -334,7 +357,8 @@ export class Mirror {
   }
 
   /** Only a heartbeat that goes on is a sign of life; a replayed one is not. */
-  #acceptCluster(key: string, record: ClusterRecord, lastSequence: number | undefined): void {
+  #acceptCluster(key: string, record: ClusterRecord, bytes: Uint8Array, lastSequence: number | undefined): void {
+    this.#clusterBytes = bytes;
     if (record.sequence === lastSequence) return;
     const before = this.#clusterRecord;
     this.#clusterRecord = record;
@@ -396,8 +420,4 @@ export class Mirror {
     this.#options.onChanged(this.services());
     this.#options.onState();
   }
-}
-
-function isIn(range: string, key: string): boolean {
-  return range.endsWith('/') ? key.startsWith(range) : key === range;
 }

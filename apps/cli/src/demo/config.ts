@@ -35,7 +35,7 @@ export function controlPlaneConfig(
     listen: { host: HOST, port: ports[name] },
     trustRoot: { address: `${HOST}:${ports[names.trustRoot]}` },
     ...(files.tokenFile === undefined ? {} : { bootstrapTokenFile: files.tokenFile }),
-    store: store === 'etcd' ? { kind: 'etcd', endpoints: [`https://${HOST}:${storePort}`], tls: files.etcdTls } : { kind: 'embedded', port: storePort },
+    store: store === 'etcd' ? { kind: 'etcd', endpoints: [`https://${HOST}:${storePort}`], tls: files.etcdTls && { ca: files.etcdTls.ca, cert: files.etcdTls.cert, key: files.etcdTls.key } } : { kind: 'embedded', port: storePort },
     adminSocket: paths.socket(name),
     health: { host: HOST, port: ports[portNames.health(name)] },
   };
