@@ -167,11 +167,11 @@ function coverage(repository: Repository): string[] {
     const named = exact ?? (folder === undefined ? undefined : repository.coveredBy[folder]);
     const needsTest = source.lineCount > MAX_UNTESTED_LINES;
     if (exact !== undefined) unused.delete(path);
-    if (exact === undefined && isTestSupport(repository, source)) continue;
     if (repository.exists(beside)) {
       if (exact !== undefined) problems.push(`covered-by.ts names a test for ${path}, which has one beside it`);
       if (!reachableFrom(repository, beside).has(path) && !spawns(repository, beside, path)) problems.push(`${beside} does not use ${path}`);
-    } else if (named === undefined) {
+    } else if (exact === undefined && isTestSupport(repository, source)) continue;
+    else if (named === undefined) {
       if (needsTest) problems.push(`${path} has ${source.lineCount} lines and no test`);
     } else if (!needsTest) {
       if (exact !== undefined) problems.push(`covered-by.ts names a test for ${path}, which is short enough to do without`);

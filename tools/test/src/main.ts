@@ -25,6 +25,8 @@ if (values.list === true) {
 
 const abort = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => abort.abort());
+// Nobody reads on, such as `npm test | head`: the running files end too.
+process.stdout.on('error', () => abort.abort());
 
 const results: FileResult[] = [];
 for (const stage of stages) {

@@ -1,4 +1,5 @@
 // What node:test tells of a run, as JSON lines: read by run-file.ts, so that totals never depend on text made for people.
+import { AssertionError } from 'node:assert/strict';
 import { inspect } from 'node:util';
 import type { TestEvent } from 'node:test/reporters';
 
@@ -46,5 +47,12 @@ function failureTypeOf(error: unknown): unknown {
 /** The cause is what the test threw; the error around it is the runner's. */
 function describe(error: unknown): string {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  return typeof cause === 'string' ? cause : inspect(cause, { depth: 5, colors: false });
+  if (typeof cause === 'string') return cause;
+  // An assertion's message holds both values already; inspecting it would print them again.
+  const text = cause instanceof AssertionError ? (cause.stack ?? cause.message) : inspect(cause, { depth: 5, colors: false });
+  return text
+    .split('\n')
+    .filter((line) => !/^\s*at .*\bnode:/.test(line))
+    .join('\n')
+    .trimEnd();
 }
