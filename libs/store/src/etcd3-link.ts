@@ -3,7 +3,7 @@ import { type ICompare, type IKeyValue, type IRequestOp, Etcd3 } from 'etcd3';
 import { isIP } from 'node:net';
 import { InterceptingCall, type InterceptorOptions, type NextCall } from './grpc.ts';
 import { faultOf, type GrpcDuplex, linkStream, type StoreLink } from './link.ts';
-import { etcd, EVENT_DELETE, EVENT_PUT, type KeyValue, type RequestOp } from './wire.ts';
+import { type etcd, EVENT_DELETE, EVENT_PUT, type KeyValue, type RequestOp } from './wire.ts';
 
 export interface Etcd3Options {
   readonly endpoints: readonly string[];

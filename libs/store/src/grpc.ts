@@ -16,4 +16,4 @@ export {
   type handleUnaryCall,
   type sendUnaryData,
   type ServerUnaryCall,
-} from '@grpc/grpc-js';
+} from '@isthmus/rpc';

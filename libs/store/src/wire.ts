@@ -1,5 +1,5 @@
 // etcd's messages as the store uses them, in one place.
-import * as etcd from '../../rpc/src/gen/etcd/rpc.ts';
+import { etcd } from '@isthmus/rpc';
 
 export { etcd };
 export type KeyValue = etcd.RangeResponse['kvs'][number];

@@ -134,5 +134,5 @@ function bind(server: Server, listen: EmbeddedStoreOptions['listen'], tls: Embed
 }
 
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
