@@ -82,7 +82,7 @@ test('a join token that is used, expired, garbage or of another cluster is refus
   assert.equal((await joinWith('once', used, true)).isReady, true);
   const entries = await mesh.federation.admin('east').list('entry');
   await waitFor('the token to expire', 5_000, async () => {
-    const [token] = (await mesh.federation.admin('east').list('join-token')).filter((t) => t['agent'] === 'late');
+    const token = (await mesh.federation.admin('east').list('join-token')).find((t) => t['agent'] === 'late');
     return token === undefined || Number(token['expiresAtMs']) < Date.now() ? true : undefined;
   }, 100);
   for (const [name, token, message] of [

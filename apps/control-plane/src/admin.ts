@@ -10,7 +10,7 @@ import {
   type Parsed,
   type Service,
 } from '@isthmus/model';
-import { admin, handleUnary } from '@isthmus/rpc';
+import { type admin, handleUnary } from '@isthmus/rpc';
 import { keys, type Store } from '@isthmus/store';
 import type { Issuance } from '@isthmus/identity';
 import { fail } from './errors.ts';

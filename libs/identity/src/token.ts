@@ -1,6 +1,6 @@
 // Judging a one-time token against what is kept of it; shared by bootstrap and join tokens.
 import { timingSafeEqual } from 'node:crypto';
-import { IsthmusError } from '@isthmus/model';
+import type { IsthmusError } from '@isthmus/model';
 import { parseToken } from '@isthmus/pki';
 import { fail } from './errors.ts';
 

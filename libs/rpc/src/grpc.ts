@@ -1,6 +1,7 @@
 // The door to grpc-js: the names other libs and apps need of it.
 export {
   type CallOptions,
+  ChannelCredentials,
   type ClientDuplexStream,
   type ClientReadableStream,
   type handleUnaryCall,

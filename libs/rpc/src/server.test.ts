@@ -105,12 +105,12 @@ test('a server that is somebody else is not talked to', () =>
 test('a new SVID is used by the next connection, on both sides, without a new channel', async () => {
   const seen: (string | undefined)[] = [];
   let serverSvid = east.issue(SERVER_ID);
-  const listeners = new Set<() => void>();
-  const svids = { current: () => serverSvid, onChange: (fn: () => void) => (listeners.add(fn), () => listeners.delete(fn)) };
+  const listeners = new Set<(svid: X509Svid) => void>();
+  const svids = { current: () => serverSvid, onChange: (fn: (svid: X509Svid) => void) => (listeners.add(fn), () => void listeners.delete(fn)) };
   const server = await startRpcServer({ listen: { host: '127.0.0.1', port: 0 }, svids, bundles, services: [healthService(seen)], log });
   try {
     serverSvid = east.issue(SERVER_ID);
-    for (const fn of listeners) fn();
+    for (const fn of listeners) fn(serverSvid);
     const presented = await new Promise<string>((resolve) => {
       const socket = connect({ port: server.port, host: '127.0.0.1', servername: NAME, rejectUnauthorized: false, ALPNProtocols: ['h2'] }, () => {
         resolve(socket.getPeerCertificate().fingerprint256.replaceAll(':', '').toLowerCase());

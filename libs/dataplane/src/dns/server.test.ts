@@ -20,7 +20,8 @@ test('a mesh name has the address of its listener; the question is echoed as it 
   const { rcode, packet } = ask('PayMents.shop.svc.ClusterSet.local');
   assert.equal(rcode, 'NOERROR');
   assert.equal(packet.questions?.[0]?.name, 'PayMents.shop.svc.ClusterSet.local');
-  assert.equal((packet.answers?.[0] as { data: string }).data, '127.64.0.1');
+  const [answer] = packet.answers ?? [];
+  assert.equal(answer?.type === 'A' && answer.data, '127.64.0.1');
   assert.equal(packet.id, 7);
 });
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { generateKey, verifySvid } from '@isthmus/pki';
-import { call, trust } from '@isthmus/rpc';
+import { call, type trust } from '@isthmus/rpc';
 import { systemClock, systemRandom } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { FEDERATION, startTestTrustRoot, testDir, type TestTrustRoot, until } from '../testing.ts';

@@ -165,8 +165,8 @@ export class Root {
   private tokenFor(text: string, nowMs: number): TrustRootState['tokens'][number] {
     const presented = presentedToken(text, 'ict', this.rootSha256);
     // Every kept hash is compared, so that the time taken tells nothing about which one was near.
-    const matches = this.state.tokens.filter((t) => sameHash(t.secretSha256, presented.secretSha256));
-    const kept = matches[0];
+    let kept: TrustRootState['tokens'][number] | undefined;
+    for (const token of this.state.tokens) if (sameHash(token.secretSha256, presented.secretSha256)) kept = token;
     if (kept === undefined) throw tokenRefused('it is unknown here, or its cluster was removed');
     checkUnspent(kept, nowMs);
     return kept;

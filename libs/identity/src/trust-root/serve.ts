@@ -1,6 +1,6 @@
 // The trust root's gRPC faces: members and joiners on TLS, the operator on a Unix socket.
 import { roleOf } from '@isthmus/model';
-import { callerOf, handleUnary, toServiceError, trust } from '@isthmus/rpc';
+import { callerOf, handleUnary, toServiceError, type trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 import { tokenRefused } from '../token.ts';

@@ -1,2 +1,0 @@
-// Nothing of rpc needs a test kit of its own yet; servers and channels in tests are the real ones.
-export {};
