@@ -5,7 +5,7 @@ import { outboundOf, PAYMENTS, startFederation, startLoad, smallTopology, type T
 
 let mesh: TestFederation;
 before(async () => {
-  mesh = await startFederation({ topology: smallTopology(['east-1', 'east-2', 'vm-1', 'west-1']) });
+  mesh = await startFederation({ topology: smallTopology(['east-1', 'east-2', 'vm-1', 'west-2']) });
 }, { timeout: 60_000 });
 after(() => mesh.close());
 

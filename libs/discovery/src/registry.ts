@@ -78,7 +78,7 @@ class StoredRegistry implements Registry {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#graceMs = options.graceMs ?? DEFAULT_GRACE_MS;
-    this.#late = options.metrics.counter('isthmus_registry_late_words_total', 'Workload reports older than what is known, ignored');
+    this.#late = options.metrics.counter('isthmus_registry_late_words_total', 'Workload reports older than what is known, ignored', ['kind']);
     this.#records = new WorkloadRecords(options);
   }
 

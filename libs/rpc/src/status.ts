@@ -28,6 +28,9 @@ export function fromServiceError(error: unknown): IsthmusError {
     return new IsthmusError(code, errorClass, error.details, { cause: error, ...(hint !== undefined && { hint }) });
   }
   const facts = { status: status[error.code] ?? error.code };
+  // The handshake ends before there is a call that could carry a code, so only the text tells.
+  const wrongServer = /the server is spiffe:\/\/\S+, not spiffe:\/\/[^\s.]\S*[^\s.]/.exec(error.details)?.[0];
+  if (wrongServer !== undefined) return fail('RPC_WRONG_SERVER', wrongServer, { cause: error, facts, hint: 'check the address: this token or configuration is for another cluster' });
   if (error.code === status.UNAVAILABLE || error.code === status.CANCELLED) return fail('RPC_UNAVAILABLE', error.details, { cause: error, facts });
   if (error.code === status.DEADLINE_EXCEEDED) return fail('RPC_TIMEOUT', error.details, { cause: error, facts });
   return fail('RPC_REFUSED', error.details, { cause: error, facts });
