@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { formatProblems, type SpiffeId } from '@isthmus/model';
+import { makeCsr, parseCsr } from './csr.ts';
+import { type Asn1, bool, extension, name, OID, oid, seq, set, signed, smallInt, spki, tagged } from './der.ts';
+import { exportKeyPem, generateKey, importKeyPem, type KeyKind } from './key.ts';
+
+const ID = 'spiffe://east.acme.example/agent/a' as SpiffeId;
+
+function refusalOf(der: Buffer): string {
+  const parsed = parseCsr(der);
+  return parsed.ok ? 'ok' : formatProblems(parsed.problems);
+}
+
+/** A request with any extensions, signed by any key. */
+function request(key: KeyObject, extensions: readonly Asn1[], signer = key): Buffer {
+  const attributes = tagged(0, [seq(oid(OID.extensionRequest), set(seq(...extensions)))]);
+  return signed(seq(smallInt(0), name({}), spki(createPublicKey(key)), attributes), signer);
+}
+
+const sans = (...ids: readonly string[]): Asn1 => extension(OID.subjectAltName, false, seq(...ids.map((id) => tagged(6, Buffer.from(id)))));
+
+for (const kind of ['ec-p256', 'ed25519', 'rsa-2048'] satisfies KeyKind[]) {
+  test(`a request of kind ${kind} gives back its key and name`, () => {
+    const key = importKeyPem(exportKeyPem(generateKey(kind)));
+    const parsed = parseCsr(makeCsr({ key, spiffeId: ID }));
+    assert.ok(parsed.ok);
+    assert.deepEqual(parsed.value.spiffeIds, [ID]);
+    assert.ok(parsed.value.publicKey.equals(createPublicKey(key)));
+  });
+}
+
+for (const [what, key, why] of [
+  ['RSA of 1024 bits', generateKeyPairSync('rsa', { modulusLength: 1_024 }).privateKey, /1024 bits is weaker/],
+  ['EC secp256k1', generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).privateKey, /not P-256 or P-384/],
+  ['EC P-521', generateKeyPairSync('ec', { namedCurve: 'P-521' }).privateKey, /not P-256 or P-384/],
+] as const) {
+  test(`refuses a weak or unusual key: ${what}`, () => assert.match(refusalOf(makeCsr({ key, spiffeId: ID })), why));
+}
+
+test('refuses a request that another key signed', () => assert.match(refusalOf(request(generateKey(), [sans(ID)], generateKey())), /not signed by its own key/));
+
+test('refuses a request to be a CA', () => {
+  assert.match(refusalOf(request(generateKey(), [extension(OID.basicConstraints, true, seq(bool(true)))])), /certificate authority/);
+});
+
+test('tells every name asked for, and refuses too many', () => {
+  const parsed = parseCsr(request(generateKey(), [sans(ID, 'spiffe://east.acme.example/admin')]));
+  assert.deepEqual(parsed.ok && parsed.value.spiffeIds, [ID, 'spiffe://east.acme.example/admin']);
+  assert.match(refusalOf(request(generateKey(), [sans(...Array.from({ length: 17 }, (_, i) => `${ID}${i}`))])), /more than 16 names/);
+});
+
+test('refuses garbage and more than 16 KiB', () => {
+  assert.match(refusalOf(Buffer.from('garbage')), /no PKCS#10/);
+  assert.match(refusalOf(Buffer.alloc(16_385)), /larger than/);
+});
+
+test('no change of its bytes is an exception', () => {
+  const der = makeCsr({ key: generateKey(), spiffeId: ID });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(der.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 }), fc.nat(der.length), (changes, end) => {
+      const changed = Buffer.from(der);
+      for (const [at, value] of changes) changed[at] = value;
+      return typeof parseCsr(changed).ok === 'boolean' && !parseCsr(changed.subarray(0, Math.min(end, der.length - 1))).ok;
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('a text that is no key is refused', () => assert.throws(() => importKeyPem('no key'), { code: 'PKI_KEY_INVALID' }));
