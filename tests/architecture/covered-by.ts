@@ -32,7 +32,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/runtime/src/config-schema.ts': 'libs/runtime/src/config.test.ts',
   'libs/runtime/src/state-file.ts': 'libs/runtime/src/private-file.test.ts',
   'libs/store/src/': 'libs/store/src/embedded.test.ts',
-  'libs/store/src/store-tls.ts': 'tests/interop/real-clients.test.ts',
   'tools/generate/src/': 'tools/generate/src/generate.test.ts',
   'tools/test/src/': 'tools/test/src/main.test.ts',
 };

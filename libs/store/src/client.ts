@@ -12,7 +12,6 @@ import { watchPrefix, type WatchParts } from './watch.ts';
 import { etcd, NO_BYTES, putRequest, rangeRequest, type RequestOp } from './wire.ts';
 
 const MAX_VALUE_BYTES = 1.5 * 1024 * 1024;
-const CLOSE_LIMIT_MS = 2000;
 
 /** Everything that only reads. */
 export class ReadClient implements PeerStore {
@@ -21,7 +20,6 @@ export class ReadClient implements PeerStore {
   readonly #link: ReadLink;
   readonly #limits: ListLimits;
   readonly #closed = new AbortController();
-  readonly #watches = new Set<Promise<void>>();
 
   constructor(link: ReadLink, options: StoreParts, defaults: { readonly maxKeys: number }) {
     const { times, limits, clock, metrics } = options;
@@ -63,24 +61,13 @@ export class ReadClient implements PeerStore {
 
   async *watch(prefix: string, options: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
     this.checkOpen();
-    const done = Promise.withResolvers<void>();
-    this.#watches.add(done.promise);
-    try {
-      yield* watchPrefix(this.parts, prefix, { ...options, signal: AbortSignal.any([options.signal, this.#closed.signal]) });
-    } finally {
-      this.#watches.delete(done.promise);
-      done.resolve();
-    }
+    yield* watchPrefix(this.parts, prefix, { ...options, signal: AbortSignal.any([options.signal, this.#closed.signal]) });
   }
 
   async close(): Promise<void> {
     if (this.#closed.signal.aborted) return;
+    // Watches cut their streams at once, whether their consumer reads on or not.
     this.#closed.abort();
-    // A consumer that does not read on cannot hold up the close: its stream is cancelled all the same.
-    const limit = Promise.withResolvers<void>();
-    const timer = this.calls.clock.setTimer(CLOSE_LIMIT_MS, () => limit.resolve());
-    await Promise.race([Promise.all([...this.#watches]), limit.promise]);
-    timer.cancel();
     this.#link.close();
   }
 

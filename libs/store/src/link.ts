@@ -86,7 +86,7 @@ export function faultKind({ code, details }: Fault): FaultKind {
   }
 }
 
-/** The two ways a grpc-js duplex stream can be used here: as it is, or with its messages translated. */
+/** A grpc-js duplex stream with its messages translated on the way; it never throws and never ends the process, it ends once. */
 export function linkStream<Q, R, WQ, WR>(
   call: GrpcDuplex<WQ, WR>,
   toWire: (message: Q) => WQ,

@@ -103,6 +103,8 @@ export function follow(store: Pick<PeerStore, 'watch'>, prefix: string) {
   return {
     told,
     state,
+    /** Settles when the watch does. */
+    ended: run,
     stop: async () => {
       abort.abort();
       await run;

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openRaw } from './raw-client.ts';
+import type { StoreTlsFiles } from './store-tls.ts';
 
 const START_LIMIT_MS = 20_000;
 
@@ -44,16 +45,18 @@ export interface EtcdCluster {
   close(): Promise<void>;
 }
 
-/** Starts a cluster and waits until it takes writes. */
-export async function startEtcd(size = 1, flags: readonly string[] = []): Promise<EtcdCluster> {
+/** Starts a cluster and waits until it answers; with TLS it does not wait, as its client does. */
+export async function startEtcd(size = 1, flags: readonly string[] = [], tls?: StoreTlsFiles): Promise<EtcdCluster> {
   const directory = await mkdtemp(join(tmpdir(), 'isthmus-etcd-'));
   const ports = await freePorts(size * 2);
   const url = (port: number | undefined): string => `http://127.0.0.1:${port}`;
   const initial = Array.from({ length: size }, (_, i) => `m${i}=${url(ports[i * 2 + 1])}`).join(',');
   const members = Array.from({ length: size }, (_, i) => {
-    const [client, peer] = [url(ports[i * 2]), url(ports[i * 2 + 1])];
+    const [plain, peer] = [url(ports[i * 2]), url(ports[i * 2 + 1])];
+    const client = tls === undefined ? plain : plain.replace('http:', 'https:');
     const args = ['--name', `m${i}`, '--data-dir', join(directory, `m${i}`), '--listen-client-urls', client, '--advertise-client-urls', client];
     args.push('--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', initial, '--heartbeat-interval', '50', '--election-timeout', '500');
+    if (tls !== undefined) args.push('--client-cert-auth', '--trusted-ca-file', tls.caFile, '--cert-file', tls.serverCertFile, '--key-file', tls.serverKeyFile);
     const run = (): ChildProcess => spawn('etcd', [...args, ...flags], { stdio: 'ignore' });
     let running = run();
     const member: EtcdMember = {
@@ -82,7 +85,7 @@ export async function startEtcd(size = 1, flags: readonly string[] = []): Promis
     },
   };
   try {
-    for (const member of members) await untilServing(member.endpoint);
+    for (const member of tls === undefined ? members : []) await untilServing(member.endpoint);
   } catch (error) {
     await cluster.close();
     throw error;

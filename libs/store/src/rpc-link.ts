@@ -1,14 +1,11 @@
 // The generated etcd client over an open channel: what a peer's store is read through.
+import type { RpcChannel } from '@isthmus/rpc';
 import { Metadata } from './grpc.ts';
 import { type GrpcDuplex, linkStream, type ReadLink } from './link.ts';
 import { etcd } from './wire.ts';
 
-/** The part of an RpcChannel that is used. */
-export interface ClientSource {
-  client<T>(ctor: unknown): T;
-}
-
-export function openRpcLink(channel: { client(ctor: typeof etcd.KVClient): etcd.KVClient; client(ctor: typeof etcd.WatchClient): etcd.WatchClient }): ReadLink {
+/** Reads over a channel that stays its owner's. */
+export function openRpcLink(channel: RpcChannel): ReadLink {
   const kv = channel.client(etcd.KVClient);
   const watch = channel.client(etcd.WatchClient);
   return {

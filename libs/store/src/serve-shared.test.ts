@@ -7,10 +7,12 @@ import { etcd, openChannel, type RpcChannel, startRpcServer } from '@isthmus/rpc
 import { systemClock } from '@isthmus/runtime';
 import { openMetrics, silentLog } from '@isthmus/telemetry';
 import { keys } from './keys.ts';
+import { follow, until } from './lossy-link.ts';
 import { openPeerStore } from './peer-store.ts';
 import { serveShared } from './serve-shared.ts';
 import type { WatchEvent } from './store.ts';
 import { openTestStore, type TestStore } from './testing.ts';
+import { watchCreateRequest } from './wire.ts';
 
 const east = testAuthority();
 const west = testAuthority({ cluster: 'west', root: east.root });
@@ -19,11 +21,16 @@ const EAST_ID = 'spiffe://east.acme.example/control-plane' as SpiffeId;
 const parts = { log: silentLog(), metrics: openMetrics(), clock: systemClock };
 
 /** East's store behind its door, and a channel to it as any identity. */
-async function withDoor(use: (store: TestStore, as: (id: string) => RpcChannel) => Promise<void>): Promise<void> {
+async function withDoor(use: (store: TestStore, as: (id: string) => RpcChannel, members: Set<string>) => Promise<void>): Promise<void> {
+  const members = new Set(['west', 'north']);
   const backing = await openTestStore();
   const door = serveShared({
     endpoints: [backing.endpoint],
-    authorize: (id) => (roleOf(id).kind === 'control-plane' ? { cluster: trustDomainOf(id).split('.')[0] ?? '' } : undefined),
+    authorize: (id) => {
+      const cluster = trustDomainOf(id).split('.')[0] ?? '';
+      return roleOf(id).kind === 'control-plane' && members.has(cluster) ? { cluster } : undefined;
+    },
+    maxWatchesPerPeer: 3,
     ...parts,
   });
   const server = await startRpcServer({ listen: { host: '127.0.0.1', port: 0 }, svids: fixedSvidSource(east.issue(EAST_ID)), bundles, services: door.services, log: parts.log });
@@ -35,7 +42,7 @@ async function withDoor(use: (store: TestStore, as: (id: string) => RpcChannel) 
     return channel;
   };
   try {
-    await use(backing, as);
+    await use(backing, as, members);
   } finally {
     for (const channel of channels) channel.close();
     await door.close();
@@ -99,6 +106,44 @@ test('a peer’s watch brings changes, and a watch outside its ranges is denied'
       for await (const event of peer.watch('resources/', { signal: AbortSignal.timeout(5_000) })) assert.fail(`told ${event.kind}`);
     };
     await assert.rejects(denied(), { code: 'STORE_DENIED' });
+    await peer.close();
+  }));
+
+test('a peer holds so many watches and no more, and may open others once it ended some', () =>
+  withDoor(async (_backing, as) => {
+    const channel = as(WEST);
+    const peer = openPeerStore(channel, parts);
+    const watches = [1, 2, 3].map(() => follow(peer, 'shared/all/'));
+    await until('three watches', () => watches.every((watch) => watch.told.length > 0));
+    const client = channel.client(etcd.WatchClient);
+    const fourth = (): Promise<number | undefined> =>
+      new Promise((resolve) => {
+        const stream = client.watch();
+        stream.on('error', (error: { code?: number }) => resolve(error.code));
+        stream.on('data', () => {
+          resolve(0);
+          stream.cancel();
+        });
+        const value = watchCreateRequest({ key: Buffer.from('/isthmus/v1/shared/cluster') });
+        stream.write({ requestUnion: { $case: 'createRequest', value } });
+      });
+    await until('the fourth to be refused', async () => (await fourth()) === 8);
+    await watches[0]?.stop();
+    await until('another to be let in', async () => (await fourth()) === 0);
+    await Promise.all(watches.map((watch) => watch.stop()));
+    await peer.close();
+  }));
+
+test('a cluster that is no member any more is cut off from a watch it has open', () =>
+  withDoor(async (backing, as, members) => {
+    const peer = openPeerStore(as(WEST), parts);
+    const watch = follow(peer, 'shared/all/');
+    const ended = assert.rejects(watch.ended, { code: 'STORE_DENIED' });
+    await until('the list', () => watch.told.length > 0);
+    members.delete('west');
+    await backing.store.put(keys.sharedExport('all', 'shop', 'payments'), 'p');
+    await ended;
+    assert.equal(watch.state.size, 0);
     await peer.close();
   }));
 

@@ -12,7 +12,7 @@ import { etcd } from './wire.ts';
 export interface ServeSharedOptions extends OpenStoreOptions {
   /** Which peer cluster a caller speaks for; undefined refuses it. */
   readonly authorize: (caller: SpiffeId) => { readonly cluster: string } | undefined;
-  /** Watches one stream of a peer may hold at once. 16. */
+  /** Watches one peer may hold at once, over all its streams, and streams as well. 16. */
   readonly maxWatchesPerPeer?: number;
 }
 
@@ -27,8 +27,9 @@ const MAX_WATCHES = 16;
 
 /**
  * Serves KV and Watch for peers: reading is allowed inside `peerRanges` of the caller's cluster, everything else is
- * PERMISSION_DENIED, every write among it. Nothing is filtered by content (decision 0002). **Bounds** 200 keys a page,
- * `maxWatchesPerPeer` watches a stream; a slow peer stops the reading of its own stream only.
+ * PERMISSION_DENIED, every write among it. Nothing is filtered by content (decision 0002). A caller is judged again with
+ * everything that is sent to it, so a cluster that is no member any more is cut off. **Bounds** 200 keys a page,
+ * `maxWatchesPerPeer` watches and as many streams a peer; a slow peer stops the reading of its own stream only.
  */
 export function serveShared(options: ServeSharedOptions): SharedDoor {
   const link = openEtcd3Link(options);
@@ -37,20 +38,28 @@ export function serveShared(options: ServeSharedOptions): SharedDoor {
   const refusals = options.metrics.counter('isthmus_store_door_refused_total', 'Requests of peers that were refused at the read-only door', ['reason']);
   const open = new Set<ServerDuplexStream<etcd.WatchRequest, etcd.WatchResponse>>();
 
-  /** The ranges a caller may read; undefined for one that is no peer. */
-  const allowed = (call: { getPeer(): string }): readonly KeyRange[] | undefined => {
+  const held = new Map<string, number>();
+  /** Counts a stream or a watch of a peer, or refuses the one too many. */
+  const hold = (what: string, by: 1 | -1): boolean => {
+    const count = (held.get(what) ?? 0) + by;
+    if (count > maxWatches) return false;
+    if (count <= 0) held.delete(what);
+    else held.set(what, count);
+    return true;
+  };
+
+  const peerOf = (call: { getPeer(): string }): string | undefined => {
     const caller = callerOf(call);
-    const peer = caller && options.authorize(caller.spiffeId);
-    return peer && peerRanges(storePrefix, peer.cluster);
+    return caller && options.authorize(caller.spiffeId)?.cluster;
   };
   const denied = (reason: 'no-peer' | 'outside' | 'write') => {
     refusals.inc({ reason });
     return fault(status.PERMISSION_DENIED, reason === 'no-peer' ? 'isthmus: only the control plane of a member cluster may read here' : 'isthmus: permission denied');
   };
   const mayRead = (call: { getPeer(): string }, range: KeyRange): Error | undefined => {
-    const ranges = allowed(call);
-    if (ranges === undefined) return denied('no-peer');
-    return ranges.some((r) => isInside(range, r)) ? undefined : denied('outside');
+    const peer = peerOf(call);
+    if (peer === undefined) return denied('no-peer');
+    return peerRanges(storePrefix, peer).some((r) => isInside(range, r)) ? undefined : denied('outside');
   };
 
   const range: handleUnaryCall<etcd.RangeRequest, etcd.RangeResponse> = (call, done) => {
@@ -66,17 +75,25 @@ export function serveShared(options: ServeSharedOptions): SharedDoor {
   const noWrite: handleUnaryCall<object, never> = (_call, done) => done(denied('write'));
 
   const watch = (call: ServerDuplexStream<etcd.WatchRequest, etcd.WatchResponse>): void => {
-    open.add(call);
     let upstream: LinkStream<etcd.WatchRequest, etcd.WatchResponse> | undefined;
     let watches = 0;
     let over = false;
+    const peer = peerOf(call);
+    const refuse = (error: Error): void => {
+      call.emit('error', error);
+    };
+    if (peer === undefined) return refuse(denied('no-peer'));
+    if (!hold(`streams ${peer}`, 1)) return refuse(fault(status.RESOURCE_EXHAUSTED, `isthmus: more than ${maxWatches} watch streams`));
+    open.add(call);
     const end = (error?: Error): void => {
       if (over) return;
       over = true;
       open.delete(call);
+      hold(`streams ${peer}`, -1);
+      for (; watches > 0; watches--) hold(`watches ${peer}`, -1);
       upstream?.cancel();
       if (error === undefined) call.end();
-      else call.emit('error', error);
+      else refuse(error);
     };
     const waiting: etcd.WatchRequest[] = [];
     const send = (message: etcd.WatchRequest): void => {
@@ -85,12 +102,12 @@ export function serveShared(options: ServeSharedOptions): SharedDoor {
       else end(fault(status.RESOURCE_EXHAUSTED, 'isthmus: too many requests on one watch stream'));
     };
     call.on('data', (message: etcd.WatchRequest) => {
-      const union = message.requestUnion;
-      if (union?.$case === 'createRequest') {
-        const refused = mayRead(call, union.value);
+      if (message.requestUnion?.$case === 'createRequest') {
+        const refused = mayRead(call, message.requestUnion.value);
         if (refused !== undefined) return end(refused);
-        if (++watches > maxWatches) return end(fault(status.RESOURCE_EXHAUSTED, `isthmus: more than ${maxWatches} watches`));
-      } else if (union?.$case === 'cancelRequest') watches -= 1;
+        if (!hold(`watches ${peer}`, 1)) return end(fault(status.RESOURCE_EXHAUSTED, `isthmus: more than ${maxWatches} watches`));
+        watches += 1;
+      }
       send(message);
     });
     call.on('end', () => end());
@@ -102,6 +119,11 @@ export function serveShared(options: ServeSharedOptions): SharedDoor {
         upstream = stream;
         stream.listen({
           onMessage: (response) => {
+            if (peerOf(call) !== peer) return end(denied('no-peer'));
+            if (response.canceled && watches > 0) {
+              watches -= 1;
+              hold(`watches ${peer}`, -1);
+            }
             if (!call.write(response)) {
               stream.pause();
               call.once('drain', () => stream.resume());

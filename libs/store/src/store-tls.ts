@@ -16,7 +16,7 @@ export interface StoreTlsFiles {
 }
 
 const DOMAIN = 'store.isthmus.internal' as TrustDomain;
-/** Made anew on each start of the store's owner, so it may live long and is never renewed while running. */
+/** Used between processes of one machine or one cluster of control planes; made anew only when its files are removed. */
 const TTL_MS = 5 * 365 * 24 * 3_600_000;
 
 /**

@@ -22,7 +22,7 @@ export interface WatchParts {
   readonly times: { readonly watchIdleMs: number; readonly watchDeadlineMs: number; readonly auditEveryMs: number; readonly backoffBaseMs: number; readonly backoffMaxMs: number };
 }
 
-/** Why a watch was cut. `list` asks for a new list before anything else. */
+/** A watch that has to be opened anew, and why. */
 class Cut extends Error {
   readonly reason: 'error' | 'stalled' | 'compacted' | 'restored';
 
@@ -71,6 +71,8 @@ class PrefixWatch {
   #cutAtMs: number | undefined;
   #start: Start = 'list';
   #auditMonotonicMs: number;
+  /** What the store was at when it was last found to be the one we knew. */
+  #checkedRevision = 0n;
 
   constructor(parts: WatchParts, below: string, options: WatchOptions) {
     this.#parts = parts;
@@ -217,8 +219,6 @@ class PrefixWatch {
     calls.metrics.auditDifferences.inc({}, differences);
     log.debug('audit of a watch found changes not told yet', { prefix: this.#below, changes: differences });
   }
-
-  #checkedRevision = 0n;
 
   /** After a cut: is this the store we knew, at or past what we knew? A linearizable read, so a member that lags behind does not look like a restored backup. */
   async #isSameHistory(): Promise<Start> {

@@ -10,10 +10,9 @@ const lease = await store.lease(2000);
 lease.onLost(() => process.stdout.write('lost\n'));
 await store.put('held', 'x', { lease });
 process.stdout.write('holding\n');
-for await (const _line of createInterface({ input: process.stdin })) {
-  await store.put('held', 'again', { lease }).then(
+createInterface({ input: process.stdin }).on('line', () => {
+  store.put('held', 'again', { lease }).then(
     () => process.stdout.write('written\n'),
     (error: unknown) => process.stdout.write(`refused ${(error as { code?: string }).code ?? messageOf(error)}\n`),
   );
-}
-await store.close();
+}).on('close', () => void store.close());
