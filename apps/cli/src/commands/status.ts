@@ -1,9 +1,60 @@
-// `isthmus status`: one control plane's own account of itself.
+// `isthmus status`: one control plane's own account of itself, what needs a look first.
+import { formatDuration } from '@isthmus/model';
 import { withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
-import { formatDocument, printOutcome } from '../output/table.ts';
+import { formatTable, printOutcome } from '../output/table.ts';
+import { text } from './cluster.ts';
+
+type Document = Readonly<Record<string, unknown>>;
 
 export async function showStatus(context: CommandContext): Promise<void> {
-  const status = await withAdmin(context, (api) => api.status());
-  printOutcome(context, formatDocument(status), status);
+  const status: Document = await withAdmin(context, (api) => api.status());
+  printOutcome(context, formatStatus(status, context.stdout.isTTY === true), status);
+}
+
+/** The status page: what is wrong, the cluster itself, its peers, its proxies. */
+export function formatStatus(status: Document, colour: boolean): string {
+  const identity = part(status['identity']);
+  const store = part(status['store']);
+  const [peers, proxies] = [list(status['peers']), list(status['proxies'])];
+  const facts: readonly (readonly [string, string])[] = [
+    ['cluster', `${text(status['cluster'])} of ${text(status['federation'])}${status['locality'] === '' ? '' : `, ${text(status['locality'])}`}`],
+    ['store', `${text(store['kind'])}, ${store['current'] === true ? 'up to date' : 'away: last known state in use'}`],
+    ['trust root', identity['trustRootReachable'] === true ? 'reachable' : `away (${text(identity['lastError']) ?? 'no answer'})`],
+    ['identity lasts', formatDuration(Number(identity['secondsToIdentityLoss'] ?? 0) * 1_000)],
+    ['declared', `${text(status['services'])} services, ${text(status['exports'])} exported`],
+    ['workloads', Object.entries(part(status['workloads'])).map(([health, count]) => `${text(count)} ${health}`).join(', ') || 'none'],
+  ];
+  const warnings = warningsOf(status, peers, proxies);
+  return [
+    ...(warnings.length === 0 ? ['nothing needs a look'] : warnings.map((w) => `! ${w}`)),
+    '',
+    ...facts.map(([name, value]) => `${name.padEnd(16)}${value}`),
+    '',
+    peers.length === 0 ? 'no peers' : formatTable(peers, [['peer', (p) => text(p['cluster'])], ['state', (p) => text(p['state'])], ['last heard', (p) => age(p['ageMs'])], ['exports', (p) => text(p['exports'])], ['last error', (p) => text(p['lastError'])]], colour),
+    '',
+    proxies.length === 0 ? 'no proxies' : formatTable(proxies, [['proxy', (p) => text(p['id'])], ['kind', (p) => text(p['kind'])], ['network', (p) => text(p['network'])], ['snapshot', (p) => (p['inSync'] === true ? 'in sync' : 'behind')]], colour),
+  ].join('\n');
+}
+
+function warningsOf(status: Document, peers: readonly Document[], proxies: readonly Document[]): readonly string[] {
+  const refused = list(part(status['store'])['refusedRecords']);
+  return [
+    ...refused.map((r) => `record ${text(r['key'])} does not parse: ${text(r['reason'])}`),
+    ...peers.filter((p) => p['state'] !== 'fresh').map((p) => `peer ${text(p['cluster'])} is ${text(p['state'])}${typeof p['ageMs'] === 'number' ? `, last heard ${age(p['ageMs'])}` : ''}`),
+    ...peers.filter((p) => Number(p['refused']) > 0).map((p) => `peer ${text(p['cluster'])}: ${text(p['refused'])} records refused, last: ${text(p['lastRefusal'])}`),
+    ...proxies.filter((p) => p['nack'] !== undefined).map((p) => `proxy ${text(p['id'])} refused a snapshot: ${text(part(p['nack'])['reason'])}`),
+  ];
+}
+
+function age(ageMs: unknown): string | undefined {
+  return typeof ageMs === 'number' ? `${formatDuration(ageMs)} ago` : undefined;
+}
+
+function part(value: unknown): Document {
+  return typeof value === 'object' && value !== null ? (value as Document) : {};
+}
+
+function list(value: unknown): readonly Document[] {
+  return Array.isArray(value) ? value.map(part) : [];
 }
