@@ -136,6 +136,7 @@ function addRest(program: Command): void {
   const load = () => import('./commands/agent.ts');
   const agent = program.command('agent').description('agents and gateways, through their own socket');
   agent.command('status [agent]').description('how an agent or gateway is (default: vm-1)').action(run('proxy', async () => (await load()).showAgent));
+  agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
       .command(`${verb} <agent> <namespace/service> <instance>`)
