@@ -10,8 +10,9 @@ before(async () => {
 after(() => mesh.close());
 
 for (const name of ['east-2', 'east-payments-1', 'east-control-plane']) {
-  test(`SIGTERM to ${name} while requests flow: none fails, and none after it is back`, { timeout: 60_000 }, async () => {
+  test(`SIGTERM to ${name} while requests flow: none fails, and none after it is back`, { timeout: 60_000 }, async (t) => {
     const load = startLoad(outboundOf(mesh.federation, 'vm-1', PAYMENTS), { clients: 8, pauseMs: 5 });
+    t.after(() => load.stop());
     await enough(load, 200);
     await mesh.supervisor.stop(name);
     await enough(load, 200);

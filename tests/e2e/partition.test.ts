@@ -6,6 +6,10 @@ import { clusterOf, LEDGER, names, outboundOf, PAYMENTS, request, smallTopology,
 let mesh: TestFederation;
 before(async () => {
   mesh = await startFederation({ topology: smallTopology(['east-1', 'vm-1', 'west-1', 'west-2']), links: true });
+  // A peer is fresh from its first heartbeat on, which comes some seconds after its exports.
+  for (const [cluster, peer] of [['east', 'west'], ['west', 'east']] as const) {
+    await waitFor(`${cluster} to call ${peer} fresh`, 30_000, async () => ((await peerOf(cluster, peer))?.['state'] === 'fresh' ? true : undefined), 100);
+  }
 }, { timeout: 60_000 });
 after(() => mesh.close());
 
@@ -26,8 +30,9 @@ test('row 1: a peer whose control plane is gone stays in service, marked stale w
   await waitFor('east to call west fresh again', 20_000, async () => ((await peerOf('east', 'west'))?.['state'] === 'fresh' ? true : undefined), 100);
 });
 
-test('rows 1 and 5: with the link cut nothing local is lost, and healing needs no restart', { timeout: 90_000 }, async () => {
+test('rows 1 and 5: with the link cut nothing local is lost, and healing needs no restart', { timeout: 90_000 }, async (t) => {
   const load = startLoad(outboundOf(mesh.federation, 'vm-1', PAYMENTS), { clients: 4, pauseMs: 20 });
+  t.after(() => load.stop());
   const link = mesh.links.get('west');
   assert.ok(link);
   link.cut('refuse');

@@ -8,6 +8,7 @@ const skip = findProgram('etcd') === undefined ? 'no etcd binary on PATH (apt-ge
 test('with etcd gone lists and traffic go on, writes are refused with exit 69, and both recover with it', { skip, timeout: 90_000 }, async (t) => {
   const mesh = await startFederation({ topology: smallTopology(['east-1', 'vm-1', 'west-2']), store: 'etcd' }, t);
   const load = startLoad(outboundOf(mesh.federation, 'vm-1', LEDGER), { clients: 2, pauseMs: 20 });
+  t.after(() => load.stop());
   const apply = () => isthmus(['service', 'apply', 'shop/late', '--port', 'http=80/http', '--state', mesh.paths.root]);
   await mesh.supervisor.kill(names.etcd('east'));
   const services = await mesh.federation.admin('east').list('service');

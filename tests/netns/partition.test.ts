@@ -164,6 +164,9 @@ test('a black hole between two clusters loses nothing that is local, is told as 
   assert.match(probes.vmToPayments.last(), /east/, 'and prefers the cluster it belongs to');
   const before_ = Object.values(probes).map((p) => p.failures().length);
 
+  for (const [cluster, peer] of [['east', 'west'], ['west', 'east']] as const) {
+    await waitFor(`${cluster} to call ${peer} fresh`, 30_000, async () => ((await list(cluster, 'peer')).some((p) => p['cluster'] === peer && p['state'] === 'fresh') ? true : undefined));
+  }
   network.cut('east', 'west');
   const stale = await waitFor('west to be stale in east’s eyes', 40_000, async () => (await list('east', 'peer')).find((p) => p['cluster'] === 'west' && p['state'] === 'stale'));
   assert.ok(Number(stale['ageMs']) >= 15_000, 'with its age');
