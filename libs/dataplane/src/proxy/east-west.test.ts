@@ -201,3 +201,22 @@ async function until(holds: () => boolean): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
+
+test('an exception in a callback costs one connection; the gateway lives and holds nothing of it (reliability 68)', async () => {
+  let isBroken = true;
+  await withGateway(
+    (s) => s.end('hello'),
+    (port) => ({
+      engine: () => {
+        if (isBroken) throw new Error('a bug');
+        return engineOf([at(port)]);
+      },
+    }),
+    async ({ gateway }) => {
+      assert.notEqual(await outcome(dial(gateway.port, NAME)), 'connected');
+      isBroken = false;
+      assert.equal(await all(dial(gateway.port, NAME)), 'hello');
+      await until(() => gateway.connections === 0);
+    },
+  );
+});
