@@ -78,6 +78,9 @@ describe('a cluster of three etcd members', { ...(noEtcd === undefined ? {} : { 
     await until('every write to be told', () => acknowledged.every((key) => watch.state.has(key)));
     await watch.stop();
     leader.start();
+    const back = openRaw(leader.endpoint);
+    await until('the killed member to serve again', () => back.status().then(() => true, () => false));
+    back.close();
   });
 
   it('without quorum nothing is reported as written, and what was known stays known', async () => {

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { PeerStore, WatchEvent } from './store.ts';
 
-const LIMIT_MS = 15_000;
+const LIMIT_MS = 60_000;
 
-/** Waits until a condition holds; fails after fifteen seconds and says what was waited for. */
+/** Waits until a condition holds; fails after a minute and says what was waited for. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + LIMIT_MS;
   while (!(await holds())) {
