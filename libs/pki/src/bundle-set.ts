@@ -17,12 +17,12 @@ export interface BundleSet extends BundleSource {
 
 /** Opens a set of bundles. A sequence never goes back: an old bundle could bring a removed root back (reliability 47). */
 export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
-  const bundles = new Map(initial.map((bundle) => [bundle.trustDomain, bundle]));
+  const bundles = new Map<string, Bundle>();
   const listeners = new Set<() => void>();
   const tell = (): void => {
     for (const fn of listeners) fn();
   };
-  return {
+  const set: BundleSet = {
     get: (trustDomain) => bundles.get(trustDomain),
     all: () => [...bundles.values()],
     onChange: (fn) => {
@@ -40,4 +40,6 @@ export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
       if (bundles.delete(trustDomain)) tell();
     },
   };
+  for (const bundle of initial) set.update(bundle);
+  return set;
 }

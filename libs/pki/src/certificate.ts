@@ -1,5 +1,6 @@
 // Making certificates: roots, name-constrained intermediates and SVIDs, each with exactly the fields its standard asks for.
 import { createHash, createPublicKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import { isIPv4 } from 'node:net';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { type Asn1, bits, bool, bytesOf, childrenOf, extension, fromDer, int, name, OID, octets, oid, seq, signatureAlgorithm, signed, smallInt, spki, tagged, time } from './der.ts';
 import { fail } from './errors.ts';
@@ -63,7 +64,8 @@ export function signIntermediate(request: {
 
 /**
  * An X.509-SVID: exactly one URI SAN, not a CA, digitalSignature alone, for servers and clients. DNS names are for
- * clients that know no SPIFFE. Its life is clipped to its issuer's. Source: X.509-SVID §2–4. **Throws** PKI_ISSUER_EXPIRED.
+ * clients that know no SPIFFE. Its life is clipped to its issuer's. Source: X.509-SVID §2–4.
+ * **Throws** PKI_ISSUER_EXPIRED; PKI_CERTIFICATE_INVALID for an IP address that is none.
  */
 export function signSvid(request: {
   readonly issuer: Issuer;
@@ -173,10 +175,9 @@ function bitString(byte: number, unused: number): Asn1 {
 }
 
 function ipBytes(ip: string): Buffer {
-  const v4 = ip.split('.').map(Number);
-  if (v4.length === 4) return Buffer.from(v4);
+  if (isIPv4(ip)) return Buffer.from(ip.split('.').map(Number));
   if (ip === '::1') return Buffer.concat([Buffer.alloc(15), Buffer.from([1])]);
-  throw fail('PKI_CERTIFICATE_INVALID', `${ip} is no IPv4 address`);
+  throw fail('PKI_CERTIFICATE_INVALID', `${ip} is neither an IPv4 address nor ::1`);
 }
 
 /** A certificate as PEM. */

@@ -69,4 +69,9 @@ test('no change of its bytes is an exception', () => {
   );
 });
 
-test('a text that is no key is refused', () => assert.throws(() => importKeyPem('no key'), { code: 'PKI_KEY_INVALID' }));
+test('refuses a request nested thousands deep without running out of stack', () => {
+  let nested = Buffer.alloc(0);
+  for (let depth = 0; depth < 3_000; depth++) nested = Buffer.concat([Buffer.from([0x30, 0x82, nested.length >> 8, nested.length & 0xff]), nested]);
+  assert.ok(nested.length < 16_384);
+  assert.match(refusalOf(nested), /no PKCS#10/);
+});

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
+import { createPublicKey } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { SpiffeId } from '@isthmus/model';
-import { openBundleSet } from './bundle-set.ts';
+import { type Issuer, signIntermediate, signSvid } from './certificate.ts';
 import { generateKey } from './key.ts';
 import { signRecord, verifyRecord } from './signed-record.ts';
 import { testAuthority } from './testing.ts';
-import { makeToken, parseToken } from './token.ts';
-import { sha256Hex } from './x509-svid.ts';
+import { makeX509Svid } from './x509-svid.ts';
 
 const nowMs = Date.now();
 const ID = 'spiffe://east.acme.example/control-plane' as SpiffeId;
@@ -48,39 +48,29 @@ test('a chain that was good once is still refused when its time is over (the cac
   assert.equal(reasonOf(record, { nowMs: svid.expiresAtMs + 120_000 }), 'expired');
 });
 
+test('a record is not good for longer than the shortest-lived certificate of its chain, though it was verified before', () => {
+  const short: Issuer = { key: east.intermediate.key, cert: signIntermediate({ issuer: east.root, publicKey: createPublicKey(east.intermediate.key), trustDomain: east.trustDomain, nowMs, ttlMs: 600_000 }) };
+  const key = generateKey();
+  const leaf = signSvid({ issuer: east.intermediate, publicKey: createPublicKey(key), spiffeId: ID, nowMs, ttlMs: 3_600_000 });
+  const bytes = signRecord(Buffer.from('x'), makeX509Svid([leaf, short.cert], key));
+  assert.equal(reasonOf(bytes), 'x');
+  assert.equal(reasonOf(bytes, { nowMs: nowMs + 1_200_000 }), 'expired');
+});
+
+test('a changed byte is never an exception and never another payload', () => {
+  const bytes = Buffer.from(record);
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 }), (changes) => {
+      const changed = Buffer.from(bytes);
+      for (const [at, value] of changes) changed[at] = value;
+      const verdict = verifyRecord(changed, expected);
+      return !verdict.ok || Buffer.from(verdict.payload).toString() === '{"readyCount":2}';
+    }),
+    { numRuns: 500 },
+  );
+});
+
 test('no bytes are an exception', () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => typeof verifyRecord(bytes, expected).ok === 'boolean'));
   fc.assert(fc.property(fc.json(), (json) => !verifyRecord(Buffer.from(json), expected).ok));
-});
-
-test('a bundle set never goes back in sequence, and tells of changes', () => {
-  const set = openBundleSet([{ ...east.bundle, sequence: 5 }]);
-  let told = 0;
-  const stop = set.onChange(() => (told += 1));
-  assert.equal(set.update({ ...east.bundle, sequence: 4, x509Authorities: [] }), false);
-  assert.equal(set.update({ ...east.bundle, sequence: 5, x509Authorities: [] }), false);
-  assert.equal(set.get('east.acme.example')?.x509Authorities.length, 1);
-  assert.equal(set.update({ ...east.bundle, sequence: 6 }), true);
-  assert.equal(set.update(west.bundle), true);
-  stop();
-  set.remove('west.acme.example');
-  assert.deepEqual([told, set.all().map((b) => b.trustDomain)], [2, ['east.acme.example']]);
-});
-
-test('a token carries whom it is for and the pin; only its hash is needed to know it again', () => {
-  const pinSha256 = sha256Hex('root');
-  const made = makeToken({ prefix: 'ijt', pinSha256, fields: { agent: 'a' } });
-  const parsed = parseToken(` ${made.token}\n`);
-  assert.ok(parsed.ok);
-  assert.deepEqual(parsed.value, { prefix: 'ijt', fields: { agent: 'a' }, pinSha256, secretSha256: made.secretSha256 });
-  assert.equal(made.id, made.secretSha256.slice(0, 12));
-});
-
-test('garbage is no token, and is not repeated in what is said of it', () => {
-  const { token } = makeToken({ prefix: 'ict', pinSha256: sha256Hex('root'), fields: {} });
-  for (const bad of ['', 'ijt_secret', token.slice(0, -1), token.replace('ict1', 'xyz1'), `${token}x`, 'x'.repeat(3_000), token.replace(/\.[^.]+\./, '.e30.')]) {
-    const parsed = parseToken(bad);
-    assert.ok(!parsed.ok, bad);
-    if (bad !== '') assert.equal(JSON.stringify(parsed).includes(bad), false);
-  }
 });

@@ -17,6 +17,7 @@ export type VerifyRefusal =
   | 'issuer-mismatch';
 
 export type Verdict =
+  /** `expiresAtMs`: when the first certificate of the chain, its root included, runs out. */
   | { readonly ok: true; readonly spiffeId: SpiffeId; readonly expiresAtMs: number }
   | { readonly ok: false; readonly reason: VerifyRefusal; readonly detail: string };
 
@@ -49,6 +50,7 @@ export function verifySvid(request: {
     const id = spiffeIdOf(leaf.cert);
     if (!id.ok) return refuse('not-an-svid', id.problems[0]?.message ?? 'no SPIFFE ID');
     const trustDomain = trustDomainOf(id.value);
+    if (id.value === spiffeIds.authority(trustDomain)) return refuse('not-an-svid', `${id.value} names a trust domain, not a workload`);
     if (bundle === undefined) return refuse('no-bundle', `no bundle for trust domain ${trustDomain}`);
     if (bundle.trustDomain !== trustDomain) return refuse('wrong-trust-domain', `${id.value} is not of ${bundle.trustDomain}`);
     return walk(links, anchorsOf(bundle), id.value, nowMs, skewMs);
@@ -62,11 +64,13 @@ function refuse(reason: VerifyRefusal, detail: string): Verdict {
 }
 
 function walk(links: readonly Link[], anchors: readonly Link[], id: SpiffeId, nowMs: number, skewMs: number): Verdict {
+  let expiresAtMs = Infinity;
   for (let depth = 0; depth < links.length; depth++) {
     const link = links[depth];
     if (link === undefined) break;
     const time = timeProblem(link, nowMs, skewMs);
     if (time !== undefined) return time;
+    expiresAtMs = Math.min(expiresAtMs, link.notAfterMs);
     const anchor = anchors.find((a) => isSignedBy(link, a));
     const issuer = anchor ?? links[depth + 1];
     if (issuer === undefined || !isSignedBy(link, issuer)) return refuse('untrusted', 'the chain does not lead to a root of the bundle');
@@ -76,7 +80,7 @@ function walk(links: readonly Link[], anchors: readonly Link[], id: SpiffeId, no
     if (depth === 0 && !isAuthorityOf(issuer, id)) {
       return refuse('issuer-mismatch', `the CA that issued ${id} is not of its trust domain`);
     }
-    if (anchor !== undefined) return timeProblem(anchor, nowMs, skewMs) ?? { ok: true, spiffeId: id, expiresAtMs: links[0]?.notAfterMs ?? 0 };
+    if (anchor !== undefined) return timeProblem(anchor, nowMs, skewMs) ?? { ok: true, spiffeId: id, expiresAtMs: Math.min(expiresAtMs, anchor.notAfterMs) };
   }
   return refuse('untrusted', 'the chain does not lead to a root of the bundle');
 }
@@ -164,7 +168,14 @@ function read(der: Buffer): Link {
     else if (type === OID.extKeyUsage) extKeyUsages = childrenOf(value()).map(oidOf);
     else if (type === OID.nameConstraints) permittedUris = permittedIn(value());
   }
-  return { cert, isCa, pathLength, keyUsage, extKeyUsages, permittedUris, notBeforeMs: Date.parse(cert.validFrom), notAfterMs: Date.parse(cert.validTo) };
+  return { cert, isCa, pathLength, keyUsage, extKeyUsages, permittedUris, notBeforeMs: timeOf(cert.validFrom), notAfterMs: timeOf(cert.validTo) };
+}
+
+/** OpenSSL keeps a time it cannot read; compared as NaN it would never be over. */
+function timeOf(text: string): number {
+  const atMs = Date.parse(text);
+  if (Number.isNaN(atMs)) throw new TypeError('its validity is no time');
+  return atMs;
 }
 
 /** The permitted URI hosts; any other kind of constraint is refused, as it could not be honoured here. */
