@@ -17,7 +17,7 @@ const engine = compile(
 test('an exported name leads to its endpoints', () => {
   const route = engine.route('http.payments.shop.svc.east.acme.example', EAST);
   assert.equal(route.kind, 'endpoints');
-  assert.deepEqual(route.kind === 'endpoints' && route.endpoints.map((e) => e.id), ['east/a.payments-1']);
+  assert.deepEqual(route.kind === 'endpoints' && route.tiers.flat().map((e) => e.id), ['east/a.payments-1']);
 });
 
 for (const [name, sni, reason] of [
@@ -34,6 +34,29 @@ for (const [name, sni, reason] of [
 ] as const) {
   test(`refuses ${name}`, () => assert.deepEqual(engine.route(sni, EAST), { kind: 'refuse', reason }));
 }
+
+test('what is reached through a gateway, or of another trust domain, is never routed to: no loops', () => {
+  const away = compile(
+    snapshotOf(
+      aServiceView({
+        endpoints: [
+          anEndpoint({ id: 'west/gateway', viaGateway: true }),
+          anEndpoint({ id: 'west/a', trustDomain: 'west.acme.example' }),
+          anEndpoint({ id: 'east/other-port', ports: { admin: 1 } }),
+          anEndpoint({ id: 'east/here' }),
+        ],
+      }),
+    ),
+  );
+  const route = away.route('http.payments.shop.svc.east.acme.example', EAST);
+  assert.deepEqual(route.kind === 'endpoints' && route.tiers.flat().map((e) => e.id), ['east/here']);
+});
+
+test('a service nobody knows is NR, picked or explained', () => {
+  const request = { service: { namespace: 'shop', name: 'nothing' }, port: 'http', exclude: new Set<string>(), unavailable: () => false, random: () => 0 };
+  assert.deepEqual(engine.pick(request), { kind: 'reject', reason: 'NR' });
+  assert.deepEqual(engine.explain(request), { pick: { kind: 'reject', reason: 'NR' }, tiers: [] });
+});
 
 test('reserved names exist before any snapshot, so that something can join', () => {
   const empty = compile({ version: 0, resources: new Map() });

@@ -10,20 +10,28 @@ import {
   type Snapshot,
   type TrustDomain,
 } from '@isthmus/model';
-import { type Pick, type PickRequest, pickFrom, tiersOf } from './pick.ts';
+import { type Explanation, explainPick, type Pick, type PickRequest, pickFrom, tiersOf } from './pick.ts';
+
+type Tiers = readonly (readonly Endpoint[])[];
 
 /** A service ready to be picked from: its endpoints by tier, nearest first. */
 export type CompiledService = {
   readonly view: ServiceView;
   readonly endpoints: readonly Endpoint[];
-  readonly tiers: readonly (readonly Endpoint[])[];
+  readonly tiers: Tiers;
+  /** For gateways: the endpoints of one port that stand in this trust domain itself, never behind another gateway. */
+  local(port: string, trustDomain: TrustDomain): Tiers;
 };
+
+/** A choice asked for by service name. */
+export type ServiceRequest = Omit<PickRequest, 'tiers'> & { readonly service: ServiceName };
 
 export type RouteRefusal = 'unknown-name' | 'not-ours' | 'not-exported' | 'no-endpoint';
 
 /** Where a gateway sends a connection with a given SNI. */
 export type Route =
-  | { readonly kind: 'endpoints'; readonly service: ServiceName; readonly port: string; readonly endpoints: readonly Endpoint[] }
+  /** Pick from `tiers` alone: they hold what may be reached by this name, all of it local. */
+  | { readonly kind: 'endpoints'; readonly service: ServiceName; readonly port: string; readonly tiers: Tiers }
   | { readonly kind: 'reserved'; readonly name: ReservedName }
   | { readonly kind: 'refuse'; readonly reason: RouteRefusal };
 
@@ -34,7 +42,9 @@ export interface Engine {
   /** For gateways: a lower-case SNI name → exported service port of this trust domain, a reserved name, or why not. */
   route(sni: string, trustDomain: TrustDomain): Route;
   /** For callers: one endpoint of a service, the nearest healthy one. */
-  pick(request: Omit<PickRequest, 'tiers'> & { readonly service: ServiceName }): Pick;
+  pick(request: ServiceRequest): Pick;
+  /** The same choice with its reasons. */
+  explain(request: ServiceRequest): Explanation;
 }
 
 /** Compiles a snapshot; services that did not change since `previous` are taken over as they are. Cost: the changed services. */
@@ -46,6 +56,7 @@ export function compile(snapshot: Snapshot, previous?: Engine): Engine {
     services.set(formatServiceName(resource), before?.view === resource ? before : compileService(resource));
   }
   const service = (name: ServiceName): CompiledService | undefined => services.get(formatServiceName(name));
+  const unknown: Pick = { kind: 'reject', reason: 'NR' };
   return {
     version: snapshot.version,
     service,
@@ -53,13 +64,30 @@ export function compile(snapshot: Snapshot, previous?: Engine): Engine {
     route: (sni, trustDomain) => route(service, sni, trustDomain),
     pick: (request) => {
       const compiled = service(request.service);
-      return compiled === undefined ? { kind: 'reject', reason: 'NR' } : pickFrom({ ...request, tiers: compiled.tiers });
+      return compiled === undefined ? unknown : pickFrom({ ...request, tiers: compiled.tiers });
+    },
+    explain: (request) => {
+      const compiled = service(request.service);
+      return compiled === undefined ? { pick: unknown, tiers: [] } : explainPick({ ...request, tiers: compiled.tiers });
     },
   };
 }
 
 function compileService(view: ServiceView): CompiledService {
-  return { view, endpoints: view.endpoints, tiers: tiersOf(view.endpoints) };
+  const local = new Map<string, Tiers>();
+  return {
+    view,
+    endpoints: view.endpoints,
+    tiers: tiersOf(view.endpoints),
+    local: (port, trustDomain) => {
+      const key = `${port}.${trustDomain}`;
+      const known = local.get(key);
+      if (known !== undefined) return known;
+      const tiers = tiersOf(view.endpoints.filter((e) => e.trustDomain === trustDomain && e.ports[port] !== undefined && !e.viaGateway));
+      local.set(key, tiers);
+      return tiers;
+    },
+  };
 }
 
 /**
@@ -80,8 +108,8 @@ function route(service: (name: ServiceName) => CompiledService | undefined, sni:
   if (serviceSni(target.service, target.port, trustDomain) !== sni.toLowerCase() || !compiled.view.ports.some((p) => p.name === target.port)) {
     return { kind: 'refuse', reason: 'unknown-name' };
   }
-  const endpoints = compiled.endpoints.filter((e) => e.trustDomain === trustDomain && e.ports[target.port] !== undefined && !e.viaGateway);
-  return endpoints.some((e) => e.health !== 'unhealthy')
-    ? { kind: 'endpoints', service: target.service, port: target.port, endpoints }
+  const tiers = compiled.local(target.port, trustDomain);
+  return tiers.some((tier) => tier.some((e) => e.health !== 'unhealthy'))
+    ? { kind: 'endpoints', service: target.service, port: target.port, tiers }
     : { kind: 'refuse', reason: 'no-endpoint' };
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Endpoint } from '@isthmus/model';
 import { anEndpoint } from '@isthmus/model/testing';
-import { type Pick, pickFrom, tiersOf } from './pick.ts';
+import { explainPick, type Pick, pickFrom, tiersOf } from './pick.ts';
 
 const none = { exclude: new Set<string>(), unavailable: () => false, port: 'http' };
 
@@ -46,6 +46,43 @@ test('weights share a tier out in proportion', () => {
   let first = 0;
   for (let i = 0; i < 1_000; i++) if (idOf(pick(endpoints, { random: () => i / 1_000 })) === 'east/1') first += 1;
   assert.equal(first, 750);
+});
+
+test('with overprovisioning a tier that is half down gives away its share', () => {
+  const endpoints = [local(1), local(2, { health: 'unhealthy' }), remote()];
+  const picked = Array.from({ length: 100 }, (_, i) => idOf(pick(endpoints, { overprovisioningPercent: 140, random: () => i / 100 })));
+  assert.equal(picked.filter((id) => id === 'east/1').length, 70);
+  assert.equal(picked.filter((id) => id === 'west/gateway').length, 30);
+});
+
+test('a weight of 0 is picked only where all are 0, also when chance is at its end', () => {
+  assert.equal(idOf(pick([local(1), local(2, { weight: 0 })], { random: () => 1 })), 'east/1');
+  assert.equal(idOf(pick([local(1, { weight: 0 }), local(2, { weight: 0 })], { random: () => 0.9 })), 'east/2');
+});
+
+test('an explanation says what stands for or against each endpoint, and ends in the same pick', () => {
+  const endpoints = [
+    local(1, { health: 'unhealthy' }),
+    local(2),
+    local(3),
+    local(4, { health: 'draining' }),
+    local(5, { ports: { admin: 1 } }),
+    remote(),
+  ];
+  const request = { ...none, random: () => 0.5, tiers: tiersOf(endpoints), exclude: new Set(['east/2']), unavailable: (id: string) => id === 'east/3' };
+  const explained = explainPick(request);
+  assert.deepEqual(explained.pick, pickFrom(request));
+  assert.equal(idOf(explained.pick), 'west/gateway');
+  assert.deepEqual(explained.tiers.map((t) => [t.tier, t.loadPercent, t.endpoints.map((e) => e.standing)]), [
+    [0, 0, ['unhealthy', 'tried', 'ejected', 'draining', 'no-port']],
+    [1, 100, ['fit']],
+  ]);
+});
+
+test('an explanation of what only draining endpoints can take shows where it goes', () => {
+  const { pick: picked, tiers } = explainPick({ ...none, random: () => 0.5, tiers: tiersOf([local(1, { health: 'draining' }), remote({ health: 'unhealthy' })]) });
+  assert.equal(idOf(picked), 'east/1');
+  assert.deepEqual(tiers.map((t) => t.loadPercent), [100, 0]);
 });
 
 const anyEndpoint = fc.record({

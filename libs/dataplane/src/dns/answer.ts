@@ -28,10 +28,18 @@ export function answerQuery(query: Buffer, lookup: Lookup, maxBytes: number): An
   const name = question.name.toLowerCase();
   if (name !== ZONE && !name.endsWith(`.${ZONE}`)) return finish(packet, 'REFUSED', [], [], query, maxBytes);
   const address = name === ZONE ? undefined : lookup(name);
-  if (address === undefined && name !== ZONE) return finish(packet, 'NXDOMAIN', [], [soa()], query, maxBytes);
+  if (address === undefined && !isAboveNames(name)) return finish(packet, 'NXDOMAIN', [], [soa()], query, maxBytes);
   const isAsked = (question.type === 'A' || (question.type as string) === 'ANY') && question.class === 'IN';
   if (address === undefined || !isAsked) return finish(packet, 'NOERROR', [], [soa()], query, maxBytes);
   return finish(packet, 'NOERROR', [{ type: 'A', name: question.name, ttl: TTL_SECONDS, data: address }], [], query, maxBytes);
+}
+
+/**
+ * `clusterset.local`, `svc.clusterset.local` and `<namespace>.svc.clusterset.local` have names below them: NXDOMAIN there
+ * would tell a resolver that those do not exist either (RFC 8020 §2). Which namespaces there are is not told.
+ */
+function isAboveNames(name: string): boolean {
+  return name === ZONE || name === `svc.${ZONE}` || (name.endsWith(`.svc.${ZONE}`) && !name.slice(0, -`.svc.${ZONE}`.length).includes('.'));
 }
 
 function parse(query: Buffer): Packet | undefined {

@@ -34,6 +34,11 @@ test('another type of a known name is no data with SOA; an unknown name NXDOMAIN
   assert.equal(ask('evilclusterset.local').rcode, 'REFUSED');
 });
 
+test('names above others are no data, so that what is below them may exist (RFC 8020)', () => {
+  for (const name of ['clusterset.local', 'svc.clusterset.local', 'shop.svc.clusterset.local']) assert.equal(ask(name).rcode, 'NOERROR', name);
+  assert.equal(ask('shop.clusterset.local').rcode, 'NXDOMAIN');
+});
+
 test('what is no query is not answered, and no bytes are an exception', () => {
   assert.equal(answerQuery(encode({ type: 'response', id: 1, questions: [] }), lookup, 0).bytes, undefined);
   fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => typeof answerQuery(Buffer.from(bytes), lookup, 0).rcode === 'string'), { numRuns: 2_000 });

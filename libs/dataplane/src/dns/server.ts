@@ -23,6 +23,8 @@ export interface DnsServer {
 
 const MAX_TCP_CONNECTIONS = 64;
 const TCP_IDLE_MS = 5_000;
+/** A query is one question and an OPT record. */
+const MAX_QUERY_BYTES = 4_096;
 
 /** **Throws** DATAPLANE_LISTEN_FAILED. */
 export async function startDns(options: DnsOptions): Promise<DnsServer> {
@@ -75,11 +77,12 @@ function serveTcp(socket: Socket, reply: (query: Buffer, maxBytes: number) => Bu
   socket.on('error', () => socket.destroy());
   socket.on('data', (chunk: Buffer) => {
     pending = Buffer.concat([pending, chunk]);
+    if (pending.length >= 2 && pending.readUInt16BE(0) > MAX_QUERY_BYTES) return void socket.destroy();
     while (pending.length >= 2 && pending.length >= 2 + pending.readUInt16BE(0)) {
       const length = pending.readUInt16BE(0);
       const answer = reply(pending.subarray(2, 2 + length), 65_535);
       pending = pending.subarray(2 + length);
-      if (answer === undefined) return void socket.destroy();
+      if (answer === undefined || socket.writableNeedDrain) return void socket.destroy(); // it asks on and reads nothing
       const header = Buffer.alloc(2);
       header.writeUInt16BE(answer.length);
       socket.write(Buffer.concat([header, answer]));

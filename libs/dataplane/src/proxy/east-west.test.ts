@@ -131,6 +131,20 @@ test('a dead endpoint is passed over: nothing was sent yet', async () => {
   });
 });
 
+test('an endpoint behind another gateway is never dialled, not even when no local one is left to try: no loops (row 74)', async () => {
+  const free = createServer();
+  const deadPort = await listen(free);
+  await new Promise((resolve) => free.close(resolve));
+  await withGateway(
+    (s) => s.end('away'),
+    (port) => ({ engine: () => engineOf([at(deadPort, 'east/dead'), { ...at(port, 'west/gateway'), tier: 1, viaGateway: true }]) }),
+    async ({ gateway, accepted }) => {
+      assert.notEqual(await outcome(dial(gateway.port, NAME)), 'connected');
+      assert.equal(accepted(), 0);
+    },
+  );
+});
+
 test('an end in one direction leaves the other open (half-close)', () =>
   withGateway(
     (s) => {

@@ -1,6 +1,6 @@
 // The east-west gateway: one open port; reads the server name, finds the exported service, relays bytes. TLS stays whole.
 import { connect, createServer, type Socket } from 'node:net';
-import type { Engine } from '@isthmus/decide';
+import { type Engine, pickFrom } from '@isthmus/decide';
 import { formatServiceName, messageOf, type ReservedName, type TrustDomain } from '@isthmus/model';
 import { type Clock, type Random, systemClock, systemRandom } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
@@ -135,7 +135,7 @@ export async function startEastWest(options: EastWestOptions): Promise<EastWest>
   };
 }
 
-/** Where a name leads, or why nowhere. A local endpoint that is healthy first; never another cluster's. */
+/** Where a name leads, or why nowhere. Picked from the route's own tiers: never another cluster's endpoint (row 74). */
 function resolve(options: EastWestOptions, serverName: string, random: Random): Destination | { readonly refused: string } {
   const engine = options.engine();
   const route = engine.route(serverName, options.trustDomain);
@@ -147,11 +147,11 @@ function resolve(options: EastWestOptions, serverName: string, random: Random): 
     const target = { id: route.name, host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
     return { label: route.name, pick: (tried) => (tried.has(target.id) ? undefined : target) };
   }
-  const { service, port } = route;
+  const { service, port, tiers } = route;
   return {
     label: formatServiceName(service),
     pick: (tried) => {
-      const picked = engine.pick({ service, port, exclude: tried, unavailable: () => false, random });
+      const picked = pickFrom({ tiers, port, exclude: tried, unavailable: () => false, random });
       const number = picked.kind === 'forward' ? picked.endpoint.ports[port] : undefined;
       return picked.kind === 'forward' && number !== undefined ? { id: picked.endpoint.id, host: picked.endpoint.host, port: number } : undefined;
     },
@@ -164,7 +164,6 @@ type Hello = { readonly kind: 'hello'; readonly serverName: string; readonly byt
 function readHello(socket: Socket, limitMs: number, clock: Clock): Promise<Hello> {
   return new Promise((done) => {
     const reader = new ClientHelloReader();
-    const chunks: Buffer[] = [];
     const settle = (hello: Hello): void => {
       timer.cancel();
       socket.off('data', onData).off('end', onEnd).off('close', onClose);
@@ -172,12 +171,11 @@ function readHello(socket: Socket, limitMs: number, clock: Clock): Promise<Hello
       done(hello);
     };
     const onData = (chunk: Buffer): void => {
-      chunks.push(chunk);
       const result = reader.push(chunk);
       if (result.kind === 'refused') settle(result);
-      else if (result.kind === 'hello') settle({ kind: 'hello', serverName: result.serverName, bytes: Buffer.concat(chunks) });
+      else if (result.kind === 'hello') settle({ kind: 'hello', serverName: result.serverName, bytes: reader.bytes });
     };
-    const onEnd = (): void => settle({ kind: 'refused', reason: chunks.length === 0 ? 'no-hello' : 'malformed' });
+    const onEnd = (): void => settle({ kind: 'refused', reason: reader.bytes.length === 0 ? 'no-hello' : 'malformed' });
     const onClose = (): void => settle({ kind: 'gone' });
     const timer = clock.setTimer(limitMs, () => settle({ kind: 'refused', reason: 'hello-timeout' }));
     socket.on('data', onData).on('end', onEnd).on('close', onClose);

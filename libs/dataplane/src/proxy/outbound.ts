@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { Engine } from '@isthmus/decide';
+import { type Engine, mayRetry } from '@isthmus/decide';
 import { type Endpoint, formatServiceName, IsthmusError, messageOf, type Protocol, type ServiceName } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { type Clock, type Random, RetryBudget, systemClock, systemRandom } from '@isthmus/runtime';
@@ -80,8 +80,6 @@ type Choice =
   | { readonly kind: 'forward'; readonly endpoint: Endpoint; readonly tier: number; readonly destination: Destination }
   | { readonly kind: 'reject'; readonly reason: string };
 
-// Source: RFC 9110 §9.2.2.
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 const HTTP2_PREFACE = Buffer.from('PRI ');
 const BACKOFF_BASE_MS = 25;
 
@@ -203,9 +201,14 @@ export async function startOutbound(options: OutboundOptions): Promise<OutboundL
           last = outcome.error.message;
           break;
       }
-      const replayable = body === undefined || body.replayable;
-      const safe = outcome.kind !== 'failed' || (IDEMPOTENT.has(method) && budget.withdraw());
-      if (!replayable || !safe || attempt >= limits.attempts) {
+      const verdict = mayRetry({
+        method, attempt, attempts: limits.attempts,
+        sent: outcome.kind === 'not-sent' ? 'nothing' : outcome.kind === 'unprocessed' ? 'unprocessed' : 'some',
+        isAnswered: response.headersSent,
+        isReplayable: body === undefined || body.replayable,
+        withdraw: () => budget.withdraw(),
+      });
+      if (verdict !== 'yes') {
         const reason = outcome.kind === 'failed' ? 'UC' : 'UF';
         answer(response, 503, reason, `${service} could not be reached in ${attempt} attempt${attempt === 1 ? '' : 's'}: ${last}`);
         return finish(reason, attempt);

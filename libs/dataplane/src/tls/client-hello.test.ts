@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
@@ -15,6 +16,27 @@ async function realHello(options: { readonly servername?: string; readonly maxVe
   client.destroy();
   server.close();
   return hello;
+}
+
+const hasOpenssl = spawnSync('openssl', ['version']).error === undefined;
+
+/** The first bytes `openssl s_client` sends. */
+async function opensslHello(...args: readonly string[]): Promise<Buffer> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${(server.address() as AddressInfo).port}`, ...args], { stdio: 'ignore' });
+  const sent = await new Promise<Buffer>((resolve) => {
+    server.once('connection', (s) => {
+      s.on('error', () => undefined);
+      s.once('data', (bytes: Buffer) => {
+        resolve(bytes);
+        s.destroy();
+      });
+    });
+  });
+  client.kill();
+  server.close();
+  return sent;
 }
 
 function read(...chunks: readonly Uint8Array[]): HelloResult {
@@ -56,6 +78,25 @@ for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
   });
 }
 
+test('reads the hello of openssl s_client, old and new', { skip: hasOpenssl ? false : 'openssl is not installed (apt-get install openssl)' }, async () => {
+  for (const version of ['-tls1_2', '-tls1_3']) {
+    assert.deepEqual(read(await opensslHello('-servername', NAME, '-alpn', 'h2', version)), { kind: 'hello', serverName: NAME, alpn: ['h2'] }, version);
+  }
+  assert.deepEqual(read(await opensslHello('-noservername')), { kind: 'refused', reason: 'no-sni' });
+});
+
+test('every byte that was read is there to be passed on, in order', () => {
+  const sent = Buffer.concat([hello([sni(NAME)], { recordBytes: 50 }), Buffer.from('early data')]);
+  const reader = new ClientHelloReader();
+  for (const byte of sent) reader.push(Buffer.from([byte]));
+  assert.deepEqual(reader.bytes, sent);
+});
+
+test('a hello cut into records of 16 bytes is read; into records of one byte it is refused', () => {
+  assert.deepEqual(read(hello([[21, Buffer.alloc(12_000)], sni(NAME)], { recordBytes: 16 })), found);
+  assert.deepEqual(read(hello([[21, Buffer.alloc(12_000)], sni(NAME)], { recordBytes: 1 })), { kind: 'refused', reason: 'too-large' });
+});
+
 test('a hello split at any byte, or sent byte by byte, reads the same', async () => {
   const bytes = await realHello({ servername: NAME });
   for (let at = 1; at < bytes.length; at++) assert.equal(read(bytes.subarray(0, at), bytes.subarray(at)).kind, 'hello', `split at ${at}`);
@@ -79,6 +120,9 @@ for (const [what, bytes, reason] of [
   ['more than 16 KiB', hello([[21, Buffer.alloc(MAX_HELLO_BYTES)], sni(NAME)]), 'too-large'],
   ['no name', hello([[16, vector(2, vector(1, Buffer.from('h2')))]]), 'no-sni'],
   ['two names in two extensions', hello([sni(NAME), sni(NAME)]), 'malformed'],
+  ['an extension that stands twice', hello([[51, Buffer.alloc(2)], sni(NAME), [51, Buffer.alloc(2)]]), 'malformed'],
+  ['an IPv6 address', hello([sni('::1')]), 'bad-sni'],
+  ['a name of another type than host_name', hello([[0, vector(2, Buffer.from([1]), vector(2, Buffer.from(NAME)))]]), 'bad-sni'],
   ['two names in one extension', hello([[0, vector(2, Buffer.from([0]), vector(2, Buffer.from('a.b')), Buffer.from([0]), vector(2, Buffer.from('c.d')))]]), 'bad-sni'],
   ['an empty name', hello([sni('')]), 'bad-sni'],
   ['an address', hello([sni('10.0.0.1')]), 'bad-sni'],

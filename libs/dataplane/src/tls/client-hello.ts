@@ -20,20 +20,56 @@ const EXTENSION_ALPN = 16;
 const NEED_MORE: HelloResult = { kind: 'need-more' };
 const refused = (reason: HelloRefusal): HelloResult => ({ kind: 'refused', reason });
 
+/** Some clients cut a hello into a few records; a thousand is an attack on whoever counts them. */
+const MAX_RECORDS = 1_024;
+const RECORD_HEADER_BYTES = 5;
+const FIRST_BYTES = 2_048;
+
+/** Bytes that come in pieces, kept in one buffer that doubles: no piece is held by itself, however small it is. */
+class Growing {
+  #bytes = Buffer.allocUnsafe(FIRST_BYTES);
+  #length = 0;
+
+  get filled(): Buffer {
+    return this.#bytes.subarray(0, this.#length);
+  }
+  get length(): number {
+    return this.#length;
+  }
+  push(piece: Uint8Array): void {
+    const length = this.#length + piece.length;
+    if (length > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, this.#bytes.length * 2));
+      larger.set(this.filled);
+      this.#bytes = larger;
+    }
+    this.#bytes.set(piece, this.#length);
+    this.#length = length;
+  }
+}
+
 /**
  * Collects the handshake bytes of the leading records and reads the hello once it is whole; each byte is looked at once,
- * however small the pieces. Source: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3, RFC 7301.
+ * however small the pieces. **Bounds** 16 KiB of hello in 1,024 records; starts with 4 KiB.
+ * **Source** RFC 8446 §4.1.2 and §5.1, RFC 6066 §3, RFC 7301.
  */
 export class ClientHelloReader {
-  readonly #handshake = Buffer.alloc(MAX_HELLO_BYTES);
-  #filled = 0;
-  readonly #header = Buffer.alloc(5);
+  readonly #raw = new Growing();
+  readonly #handshake = new Growing();
+  readonly #header = Buffer.alloc(RECORD_HEADER_BYTES);
   #headerFilled = 0;
   #recordLeft = 0;
+  #records = 0;
   #result: HelloResult = NEED_MORE;
+
+  /** Everything pushed so far, to be passed on as it came. */
+  get bytes(): Buffer {
+    return this.#raw.filled;
+  }
 
   /** Takes the next bytes of the connection. Once the answer is no longer `need-more` it stays. */
   push(chunk: Uint8Array): HelloResult {
+    this.#raw.push(chunk);
     let at = 0;
     while (at < chunk.length && this.#result.kind === 'need-more') {
       at = this.#recordLeft > 0 ? this.#takeBody(chunk, at) : this.#takeHeader(chunk, at);
@@ -47,25 +83,25 @@ export class ClientHelloReader {
     // Refuse at the first byte that cannot be TLS: a plain-text client learns at once.
     if (this.#headerFilled === 1 && header[0] !== RECORD_HANDSHAKE) this.#result = refused('not-tls');
     else if (this.#headerFilled === 2 && header[1] !== 3) this.#result = refused('not-tls');
-    else if (this.#headerFilled === 5) {
+    else if (this.#headerFilled === RECORD_HEADER_BYTES) {
       this.#headerFilled = 0;
       this.#recordLeft = header.readUInt16BE(3);
       if (this.#recordLeft === 0) this.#result = refused('malformed');
-      else if (this.#filled + this.#recordLeft > MAX_HELLO_BYTES) this.#result = refused('too-large');
+      else if (this.#handshake.length + this.#recordLeft > MAX_HELLO_BYTES || ++this.#records > MAX_RECORDS) this.#result = refused('too-large');
     }
     return at + 1;
   }
 
   #takeBody(chunk: Uint8Array, at: number): number {
     const count = Math.min(this.#recordLeft, chunk.length - at);
-    this.#handshake.set(chunk.subarray(at, at + count), this.#filled);
-    this.#filled += count;
+    this.#handshake.push(chunk.subarray(at, at + count));
     this.#recordLeft -= count;
-    if (this.#filled > 0 && this.#handshake[0] !== CLIENT_HELLO) this.#result = refused('malformed');
-    else if (this.#filled >= 4) {
-      const length = this.#handshake.readUIntBE(1, 3);
-      if (length + 4 > MAX_HELLO_BYTES) this.#result = refused('too-large');
-      else if (this.#filled >= length + 4) this.#result = readHello(this.#handshake.subarray(4, length + 4));
+    const message = this.#handshake.filled;
+    if (message[0] !== CLIENT_HELLO) this.#result = refused('malformed');
+    else if (message.length >= 4) {
+      const end = message.readUIntBE(1, 3) + 4;
+      if (end > MAX_HELLO_BYTES) this.#result = refused('too-large');
+      else if (message.length >= end) this.#result = readHello(message.subarray(4, end));
     }
     return at + count;
   }
@@ -120,14 +156,14 @@ function readExtensions(list: Cursor): HelloResult {
     const type = list.uint(2);
     const data = list.vector(2);
     if (type === undefined || data === undefined) return refused('malformed');
-    if (type !== EXTENSION_SERVER_NAME && type !== EXTENSION_ALPN) continue;
+    // No extension may stand twice (RFC 8446 §4.2): another parser might take the other one.
     if (seen.has(type)) return refused('malformed');
     seen.add(type);
     if (type === EXTENSION_SERVER_NAME) {
       const name = readServerName(data);
       if (name === undefined) return refused('bad-sni');
       serverName = name;
-    } else {
+    } else if (type === EXTENSION_ALPN) {
       const names = readAlpn(data);
       if (names === undefined) return refused('malformed');
       alpn = names;
