@@ -26,8 +26,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/identity/src/trust-root/': 'libs/identity/src/trust-root/trust-root.test.ts',
   'libs/model/src/resource/': 'libs/model/src/resource/resource.test.ts',
   'libs/pki/src/': 'libs/pki/src/verify.test.ts',
-  'libs/pki/src/bundle-set.ts': 'libs/pki/src/signed-record.test.ts',
-  'libs/pki/src/token.ts': 'libs/pki/src/signed-record.test.ts',
   'libs/rpc/src/': 'libs/rpc/src/server.test.ts',
   'libs/runtime/src/config-schema.ts': 'libs/runtime/src/config.test.ts',
   'libs/runtime/src/state-file.ts': 'libs/runtime/src/private-file.test.ts',

@@ -17,6 +17,7 @@ const DOORS: Readonly<Record<string, string>> = {
   etcd3: 'libs/store',
   'node:sqlite': 'libs/store',
   'dns-packet': 'libs/dataplane',
+  koffi: 'libs/dataplane',
   commander: 'apps/cli',
   listr2: 'apps/cli',
   'cli-table3': 'apps/cli',
