@@ -352,7 +352,10 @@ for (const transport of transports) {
       const [a, b] = await Promise.all([transport.dialMutualTls(dialOf(listener.port)), secure.next()]);
       for (const s of [a.stream, b.stream]) s.on('error', () => undefined).on('data', () => undefined);
       const gone = Promise.all([closed(a.stream), closed(b.stream)]);
-      if (i % 4 === 0) a.stream.destroy();
+      if (i % 4 === 0) {
+        a.stream.destroy();
+        b.stream.destroy();
+      }
       else if (i % 4 === 1) transport.reset(b.stream);
       else if (i % 4 === 2) {
         a.stream.end();
