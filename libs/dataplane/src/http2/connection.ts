@@ -9,7 +9,7 @@ import { HpackEncoder } from './hpack/encoder.ts';
 import { encodedBound, encodeFields, encodeRequest, encodeResponse, MessageFields } from './message.ts';
 import { Output } from './output.ts';
 import { DEFAULT_WINDOW_BYTES, ERROR, errorName, FLAG, FRAME, HEAD_BYTES, MAX_STREAM_ID, MAX_WINDOW_BYTES, type Refusal, SETTING } from './protocol.ts';
-import { Stream } from './stream.ts';
+import type { Stream } from './stream.ts';
 
 /** What a server or a client does with what the connection reads. */
 export interface Side {
@@ -318,8 +318,9 @@ export class Connection implements FrameSink {
   #windowUpdate(id: number, input: Buffer, start: number, end: number): void {
     if (end - start !== 4) return this.fail(ERROR.frameSize, 'h2-frame-size', 'WINDOW_UPDATE has four octets');
     const count = input.readUInt32BE(start) & 0x7fff_ffff;
+    // A stream error at least; no honest peer does it, and it is one of the cheap ways to make us reset streams.
+    if (count === 0) return this.fail(ERROR.protocol, 'h2-flow-control', 'WINDOW_UPDATE by 0');
     if (id === 0) {
-      if (count === 0) return this.fail(ERROR.protocol, 'h2-flow-control', 'WINDOW_UPDATE by 0');
       this.#sendWindow += count;
       if (this.#sendWindow > MAX_WINDOW_BYTES) return this.fail(ERROR.flowControl, 'h2-flow-control', 'the connection window overflows');
       return this.#serveLine();
@@ -329,7 +330,6 @@ export class Connection implements FrameSink {
       if (this.isIdle(id)) this.fail(ERROR.protocol, 'h2-protocol', 'WINDOW_UPDATE on an idle stream');
       return;
     }
-    if (count === 0) return this.refuseStream(stream, ERROR.protocol, 'h2-flow-control', 'WINDOW_UPDATE by 0');
     stream.sendWindow += count;
     if (stream.sendWindow > MAX_WINDOW_BYTES) return this.refuseStream(stream, ERROR.flowControl, 'h2-flow-control', 'the stream window overflows');
     stream.pump(Number.POSITIVE_INFINITY);
@@ -340,7 +340,7 @@ export class Connection implements FrameSink {
     if (end - start !== 4) return this.fail(ERROR.frameSize, 'h2-frame-size', 'RST_STREAM has four octets');
     if (this.isIdle(id)) return this.fail(ERROR.protocol, 'h2-protocol', 'RST_STREAM on an idle stream');
     const stream = this.streams.get(id);
-    if (stream === undefined) return;
+    if (stream === undefined) return this.#forget(id);
     const code = input.readUInt32BE(start);
     this.streams.delete(id);
     stream.fail({ reason: code === ERROR.refusedStream ? 'unprocessed' : code === ERROR.cancel ? 'cancelled' : 'reset', detail: `RST_STREAM ${errorName(code)}` });
@@ -355,11 +355,14 @@ export class Connection implements FrameSink {
       return;
     }
     if ((end - start) % 6 !== 0) return this.fail(ERROR.frameSize, 'h2-frame-size', 'SETTINGS come in sixes');
+    const oldBytes = this.peerWindowBytes;
     for (let at = start; at < end && !this.isClosed; at += 6) this.#setting(input.readUInt16BE(at), input.readUInt32BE(at + 2));
     if (this.isClosed) return;
     this.#hasSettings = true;
     this.out.commit(this.out.head(this.out.reserve(HEAD_BYTES), 0, FRAME.settings, FLAG.ack, 0));
-    this.#side.settled();
+    // Behind the acknowledgement, so that the peer knows by which settings it was sent.
+    if (this.peerWindowBytes > oldBytes) for (const stream of [...this.streams.values()]) stream.pump(Number.POSITIVE_INFINITY);
+    if (!this.isClosed) this.#side.settled();
   }
 
   /** RFC 9113 §6.5.2. */
@@ -386,7 +389,6 @@ export class Connection implements FrameSink {
       stream.sendWindow += grown;
       if (stream.sendWindow > MAX_WINDOW_BYTES) return this.fail(ERROR.flowControl, 'h2-flow-control', 'a stream window overflows');
     }
-    if (grown > 0) for (const stream of [...this.streams.values()]) stream.pump(Number.POSITIVE_INFINITY);
   }
 
   #ping(flags: number, id: number, input: Buffer, start: number, end: number): void {
@@ -569,6 +571,12 @@ export class Connection implements FrameSink {
   remember(id: number): void {
     this.#resets ??= new Int32Array(REMEMBERED_RESETS);
     this.#resets[this.#resetCount++ % REMEMBERED_RESETS] = id;
+  }
+
+  /** The peer closed it, too: from here on its frames are no longer late but wrong. */
+  #forget(id: number): void {
+    const at = this.#resets?.indexOf(id) ?? -1;
+    if (at >= 0 && this.#resets !== undefined) this.#resets[at] = 0;
   }
 
   /** A stream error: the peer broke a rule on one stream. Counted, since a peer can provoke it at will. RFC 9113 §5.4.2. */

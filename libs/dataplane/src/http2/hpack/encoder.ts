@@ -185,14 +185,23 @@ function writeString(text: string, output: Buffer, position: number, isCoded: bo
   position = writeInteger(output, position, 0, 0x7f, length);
   for (let i = 0; i < length; i++) {
     const c = text.charCodeAt(i);
-    output[position + i] = c > 0xff || c === 0 || c === 0x0a || c === 0x0d ? 0x3f : c;
+    output[position + i] = isUnsafe(c) ? 0x3f : c;
   }
   return position + length;
 }
 
 // What could end a field in HTTP/1.1 must not get there by way of a table either.
-const UNSAFE = /[^\x01-\x09\x0b\x0c\x0e-\xff]/g;
+function isUnsafe(c: number): boolean {
+  return c > 0xff || c === 0 || c === 0x0a || c === 0x0d;
+}
 
 function clean(text: string): string {
-  return text.search(UNSAFE) < 0 ? text : text.replace(UNSAFE, '?');
+  for (let i = 0; i < text.length; i++) if (isUnsafe(text.charCodeAt(i))) return cleaned(text);
+  return text;
+}
+
+function cleaned(text: string): string {
+  let out = '';
+  for (let i = 0; i < text.length; i++) out += isUnsafe(text.charCodeAt(i)) ? '?' : text.charAt(i);
+  return out;
 }
