@@ -22,7 +22,8 @@ export type ErrorMessage = { readonly code: string; readonly class: string; read
 /** Changes since the message before: counters by how much they grew, gauges by their value. */
 export type MetricMessage =
   | { readonly kind: 'counter' | 'gauge'; readonly name: string; readonly help: string; readonly labelNames: readonly string[]; readonly labels: Readonly<Record<string, string>>; readonly value: number }
-  | { readonly kind: 'histogram'; readonly name: string; readonly help: string; readonly labelNames: readonly string[]; readonly buckets: readonly number[] | undefined; readonly labels: Readonly<Record<string, string>>; readonly values: readonly number[] };
+  | { readonly kind: 'histogram'; readonly name: string; readonly help: string; readonly labelNames: readonly string[]; readonly buckets: readonly number[] | undefined; readonly labels: Readonly<Record<string, string>>; readonly values: readonly number[] }
+  | { readonly kind: 'removed'; readonly of: 'counter' | 'gauge' | 'histogram'; readonly name: string; readonly help: string; readonly labelNames: readonly string[]; readonly labels: Readonly<Record<string, string>> };
 
 export type FromWorker =
   | { readonly kind: 'ready'; readonly wakeFd: number }

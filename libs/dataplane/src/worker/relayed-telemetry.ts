@@ -52,6 +52,7 @@ type Series = { readonly labels: Labels; value: number; changed: boolean; values
 /** Metrics that only gather; `take` hands over what changed. */
 export class RelayedMetrics implements Metrics {
   readonly #families = new Map<string, Family>();
+  #removed: MetricMessage[] = [];
 
   counter(name: string, help: string, labels: readonly string[] = []): Counter {
     const family = this.#family('counter', name, help, labels);
@@ -64,7 +65,7 @@ export class RelayedMetrics implements Metrics {
         },
       };
     };
-    return { inc: (given = {}, by = 1) => bind(given).inc(by), bind };
+    return { inc: (given = {}, by = 1) => bind(given).inc(by), bind, remove: (given) => this.#remove(family, name, given) };
   }
 
   gauge(name: string, help: string, labels: readonly string[] = []): Gauge {
@@ -75,6 +76,7 @@ export class RelayedMetrics implements Metrics {
         series.value = value;
         series.changed = true;
       },
+      remove: (given) => this.#remove(family, name, given),
     };
   }
 
@@ -86,9 +88,16 @@ export class RelayedMetrics implements Metrics {
         if (series.values.length < MAX_OBSERVATIONS) series.values.push(value);
         series.changed = true;
       },
+      remove: (given) => this.#remove(family, name, given),
     };
   }
 
+  #remove(family: Family, name: string, labels: Labels): void {
+    if (!family.series.delete(keyOf(family, labels))) return;
+    this.#removed.push({ kind: 'removed', of: family.kind, name, help: family.help, labelNames: family.labelNames, labels });
+  }
+
+  /** Nothing: the main thread has the text. */
   text(): Promise<string> {
     return Promise.resolve('');
   }
@@ -102,7 +111,8 @@ export class RelayedMetrics implements Metrics {
 
   /** What changed since the last time. */
   take(): MetricMessage[] {
-    const messages: MetricMessage[] = [];
+    const messages = this.#removed;
+    this.#removed = [];
     for (const [name, { kind, help, labelNames, buckets, series }] of this.#families) {
       for (const s of series.values()) {
         if (!s.changed) continue;
@@ -117,9 +127,14 @@ export class RelayedMetrics implements Metrics {
   }
 }
 
-function seriesOf(family: Family, labels: Labels): Series {
+function keyOf(family: Family, labels: Labels): string {
   let key = '';
   for (const name of family.labelNames) key += `${labels[name] ?? ''}\0`;
+  return key;
+}
+
+function seriesOf(family: Family, labels: Labels): Series {
+  const key = keyOf(family, labels);
   let series = family.series.get(key);
   if (series === undefined) family.series.set(key, (series = { labels, value: 0, changed: false, values: [] }));
   return series;
@@ -128,11 +143,11 @@ function seriesOf(family: Family, labels: Labels): Series {
 /** Writes what a worker handed over into the process's own metrics, which bound the label sets. */
 export function applyMetrics(metrics: Metrics, messages: readonly MetricMessage[]): void {
   for (const m of messages) {
-    if (m.kind === 'counter') metrics.counter(m.name, m.help, m.labelNames).inc(m.labels, m.value);
-    else if (m.kind === 'gauge') metrics.gauge(m.name, m.help, m.labelNames).set(m.value, m.labels);
-    else {
+    if (m.kind === 'removed') metrics[m.of](m.name, m.help, m.labelNames).remove(m.labels);
+    else if (m.kind === 'histogram') {
       const histogram = metrics.histogram(m.name, m.help, m.labelNames, m.buckets);
       for (const value of m.values) histogram.observe(value, m.labels);
-    }
+    } else if (m.kind === 'counter') metrics.counter(m.name, m.help, m.labelNames).inc(m.labels, m.value);
+    else metrics.gauge(m.name, m.help, m.labelNames).set(m.value, m.labels);
   }
 }

@@ -4,7 +4,6 @@ import { fail } from '../../errors.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
-import { LoopStream, type StreamOptions } from './stream.ts';
 
 /** Peers that vanish without a word are found out within half a minute (reliability 79). */
 function watchForSilence(fd: number): void {
@@ -13,12 +12,6 @@ function watchForSilence(fd: number): void {
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPINTVL, 5);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, 30_000);
-}
-
-/** Starts to connect; `connect` or `error` follows. **Throws** what makes the attempt impossible at once (no descriptor left). */
-export function openConnection(loop: Loop, address: SocketAddress, options: StreamOptions): LoopStream {
-  const fd = connectingSocket(address);
-  return new LoopStream(loop, fd, true, options);
 }
 
 /** A socket on its way to `address`; the caller owns it. */
@@ -73,6 +66,7 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
   watchForSilence(fd);
   if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
   if (libc.listen(fd, BACKLOG) < 0) give('listen');
+  loop.own(fd);
   const bound = Buffer.alloc(28);
   const size = Buffer.alloc(4);
   size.writeInt32LE(28, 0);
@@ -80,7 +74,7 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
 
   let closed = false;
   let resting: { cancel(): void } | undefined;
-  let key = loop.watch(fd, libc.EPOLLIN, { onEvents: acceptSome });
+  const key = loop.watch(fd, libc.EPOLLIN, { onEvents: acceptSome });
   function acceptSome(): void {
     for (let i = 0; i < ACCEPTS_A_TURN && !closed; i++) {
       const accepted = libc.accept(fd);
@@ -108,7 +102,7 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
       closed = true;
       resting?.cancel();
       loop.unwatch(key, fd);
-      libc.close(fd);
+      loop.closeOwn(fd);
     },
   };
 }

@@ -42,10 +42,14 @@ export class Loop {
 
   /**
    * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
-   * thread through Node's own loop, which then never waits longer than a millisecond for this one.
+   * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
+   * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
    */
-  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean } = {}) {
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer } = {}) {
     this.#onError = onError;
+    this.#descriptors = options.descriptors === undefined ? undefined : new Uint8Array(options.descriptors);
+    this.own(this.#epoll);
+    this.own(this.#wakeFd);
     this.#longestWaitMs = options.sharesThread === true ? HELD_MS : LONGEST_WAIT_MS;
     this.#nowMs = performance.now();
     this.clock = {
@@ -64,6 +68,7 @@ export class Loop {
   }
 
   readonly #longestWaitMs: number;
+  readonly #descriptors: Uint8Array | undefined;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
   get nowMs(): number {
@@ -77,6 +82,16 @@ export class Loop {
 
   set onWake(fn: () => void) {
     this.#onWake = fn;
+  }
+
+  /** Takes a descriptor as this loop's; `closeOwn` gives it back to the system. */
+  own(fd: number): void {
+    if (this.#descriptors !== undefined && fd < this.#descriptors.length) this.#descriptors[fd] = 1;
+  }
+
+  closeOwn(fd: number): void {
+    if (this.#descriptors !== undefined && fd < this.#descriptors.length) this.#descriptors[fd] = 0;
+    close(fd);
   }
 
   /** Registers a descriptor. Returns the key for `change` and `unwatch`. */
@@ -142,8 +157,8 @@ export class Loop {
     this.#flushAll();
     if (!this.#closed) setImmediate(this.#turn);
     else {
-      close(this.#wakeFd);
-      close(this.#epoll);
+      this.closeOwn(this.#wakeFd);
+      this.closeOwn(this.#epoll);
     }
   };
 
