@@ -210,8 +210,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
     const down = this.#down;
     if (up === undefined || down === undefined) return;
     const before = up.bytes + down.bytes;
-    const moved = up.done ? 'idle' : up.move();
-    const returned = moved === 'reset' || down.done ? 'idle' : down.move();
+    const moved = up.done ? 'idle' : up.move(down.done);
+    const returned = moved === 'reset' || down.done ? 'idle' : down.move(up.done);
     if (moved === 'reset' || returned === 'reset') return this.#abort('reset');
     if (up.done && down.done) return this.#end('complete', false);
     if (up.bytes + down.bytes !== before) this.deadlineMs = this.#gateway.loop.nowMs + this.#gateway.limits.idleMs;

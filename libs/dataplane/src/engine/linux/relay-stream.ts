@@ -47,12 +47,13 @@ export class RelayStream {
     this.#rest = this.#rest.length === 0 ? bytes : Buffer.concat([bytes, this.#rest]);
   }
 
-  move(): Moved {
+  /** `isLast`: the other direction is done already, so the end need not be sent: closing both sockets says it. */
+  move(isLast: boolean): Moved {
     let budget = BUDGET_BYTES;
     while (!this.done) {
       const sent = this.#sendRest();
       if (sent !== 'sent') return sent;
-      if (this.#ended) return this.#finish();
+      if (this.#ended) return this.#finish(isLast);
       if (!this.#from.readable) {
         this.#givePipeBack();
         return 'idle';
@@ -130,10 +131,10 @@ export class RelayStream {
     return 0;
   }
 
-  #finish(): Moved {
+  #finish(isLast: boolean): Moved {
     this.done = true;
     this.#givePipeBack();
-    libc.shutdown(this.#to.fd, libc.SHUT_WR);
+    if (!isLast) libc.shutdown(this.#to.fd, libc.SHUT_WR);
     return 'idle';
   }
 

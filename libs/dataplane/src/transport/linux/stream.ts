@@ -412,7 +412,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.#idleTimer?.cancel();
     this.#queue.length = 0;
     this.release();
-    if (this.#key >= 0) this.loop.unwatch(this.#key, this.fd);
+    if (this.#key >= 0) this.loop.forget(this.#key);
     const fd = this.fd;
     this.fd = -1;
     this.loop.closeOwn(fd);
