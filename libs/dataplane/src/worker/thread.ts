@@ -49,9 +49,14 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
     ended.resolve();
     if (wasUp) options.onExit(why);
   });
-  const timer = options.clock.setTimer(READY_LIMIT_MS, () => void worker.terminate());
+  const late = Promise.withResolvers<never>();
+  // A thread that loads native code must not be terminated meanwhile: that aborts the process. It goes once it is up.
+  const timer = options.clock.setTimer(READY_LIMIT_MS, () => {
+    ready.promise.then(() => worker.terminate(), () => undefined);
+    late.reject(fail('DATAPLANE_ENGINE_UNAVAILABLE', `a data-plane thread did not start within ${READY_LIMIT_MS} ms`));
+  });
   try {
-    wakeFd = await ready.promise;
+    wakeFd = await Promise.race([ready.promise, late.promise]);
   } finally {
     timer.cancel();
   }
