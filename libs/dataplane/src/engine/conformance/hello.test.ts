@@ -114,7 +114,7 @@ for (const [what, bytes, reason] of REFUSED_BYTES) {
     withRig(engine, {}, async (rig) => {
       const client = await rig.connect();
       await client.write(bytes);
-      await until('the close', () => client.hasEnded || client.socket.closed);
+      await client.isLetGo();
       assert.equal(client.receivedBytes, 0);
       await rig.closesWith(refusedLine(reason));
       assert.equal(rig.backend.peers.length, 0);
@@ -130,7 +130,7 @@ for (const [what, bytes, reason] of [
       const client = await rig.connect();
       if (bytes.length > 0) await client.write(bytes);
       client.socket.end();
-      await until('the close', () => client.hasEnded || client.socket.closed);
+      await client.isLetGo();
       await rig.closesWith(refusedLine(reason));
     }));
 }
@@ -142,6 +142,6 @@ onEachEngine('slow hellos are closed at their limit, however many, while others 
     const { client, server } = await rig.open();
     await server.write('served');
     await client.hasReceived(6);
-    await Promise.all(slow.map((one) => until('the close', () => one.hasEnded || one.socket.closed)));
+    await Promise.all(slow.map((one) => one.isLetGo()));
     await rig.closesWith(refusedLine('hello-timeout', 50));
   }));

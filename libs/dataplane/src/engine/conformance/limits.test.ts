@@ -102,7 +102,7 @@ onEachEngine('connections past the limit are refused, and taken again when one i
     const one = await rig.open();
     await rig.open();
     const refused = await rig.connect();
-    await until('the close', () => refused.hasEnded || refused.socket.closed);
+    await refused.isLetGo();
     one.client.socket.destroy();
     one.server.socket.destroy();
     await until('room', () => rig.relay.connections < 2);
@@ -136,7 +136,7 @@ onEachEngine('unfinished hellos past their limit are refused, whole ones are ser
     for (const client of slow) await client.write(HELLO.subarray(0, 9));
     await until('both', () => rig.relay.connections === 2);
     const refused = await rig.connect();
-    await until('the close', () => refused.hasEnded || refused.socket.closed);
+    await refused.isLetGo();
     slow[0]?.socket.destroy();
     await until('room', () => rig.relay.connections === 1);
     await rig.open();

@@ -67,7 +67,7 @@ for (const [what, bytes] of [
     withRig(engine, accepting(LOOPBACK), async (rig) => {
       const client = await rig.connect();
       await client.write(bytes);
-      await until('the close', () => client.hasEnded || client.socket.closed);
+      await client.isLetGo();
       assert.equal(rig.backend.peers.length, 0);
       await rig.closesWith('isthmus_gateway_refused_total{reason="proxy-protocol"} 1');
     }));
@@ -84,7 +84,7 @@ onEachEngine('two headers one after the other are refused', (engine) =>
   withRig(engine, accepting(LOOPBACK), async (rig) => {
     const client = await rig.connect();
     await client.write(Buffer.concat([HEADER, HEADER, HELLO]));
-    await until('the close', () => client.hasEnded || client.socket.closed);
+    await client.isLetGo();
     await rig.closesWith('isthmus_gateway_refused_total{reason="not-tls"} 1');
   }));
 
@@ -92,7 +92,7 @@ onEachEngine('a header from a peer outside the ranges is refused, and its hello 
   withRig(engine, accepting(['10.0.0.0/8', '::/0']), async (rig) => {
     const client = await rig.connect();
     await client.write(Buffer.concat([HEADER, HELLO]));
-    await until('the close', () => client.hasEnded || client.socket.closed);
+    await client.isLetGo();
     await rig.open();
     await rig.closesWith('isthmus_gateway_refused_total{reason="not-tls"} 1');
   }));
@@ -101,7 +101,7 @@ onEachEngine('a peer that must send a header and is slow with it is closed after
   withRig(engine, { over: { proxyProtocol: { acceptFrom: LOOPBACK, send: false }, limits: { helloMs: 100 } } }, async (rig) => {
     const client = await rig.connect();
     await client.write(HEADER.subarray(0, 20));
-    await until('the close', () => client.hasEnded || client.socket.closed);
+    await client.isLetGo();
     await rig.closesWith('isthmus_gateway_refused_total{reason="hello-timeout"} 1');
   }));
 

@@ -63,9 +63,14 @@ export class Peer {
     assert.ok(this.hasEnded);
   }
 
+  /** Waits until nothing more will come, whichever way that was done. */
+  async isLetGo(): Promise<void> {
+    await until('the close', () => this.hasEnded || this.socket.closed);
+  }
+
   /** How it was closed: `end`, or the error's code. */
   async closed(): Promise<string> {
-    await until('the close', () => this.socket.closed || (this.hasEnded && !this.socket.allowHalfOpen));
+    await until('the close', () => this.socket.closed);
     return this.errorCode ?? 'end';
   }
 }
@@ -150,7 +155,10 @@ export async function withRig(engine: EngineKind, options: RigOptions, use: (rig
   const snapshots = new TestSnapshots(...viewsOf(options.endpoints?.(backend.port) ?? [endpointAt(backend.port)]));
   const metrics = openMetrics();
   const listen = { host: '127.0.0.1', port: 0 };
-  const relay = await startEastWest({ listen, snapshots, trustDomain: TRUST_DOMAIN, reserved: {}, engine, workers: 1, log: silentLog(), metrics, ...options.over });
+  const relay = await startEastWest({ listen, snapshots, trustDomain: TRUST_DOMAIN, reserved: {}, engine, workers: 1, log: silentLog(), metrics, ...options.over }).catch((error: unknown) => {
+    backend.close();
+    throw error;
+  });
   const clients: Peer[] = [];
   const connectOne = async (): Promise<Peer> => {
     const peer = new Peer(connect({ port: relay.port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true }));

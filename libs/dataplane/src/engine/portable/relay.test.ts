@@ -13,7 +13,7 @@ test('an exception in a callback costs one connection; the gateway lives and hol
   await withRig('portable', { endpoints, over: { random } }, async (rig) => {
     const lost = await rig.connect();
     await lost.write(HELLO);
-    await lost.closed();
+    await lost.isLetGo();
     isBroken = false;
     const { client, server } = await rig.open();
     client.socket.end();
