@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { HELLO, NAME, onEachEngine, type Peer, type Rig, UNEXPORTED, until, withRig } from './rig.ts';
+import { HELLO, NAME, onEachEngine, type Peer, type Rig, UNEXPORTED, withRig } from './rig.ts';
 import { type HelloParts, helloBytes } from './hello-bytes.ts';
 
 const refusedLine = (reason: string, count = 1): string => `isthmus_gateway_refused_total{reason="${reason}"} ${count}`;
