@@ -71,8 +71,14 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
   };
 }
 
-/** What a thread that died left open. Nobody else owns these: the thread marked each of its own and no other. */
+/**
+ * What a thread that died left open. Nobody else owns these: the thread marked each of its own and no other. Connections
+ * are reset: cut off in the middle, they must not look complete (reliability 55).
+ */
 function closeLeft(descriptors: SharedArrayBuffer): void {
   const owned = new Uint8Array(descriptors);
-  for (let fd = owned.indexOf(1); fd >= 0; fd = owned.indexOf(1, fd + 1)) libc.close(fd);
+  for (let fd = owned.indexOf(1); fd >= 0; fd = owned.indexOf(1, fd + 1)) {
+    libc.resetOnClose(fd); // of no effect on pipes and the like
+    libc.close(fd);
+  }
 }
