@@ -3,7 +3,11 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { systemClock } from '@isthmus/runtime';
 import type { Abort, BodySink, ClientConnection, ClientExchange, HeaderList, HttpLimits, RequestHead, ResponseHead, ResponseSink, ServerExchange } from '../http/exchange.ts';
-import type { ByteStream } from '../transport/transport.ts';
+import type { EngineKind } from '../engine/engine.ts';
+import { Loop } from '../transport/linux/loop.ts';
+import { linuxTransport } from '../transport/linux/transport.ts';
+import { portableTransport } from '../transport/portable.ts';
+import type { ByteStream, Transport } from '../transport/transport.ts';
 import { serveHttp1 } from './server.ts';
 
 /** Connections to one origin that take requests; opened as needed. */
@@ -229,4 +233,21 @@ export class TakenResponse implements ResponseSink {
 /** Makes one. */
 export function takeResponse(): TakenResponse {
   return new TakenResponse();
+}
+
+/** The engines of this machine. */
+export const ENGINES: readonly EngineKind[] = process.platform === 'linux' ? ['portable', 'linux'] : ['portable'];
+
+/** Runs on a transport of its own, and ends it afterwards. */
+export async function withTransport(engine: EngineKind, run: (transport: Transport) => Promise<void>): Promise<void> {
+  if (engine === 'portable') return run(portableTransport());
+  const loop = new Loop((error) => {
+    throw error;
+  });
+  try {
+    // The callers of a test are on Node's own loop, in the same thread.
+    await loop.hold(run(linuxTransport(loop)));
+  } finally {
+    loop.close();
+  }
 }
