@@ -12,6 +12,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'apps/control-plane/src/': 'tests/e2e/main-walk.test.ts',
   'apps/gateway/src/': 'tests/e2e/main-walk.test.ts',
   'libs/dataplane/src/dns/answer.ts': 'libs/dataplane/src/dns/server.test.ts',
+  'libs/dataplane/src/engine/': 'libs/dataplane/src/proxy/east-west.test.ts',
   'libs/dataplane/src/http/': 'libs/dataplane/src/proxy/http-proxy.test.ts',
   'libs/dataplane/src/proxy/': 'libs/dataplane/src/proxy/tcp-proxy.test.ts',
   'libs/dataplane/src/tls/relay-tls.ts': 'libs/dataplane/src/tls/mutual-tls.test.ts',
@@ -30,6 +31,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/runtime/src/config-schema.ts': 'libs/runtime/src/config.test.ts',
   'libs/runtime/src/state-file.ts': 'libs/runtime/src/private-file.test.ts',
   'libs/store/src/': 'libs/store/src/embedded.test.ts',
+  'tools/fuzz/src/': 'tools/fuzz/src/main.test.ts',
   'tools/generate/src/': 'tools/generate/src/generate.test.ts',
   'tools/test/src/': 'tools/test/src/main.test.ts',
 };

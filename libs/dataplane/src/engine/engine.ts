@@ -3,6 +3,7 @@ import type { ReservedName, Snapshot, TrustDomain } from '@isthmus/model';
 import type { Clock, Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { ListenAddress } from '../proxy/listen.ts';
+import type { HelloRefusal } from '../tls/client-hello.ts';
 
 /** `linux`: worker threads on epoll and splice through FFI. `portable`: node:net on the main thread. */
 export type EngineKind = 'linux' | 'portable';
@@ -21,6 +22,8 @@ export type RelayLimits = {
   readonly hellos: number;
   /** Endpoints tried before the caller is told; nothing has been sent to any of them yet. */
   readonly attempts: number;
+  /** How long connections to an endpoint that left the snapshot may go on. */
+  readonly departedMs: number;
 };
 
 export const RELAY_LIMITS: RelayLimits = {
@@ -31,6 +34,7 @@ export const RELAY_LIMITS: RelayLimits = {
   endpointConnections: 8_192,
   hellos: 4_096,
   attempts: 4,
+  departedMs: 60_000,
 };
 
 /** PROXY protocol v2, both ways. */
@@ -72,7 +76,7 @@ export type RelayOptions = {
 /** Why a connection was refused before anything was dialled: the label of `isthmus_gateway_refused_total`. */
 export type RelayRefusal =
   | 'unknown-name' | 'not-ours' | 'not-exported' | 'no-endpoint'
-  | 'no-hello' | 'no-sni' | 'bad-sni' | 'not-tls' | 'malformed' | 'too-long' | 'hello-timeout'
+  | HelloRefusal | 'no-hello' | 'hello-timeout'
   | 'too-many-hellos' | 'too-many-connections' | 'proxy-protocol';
 
 /** How a relayed connection ended: the label of `isthmus_gateway_connections_total`. */
