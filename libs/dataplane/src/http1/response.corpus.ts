@@ -91,7 +91,7 @@ export const RESPONSE_CASES: readonly ResponseCase[] = [
   no('a length with 100', head('Content-Length: 4\r\n', '100 Continue') + 'evil' + head('Content-Length: 0\r\n')),
   no('a coding with 103', head(CHUNKED, '103 Early Hints') + '0\r\n\r\n'),
   no('101 that nobody asked for', head('Connection: upgrade\r\nUpgrade: websocket\r\n', '101 Switching Protocols')),
-  no('more interim responses than anyone needs', head('', '102 Processing').repeat(100) + head('Content-Length: 0\r\n'), { informs: new Array<number>(32).fill(102) }),
+  no('more interim responses than anyone needs', head('', '102 Processing').repeat(100) + head('Content-Length: 0\r\n'), { informs: Array.from({ length: 32 }, () => 102) }),
   no('HTTP/0.9', 'hello, this is a body\r\n\r\n'),
   no('HTTP/2.0', 'HTTP/2.0 200 OK\r\n\r\n'),
   no('HTTP/1.2', 'HTTP/1.2 200 OK\r\n\r\n'),
