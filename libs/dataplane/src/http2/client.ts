@@ -43,7 +43,7 @@ class Client implements ClientConnection, Side {
     PREFACE.copy(out.bytes, position);
     out.commit(position + PREFACE.length);
     this.#connection.begin();
-    socket.on('data', (chunk: Buffer) => this.#connection.read(chunk));
+    socket.on('data', (chunk: Buffer) => this.#connection.read(chunk)).resume();
   }
 
   get active(): number {
@@ -60,9 +60,12 @@ class Client implements ClientConnection, Side {
     const connection = this.#connection;
     const stream = new Stream(connection, this.#nextId);
     stream.response = sink;
-    if (connection.isClosed || this.#nextId > MAX_STREAM_ID) {
+    const problem = this.#problem(head);
+    if (problem !== undefined) {
       stream.receive(sink);
-      stream.fail({ reason: 'not-sent', detail: 'the connection is closed' });
+      stream.isLocalEnded = true;
+      // The caller has its exchange before the sink hears of the end.
+      process.nextTick(() => stream.fail({ reason: 'not-sent', detail: problem }));
       return stream;
     }
     connection.lastId = this.#nextId;
@@ -74,6 +77,12 @@ class Client implements ClientConnection, Side {
     connection.sendRequest(stream, head, endsNow);
     if (endsNow) stream.isLocalEnded = true;
     return stream;
+  }
+
+  #problem(head: RequestHead): string | undefined {
+    if (this.#connection.isClosed) return 'the connection is closed';
+    if (this.#nextId > MAX_STREAM_ID) return 'the connection has no stream left';
+    return head.upgrade !== undefined && !this.#connection.peerTakesTunnels ? 'the other end takes no extended CONNECT' : undefined;
   }
 
   drain(): void {
@@ -143,7 +152,7 @@ class Client implements ClientConnection, Side {
 
   ended(): void {
     if (this.#isDraining) this.#closeIfDone();
-    else this.onFree?.();
+    else if (!this.#connection.isClosed) this.onFree?.();
   }
 
   #closeIfDone(): void {

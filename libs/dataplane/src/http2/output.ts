@@ -172,6 +172,7 @@ export class Output {
   /** Lets go of everything; nothing is sent any more. */
   close(): void {
     this.#isClosed = true;
+    this.#slab = undefined;
     this.#segments = [];
     this.#segmentsBytes = 0;
     this.#lastFlags = -1;

@@ -52,7 +52,7 @@ class Server implements ServerConnection, Side {
     // The owner has its connection before the first request comes.
     process.nextTick(() => {
       if (first !== undefined) this.#read(first);
-      socket.on('data', (chunk: Buffer) => this.#read(chunk));
+      socket.on('data', (chunk: Buffer) => this.#read(chunk)).resume();
     });
   }
 
@@ -92,11 +92,11 @@ class Server implements ServerConnection, Side {
     if (id > this.#finalId) return connection.remember(id);
     connection.lastId = id;
     connection.guard.opened();
-    if (connection.streams.size >= this.#limits.streams) return connection.rejectId(id, ERROR.refusedStream, 'h2-stream-limit', 'more streams than allowed');
-    if (result === DECODED.tooLarge) return this.#tooLarge(id, isEnd);
+    if (connection.streams.size >= this.#limits.streams) return this.#tooMany(id);
+    if (result === DECODED.tooLarge) return this.#tooLarge(id, isEnd, 431);
     const head = fields.request(this.#scheme, isEnd);
     if (head === undefined) return connection.rejectId(id, ERROR.protocol, 'h2-malformed', fields.problem ?? '');
-    if (head.target.length > this.#limits.targetBytes) return this.#tooLarge(id, isEnd);
+    if (head.target.length > this.#limits.targetBytes) return this.#tooLarge(id, isEnd, 414);
     const opened = this.#open(id, isEnd);
     if (head.bodyBytes !== undefined && !isEnd) opened.restBytes = head.bodyBytes;
     opened.isTunnel = head.upgrade !== undefined;
@@ -111,10 +111,16 @@ class Server implements ServerConnection, Side {
     return stream;
   }
 
-  /** 431, as an answer that a person can read. RFC 6585 §5. */
-  #tooLarge(id: number, isEnd: boolean): void {
+  /** A client that has not read our settings is no attacker: its streams are refused, and it may send them again. */
+  #tooMany(id: number): void {
+    if (this.#connection.knowsLimits) this.#connection.rejectId(id, ERROR.refusedStream, 'h2-stream-limit', 'more streams than allowed');
+    else this.#connection.sendReset(id, ERROR.refusedStream);
+  }
+
+  /** 431 or 414, as an answer that a person can read. RFC 6585 §5, RFC 9110 §15.5.15. */
+  #tooLarge(id: number, isEnd: boolean, status: number): void {
     this.refused('h2-header-limit', 'more header fields or bytes than allowed');
-    this.#open(id, isEnd).respond({ status: 431, headers: [], bodyBytes: 0 }, true);
+    this.#open(id, isEnd).respond({ status, headers: [], bodyBytes: 0 }, true);
     this.#connection.countReset();
   }
 
