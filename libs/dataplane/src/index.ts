@@ -1,5 +1,6 @@
 // The data plane's face: listeners, proxies, health checks, DNS.
-export { acceptMutualTls, type AcceptMutualTlsOptions, connectMutualTls, type ConnectMutualTlsOptions, type Peer, resetMutualTls } from './tls/mutual-tls.ts';
+export { acceptMutualTls, type AcceptMutualTlsOptions, connectMutualTls, type ConnectMutualTlsOptions, resetMutualTls } from './tls/mutual-tls.ts';
+export type { Peer } from './tls/judge.ts';
 export { type InboundListener, type InboundOptions, type InboundWorkload, startInbound } from './proxy/inbound.ts';
 export { type OutboundListener, type OutboundOptions, startOutbound } from './proxy/outbound.ts';
 export { type HealthChecks, type HealthChecksOptions, startHealthChecks } from './upstream/health-check.ts';

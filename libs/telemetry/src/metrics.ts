@@ -2,13 +2,17 @@
 import { Counter as PromCounter, Gauge as PromGauge, Histogram as PromHistogram, Registry } from 'prom-client';
 
 export type Labels = Readonly<Record<string, string>>;
-export interface Counter {
+/** What every metric with labels can do: forget a label set whose subject is gone. What was folded into `other` stays there. */
+export interface Forgetful {
+  remove(labels: Labels): void;
+}
+export interface Counter extends Forgetful {
   inc(labels?: Labels, by?: number): void;
 }
-export interface Gauge {
+export interface Gauge extends Forgetful {
   set(value: number, labels?: Labels): void;
 }
-export interface Histogram {
+export interface Histogram extends Forgetful {
   observe(value: number, labels?: Labels): void;
 }
 
@@ -41,7 +45,7 @@ export function openMetrics(): Metrics {
     once('counter', name, () => {
       const metric = new PromCounter({ name, help, labelNames: [...labels], registers: [registry] });
       const bound = boundLabels(labels, () => folded.inc({ metric: name }));
-      return { inc: (given = {}, by = 1) => metric.inc(bound(given), by) };
+      return { inc: (given = {}, by = 1) => metric.inc(bound.take(given), by), remove: (given) => bound.forget(given) && metric.remove(given) };
     });
   const folded = counter('isthmus_metric_label_sets_folded_total', 'Observations counted under `other` because their metric has too many label sets', ['metric']);
   return {
@@ -50,31 +54,42 @@ export function openMetrics(): Metrics {
       once('gauge', name, () => {
         const metric = new PromGauge({ name, help, labelNames: [...labels], registers: [registry] });
         const bound = boundLabels(labels, () => folded.inc({ metric: name }));
-        return { set: (value, given = {}) => metric.set(bound(given), value) };
+        return { set: (value, given = {}) => metric.set(bound.take(given), value), remove: (given) => bound.forget(given) && metric.remove(given) };
       }),
     histogram: (name, help, labels = [], buckets) =>
       once('histogram', name, () => {
         const metric = new PromHistogram({ name, help, labelNames: [...labels], registers: [registry], ...(buckets && { buckets: [...buckets] }) });
         const bound = boundLabels(labels, () => folded.inc({ metric: name }));
-        return { observe: (value, given = {}) => metric.observe(bound(given), value) };
+        return { observe: (value, given = {}) => metric.observe(bound.take(given), value), remove: (given) => bound.forget(given) && metric.remove(given) };
       }),
     text: () => registry.metrics(),
   };
 }
 
+type BoundLabels = {
+  /** The label set to count under. */
+  readonly take: (labels: Labels) => Labels;
+  /** Makes room for another one; whether it was known. */
+  readonly forget: (labels: Labels) => boolean;
+};
+
 /** Lets label sets through until there are too many, then folds new ones into `other`. */
-function boundLabels(names: readonly string[], onFold: () => void): (labels: Labels) => Labels {
+function boundLabels(names: readonly string[], onFold: () => void): BoundLabels {
   const seen = new Set<string>();
+  const keyOf = (labels: Labels): string => JSON.stringify(names.map((name) => labels[name]));
   const other = Object.fromEntries(names.map((name) => [name, 'other']));
-  return (labels) => {
-    if (names.length === 0) return labels;
-    const key = JSON.stringify(names.map((name) => labels[name]));
-    if (seen.has(key)) return labels;
-    if (seen.size >= MAX_LABEL_SETS) {
-      onFold();
-      return other;
-    }
-    seen.add(key);
-    return labels;
+  return {
+    forget: (labels) => seen.delete(keyOf(labels)),
+    take: (labels) => {
+      if (names.length === 0) return labels;
+      const key = keyOf(labels);
+      if (seen.has(key)) return labels;
+      if (seen.size >= MAX_LABEL_SETS) {
+        onFold();
+        return other;
+      }
+      seen.add(key);
+      return labels;
+    },
   };
 }

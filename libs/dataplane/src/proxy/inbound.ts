@@ -10,7 +10,8 @@ import { forwardedClientCert, originForm, UNPROCESSED_HEADER, withoutIdentity } 
 import { forwardRequest } from '../http/forward.ts';
 import { answer, answerSocket, openHttpServer } from '../http/server.ts';
 import { finishUpgrade, requestUpgrade } from '../http/upgrade.ts';
-import { acceptMutualTls, type Peer, resetMutualTls } from '../tls/mutual-tls.ts';
+import type { Peer } from '../tls/judge.ts';
+import { acceptMutualTls, resetMutualTls } from '../tls/mutual-tls.ts';
 import { relayTls } from '../tls/relay-tls.ts';
 import { drained } from './drain.ts';
 import { listenOn, type ListenAddress } from './listen.ts';

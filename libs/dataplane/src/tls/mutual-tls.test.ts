@@ -9,7 +9,8 @@ import { openBundleSet, type SvidSource, svidToPem, type X509Svid } from '@isthm
 import { testAuthority } from '@isthmus/pki/testing';
 import { systemClock } from '@isthmus/runtime';
 import { east, eastBundles, PAYMENTS_ID, svidOf, WEB_ID } from '../proxy/testing.ts';
-import { acceptMutualTls, connectMutualTls, type ConnectMutualTlsOptions, type Peer } from './mutual-tls.ts';
+import type { Peer } from './judge.ts';
+import { acceptMutualTls, connectMutualTls, type ConnectMutualTlsOptions } from './mutual-tls.ts';
 
 const EAST = 'east.acme.example' as TrustDomain;
 const server = svidOf(PAYMENTS_ID);

@@ -1,0 +1,59 @@
+// Who stands at the other end of a TLS connection: the verdict over the chain it presented, by one trust domain's bundle.
+import { createHash } from 'node:crypto';
+import { type SpiffeId, type TrustDomain, trustDomainOf } from '@isthmus/model';
+import { type BundleSource, trustDomainOfCert, verifySvid } from '@isthmus/pki';
+import { fail } from '../errors.ts';
+
+/** Who stands at the other end of a mutual TLS connection, as proven by its certificate. */
+export type Peer = {
+  readonly spiffeId: SpiffeId;
+  readonly trustDomain: TrustDomain;
+  /** SHA-256 of the leaf certificate's DER, in hex: the `Hash` of x-forwarded-client-cert. */
+  readonly leafSha256: string;
+  readonly expiresAtMs: number;
+};
+
+/** Deepest chain that is looked at: leaf and intermediates (reliability row 46). */
+export const MAX_CHAIN = 8;
+
+/**
+ * Judges a caller by the bundle of the trust domain its own certificate names. `chain`: DER, leaf first.
+ * **Throws** DATAPLANE_PEER_REFUSED; `facts.reason` says why.
+ */
+export function judgeCaller(chain: readonly Buffer[], bundles: BundleSource, nowMs: number): Peer {
+  const { verdict, leaf } = judge(chain, bundles, nowMs);
+  if (!verdict.ok) throw refusal(verdict.reason, `a caller was refused: ${verdict.detail}`);
+  const leafSha256 = createHash('sha256').update(leaf).digest('hex');
+  return { spiffeId: verdict.spiffeId, trustDomain: trustDomainOf(verdict.spiffeId), leafSha256, expiresAtMs: verdict.expiresAtMs };
+}
+
+/** Judges a server: only `expectedId` will do, vouched for by its trust domain's bundle alone. **Throws** DATAPLANE_PEER_REFUSED. */
+export function judgeServer(
+  chain: readonly Buffer[],
+  expected: { readonly expectedId: SpiffeId; readonly trustDomain: TrustDomain; readonly host: string; readonly port: number },
+  bundles: BundleSource,
+  nowMs: number,
+): void {
+  const { expectedId, trustDomain, host, port } = expected;
+  const { verdict } = judge(chain, bundles, nowMs, trustDomain);
+  if (!verdict.ok) throw refusal(verdict.reason, `${expectedId} expected at ${host}:${port}: ${verdict.detail}`, expectedId);
+  if (verdict.spiffeId !== expectedId) throw refusal('wrong-id', `${expectedId} expected at ${host}:${port}, but ${verdict.spiffeId} answered`, expectedId);
+}
+
+type Verdict = ReturnType<typeof verifySvid>;
+
+function judge(chain: readonly Buffer[], bundles: BundleSource, nowMs: number, trustDomain?: TrustDomain): { verdict: Verdict; leaf: Buffer } {
+  const [leaf] = chain;
+  if (leaf === undefined) return { verdict: { ok: false, reason: 'malformed', detail: 'it presented no certificate' }, leaf: Buffer.alloc(0) };
+  const named = trustDomainOfCert(leaf);
+  if (!named.ok) return { verdict: { ok: false, reason: 'malformed', detail: named.problems[0]?.message ?? 'its certificate holds no SPIFFE ID' }, leaf };
+  const td = trustDomainOf(named.value);
+  if (trustDomain !== undefined && td !== trustDomain) {
+    return { verdict: { ok: false, reason: 'wrong-trust-domain', detail: `its certificate is of trust domain ${td}, not ${trustDomain}` }, leaf };
+  }
+  return { verdict: verifySvid({ chain, bundle: bundles.get(td), nowMs }), leaf };
+}
+
+function refusal(reason: string, detail: string, expectedId?: SpiffeId): Error {
+  return fail('DATAPLANE_PEER_REFUSED', detail, { facts: { reason, ...(expectedId === undefined ? {} : { expectedId }) } });
+}

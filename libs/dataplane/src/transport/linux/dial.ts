@@ -1,0 +1,114 @@
+// Opens connections and listening sockets on the loop.
+import { lookup } from 'node:dns/promises';
+import { fail } from '../../errors.ts';
+import * as libc from './libc.ts';
+import type { Loop } from './loop.ts';
+import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
+import { LoopStream, type StreamOptions } from './stream.ts';
+
+/** Peers that vanish without a word are found out within half a minute (reliability 79). */
+function watchForSilence(fd: number): void {
+  libc.setOption(fd, libc.SOL_SOCKET, libc.SO_KEEPALIVE, 1);
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPIDLE, 15);
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPINTVL, 5);
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, 30_000);
+}
+
+/** Starts to connect; `connect` or `error` follows. **Throws** what makes the attempt impossible at once (no descriptor left). */
+export function openConnection(loop: Loop, address: SocketAddress, options: StreamOptions): LoopStream {
+  const fd = connectingSocket(address);
+  return new LoopStream(loop, fd, true, options);
+}
+
+/** A socket on its way to `address`; the caller owns it. */
+export function connectingSocket(address: SocketAddress): number {
+  const fd = libc.openSocket(address.family);
+  if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`);
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
+  watchForSilence(fd);
+  if (libc.connect(fd, address.bytes, address.bytes.length) < 0 && libc.errno() !== libc.EINPROGRESS) {
+    const error = libc.errno();
+    libc.close(fd);
+    throw fail('DATAPLANE_CONNECT_FAILED', `connect failed: errno ${error}`);
+  }
+  return fd;
+}
+
+/** The address of a host that may be a name. **Throws** what the lookup throws. */
+export async function addressOf(loop: Loop, host: string, port: number): Promise<SocketAddress> {
+  const direct = socketAddress(host, port);
+  if (direct !== undefined) return direct;
+  const { address } = await loop.hold(lookup(host));
+  const found = socketAddress(address, port);
+  if (found === undefined) throw fail('DATAPLANE_CONNECT_FAILED', `${host} has no address that can be connected to`);
+  return found;
+}
+
+export interface LoopListener {
+  readonly host: string;
+  readonly port: number;
+  close(): void;
+}
+
+const BACKLOG = 4_096;
+const ACCEPTS_A_TURN = 64;
+/** Out of descriptors: accepting rests that long, what is open goes on (reliability 59). */
+const REST_MS = 100;
+
+/** Listens; each accepted descriptor is `onAccept`'s to own. **Throws** DATAPLANE_LISTEN_FAILED. */
+export function openListener(loop: Loop, host: string, port: number, label: string, onAccept: (fd: number) => void, onExhausted: () => void): LoopListener {
+  const address = socketAddress(host, port);
+  if (address === undefined) throw fail('DATAPLANE_LISTEN_FAILED', `${label}: ${host} is no IP address`);
+  const fd = libc.openSocket(address.family);
+  const give = (what: string): never => {
+    const error = libc.errno();
+    if (fd >= 0) libc.close(fd);
+    throw fail('DATAPLANE_LISTEN_FAILED', `${label} cannot listen on ${host}:${port}: ${what}: ${error === 98 ? 'EADDRINUSE' : error === 13 ? 'EACCES' : `errno ${error}`}`);
+  };
+  if (fd < 0) give('socket');
+  libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
+  // Accepted sockets take these over from the listening one.
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
+  watchForSilence(fd);
+  if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
+  if (libc.listen(fd, BACKLOG) < 0) give('listen');
+  const bound = Buffer.alloc(28);
+  const size = Buffer.alloc(4);
+  size.writeInt32LE(28, 0);
+  libc.getsockname(fd, bound, size);
+
+  let closed = false;
+  let resting: { cancel(): void } | undefined;
+  let key = loop.watch(fd, libc.EPOLLIN, { onEvents: acceptSome });
+  function acceptSome(): void {
+    for (let i = 0; i < ACCEPTS_A_TURN && !closed; i++) {
+      const accepted = libc.accept(fd);
+      if (accepted >= 0) {
+        onAccept(accepted);
+        continue;
+      }
+      const error = libc.errno();
+      if (error === libc.ECONNABORTED || error === libc.EINTR) continue;
+      if (error !== libc.EAGAIN) rest();
+      return;
+    }
+  }
+  function rest(): void {
+    onExhausted();
+    loop.change(key, fd, 0);
+    resting = loop.setTimer(REST_MS, () => {
+      if (!closed) loop.change(key, fd, libc.EPOLLIN);
+    });
+  }
+  return {
+    ...readSocketAddress(bound),
+    close: () => {
+      if (closed) return;
+      closed = true;
+      resting?.cancel();
+      loop.unwatch(key, fd);
+      libc.close(fd);
+    },
+  };
+}

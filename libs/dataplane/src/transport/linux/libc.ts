@@ -1,0 +1,110 @@
+// The C library as the loop needs it: system calls through FFI, with the numbers of Linux on x64 and arm64.
+import koffi from 'koffi';
+
+const libc = koffi.load(null);
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const EPOLLIN = 0x1;
+export const EPOLLOUT = 0x4;
+export const EPOLLERR = 0x8;
+export const EPOLLHUP = 0x10;
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+export const MSG_NOSIGNAL = 0x4000;
+export const SHUT_WR = 1;
+export const SOL_SOCKET = 1;
+export const SO_REUSEADDR = 2;
+export const SO_ERROR = 4;
+export const SO_KEEPALIVE = 9;
+export const SO_LINGER = 13;
+export const SO_REUSEPORT = 15;
+export const IPPROTO_TCP = 6;
+export const TCP_NODELAY = 1;
+export const TCP_KEEPIDLE = 4;
+export const TCP_KEEPINTVL = 5;
+export const TCP_KEEPCNT = 6;
+export const TCP_USER_TIMEOUT = 18;
+export const EINTR = 4;
+export const EAGAIN = 11;
+export const EMFILE = 24;
+export const ENFILE = 23;
+export const ECONNRESET = 104;
+export const ECONNABORTED = 103;
+export const EINPROGRESS = 115;
+
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0x800;
+const SOCK_CLOEXEC = 0x80000;
+const EPOLL_CLOEXEC = 0x80000;
+const EFD_FLAGS = 0x80800;
+
+type Fn = (...args: readonly unknown[]) => number;
+const fn = (declaration: string): Fn => libc.func(declaration) as unknown as Fn;
+
+const socketCall = fn('int socket(int, int, int)');
+const accept4Call = fn('int accept4(int, void *, void *, int)');
+const eventfdCall = fn('int eventfd(unsigned int, int)');
+const epollCreateCall = fn('int epoll_create1(int)');
+const epollCtlCall = fn('int epoll_ctl(int, int, int, void *)');
+const getsockoptCall = fn('int getsockopt(int, int, int, void *, void *)');
+const setsockoptCall = fn('int setsockopt(int, int, int, void *, int)');
+
+export const bind = fn('int bind(int, void *, int)') as (fd: number, address: Uint8Array, size: number) => number;
+export const listen = fn('int listen(int, int)') as (fd: number, backlog: number) => number;
+export const connect = fn('int connect(int, void *, int)') as (fd: number, address: Uint8Array, size: number) => number;
+export const getsockname = fn('int getsockname(int, void *, void *)') as (fd: number, address: Uint8Array, size: Uint8Array) => number;
+export const getpeername = fn('int getpeername(int, void *, void *)') as (fd: number, address: Uint8Array, size: Uint8Array) => number;
+export const recv = fn('long recv(int, void *, long, int)') as (fd: number, into: Uint8Array, size: number, flags: number) => number;
+export const send = fn('long send(int, void *, long, int)') as (fd: number, from: Uint8Array, size: number, flags: number) => number;
+export const shutdown = fn('int shutdown(int, int)') as (fd: number, how: number) => number;
+export const close = fn('int close(int)') as (fd: number) => number;
+export const epollWait = fn('int epoll_wait(int, void *, int, int)') as (epoll: number, events: Uint8Array, count: number, timeoutMs: number) => number;
+const readCall = fn('long read(int, void *, long)');
+const writeCall = fn('long write(int, void *, long)');
+
+/** The calling thread's errno after a call that failed. */
+export const errno = (): number => koffi.errno();
+
+/** `struct epoll_event` is packed on x64 alone. */
+export const EVENT_BYTES = process.arch === 'x64' ? 12 : 16;
+export const EVENT_DATA_AT = process.arch === 'x64' ? 4 : 8;
+
+const event = Buffer.alloc(16);
+export function epollControl(epoll: number, operation: number, fd: number, events: number, key: number): number {
+  event.writeUInt32LE(events >>> 0, 0);
+  event.writeUInt32LE(key >>> 0, EVENT_DATA_AT);
+  return epollCtlCall(epoll, operation, fd, event);
+}
+
+export const epollCreate = (): number => epollCreateCall(EPOLL_CLOEXEC);
+export const openSocket = (family: number): number => socketCall(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+export const accept = (fd: number): number => accept4Call(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+export const openEventFd = (): number => eventfdCall(0, EFD_FLAGS);
+
+const int = Buffer.alloc(8);
+export function setOption(fd: number, level: number, option: number, value: number): number {
+  int.writeInt32LE(value, 0);
+  return setsockoptCall(fd, level, option, int, 4);
+}
+
+const LINGER_NOW = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
+/** Makes the next close send a reset instead of an end. */
+export const resetOnClose = (fd: number): number => setsockoptCall(fd, SOL_SOCKET, SO_LINGER, LINGER_NOW, 8);
+
+const size = Buffer.alloc(4);
+/** The pending error of a socket: how a connect ended. */
+export function socketError(fd: number): number {
+  size.writeInt32LE(4, 0);
+  return getsockoptCall(fd, SOL_SOCKET, SO_ERROR, int, size) < 0 ? errno() : int.readInt32LE(0);
+}
+
+const eight = Buffer.alloc(8);
+export function signalEventFd(fd: number): void {
+  eight.writeBigUInt64LE(1n);
+  writeCall(fd, eight, 8);
+}
+export function clearEventFd(fd: number): void {
+  readCall(fd, eight, 8);
+}

@@ -1,0 +1,190 @@
+// One thread's event loop on epoll: owns the descriptors, hands out events and timers, and lets Node's own loop have its turn.
+import type { Clock, TimerHandle } from '@isthmus/runtime';
+import { sleepOn } from '@isthmus/runtime';
+import { clearEventFd, close, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, epollControl, epollCreate, EPOLLIN, epollWait, errno, EVENT_BYTES, EVENT_DATA_AT, openEventFd, signalEventFd } from './libc.ts';
+import { TimerHeap } from './timer-heap.ts';
+
+/** What owns a descriptor in the loop. */
+export interface Watched {
+  /** `events`: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP. */
+  onEvents(events: number): void;
+}
+
+/** What gathered bytes and wants to send them at the end of this turn, together. */
+export interface Flushed {
+  flush(): void;
+}
+
+const EVENTS = 512;
+/** While Node itself has work under way (a name lookup), the loop looks in that often. */
+const HELD_MS = 1;
+const LONGEST_WAIT_MS = 500;
+
+/** **Owns** one epoll instance, one eventfd and every timer; `close` ends them. One per thread. */
+export class Loop {
+  /** Room to read into, shared by all streams of the thread. */
+  readonly clock: Clock;
+  readonly #epoll = epollCreate();
+  readonly #wakeFd = openEventFd();
+  readonly #events = Buffer.alloc(EVENTS * EVENT_BYTES);
+  readonly #view = new DataView(this.#events.buffer, this.#events.byteOffset, this.#events.length);
+  // A slot's number carries a generation, so that an event for a descriptor closed in the same batch meets nobody.
+  #watched: (Watched | undefined)[] = [];
+  #generation: number[] = [];
+  #free: number[] = [];
+  #dirty: Flushed[] = [];
+  #flushing: Flushed[] = [];
+  #held = 0;
+  #closed = false;
+  #onWake: () => void = () => undefined;
+  readonly #timers = new TimerHeap();
+  readonly #onError: (error: unknown) => void;
+
+  /**
+   * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
+   * thread through Node's own loop, which then never waits longer than a millisecond for this one.
+   */
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean } = {}) {
+    this.#onError = onError;
+    this.#longestWaitMs = options.sharesThread === true ? HELD_MS : LONGEST_WAIT_MS;
+    this.#nowMs = performance.now();
+    this.clock = {
+      nowMs: () => Date.now(),
+      monotonicMs: () => performance.now(),
+      setTimer: (delayMs, fn) => this.setTimer(delayMs, fn),
+      sleep: (delayMs, signal) => sleepOn(this.clock, delayMs, signal),
+    };
+    this.watch(this.#wakeFd, EPOLLIN, {
+      onEvents: () => {
+        clearEventFd(this.#wakeFd);
+        this.#onWake();
+      },
+    });
+    setImmediate(this.#turn);
+  }
+
+  readonly #longestWaitMs: number;
+  #nowMs: number;
+  /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /** Another thread may write to it (`signalEventFd`) to call `onWake` here. */
+  get wakeFd(): number {
+    return this.#wakeFd;
+  }
+
+  set onWake(fn: () => void) {
+    this.#onWake = fn;
+  }
+
+  /** Registers a descriptor. Returns the key for `change` and `unwatch`. */
+  watch(fd: number, events: number, watched: Watched): number {
+    const slot = this.#free.pop() ?? this.#watched.length;
+    this.#watched[slot] = watched;
+    const generation = ((this.#generation[slot] ?? 0) + 1) & 0xff;
+    this.#generation[slot] = generation;
+    const key = ((generation << 24) | slot) >>> 0;
+    if (epollControl(this.#epoll, EPOLL_CTL_ADD, fd, events, key) < 0) {
+      this.#release(slot);
+      throw new Error(`epoll_ctl failed: errno ${errno()}`);
+    }
+    return key;
+  }
+
+  change(key: number, fd: number, events: number): void {
+    epollControl(this.#epoll, EPOLL_CTL_MOD, fd, events, key);
+  }
+
+  /** Before the descriptor is closed. */
+  unwatch(key: number, fd: number): void {
+    epollControl(this.#epoll, EPOLL_CTL_DEL, fd, 0, key);
+    this.#release(key & 0xffffff);
+  }
+
+  #release(slot: number): void {
+    this.#watched[slot] = undefined;
+    this.#free.push(slot);
+  }
+
+  /** Calls `flush` once at the end of this turn. */
+  mark(flushed: Flushed): void {
+    this.#dirty.push(flushed);
+  }
+
+  setTimer(delayMs: number, fn: () => void): TimerHandle {
+    return this.#timers.add(performance.now() + delayMs, fn);
+  }
+
+  /** Waits on Node's own loop (a promise from elsewhere) without sleeping long beside it. */
+  async hold<T>(work: Promise<T>): Promise<T> {
+    this.#held += 1;
+    try {
+      return await work;
+    } finally {
+      this.#held -= 1;
+    }
+  }
+
+  /** Ends the loop after this turn. Descriptors still watched belong to their owners. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  readonly #turn = (): void => {
+    this.#flushAll();
+    const count = epollWait(this.#epoll, this.#events, EVENTS, this.#waitMs());
+    this.#nowMs = performance.now();
+    if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
+    for (let i = 0; i < count; i++) this.#dispatch(i * EVENT_BYTES);
+    this.#timers.run(this.#nowMs, this.#onError);
+    this.#flushAll();
+    if (!this.#closed) setImmediate(this.#turn);
+    else {
+      close(this.#wakeFd);
+      close(this.#epoll);
+    }
+  };
+
+  #dispatch(at: number): void {
+    const key = this.#view.getUint32(at + EVENT_DATA_AT, true);
+    const slot = key & 0xffffff;
+    if (this.#generation[slot] !== key >>> 24) return;
+    const watched = this.#watched[slot];
+    if (watched === undefined) return;
+    try {
+      watched.onEvents(this.#view.getUint32(at, true));
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  #flushAll(): void {
+    while (this.#dirty.length > 0) {
+      const batch = this.#dirty;
+      this.#dirty = this.#flushing;
+      this.#flushing = batch;
+      for (let i = 0; i < batch.length; i++) {
+        try {
+          batch[i]?.flush();
+        } catch (error) {
+          this.#onError(error);
+        }
+      }
+      batch.length = 0;
+    }
+  }
+
+  #waitMs(): number {
+    if (this.#closed) return 0;
+    const limitMs = this.#held > 0 ? HELD_MS : this.#longestWaitMs;
+    const next = this.#timers.nextMs();
+    return next === undefined ? limitMs : Math.max(0, Math.min(limitMs, Math.ceil(next - performance.now())));
+  }
+
+  /** From any thread that knows the descriptor: ends the current wait. */
+  wake(): void {
+    signalEventFd(this.#wakeFd);
+  }
+}

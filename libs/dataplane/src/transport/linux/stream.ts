@@ -1,0 +1,451 @@
+// A connection on the loop, with the part of net.Socket's face that codecs and relays use; writes of one turn leave in one send.
+import { EventEmitter } from 'node:events';
+import type { TimerHandle } from '@isthmus/runtime';
+import * as libc from './libc.ts';
+import type { Flushed, Loop, Watched } from './loop.ts';
+import { readSocketAddress } from './socket-address.ts';
+
+/** Room that reads go to; handed out piece by piece, so a chunk is its taker's to keep. */
+const SLAB_BYTES = 262_144;
+const READ_BYTES = 65_536;
+/** A chunk smaller than this is gathered with its neighbours into one send. */
+const GATHER_BYTES = 16_384;
+/** More than this waiting to be sent: `write` returns false. */
+const HIGH_WATER_BYTES = 65_536;
+/** Reads of one event before others have their turn. */
+const READS_A_TURN = 4;
+
+/** What a read or a send came to besides a count of bytes. */
+export const AGAIN = -1;
+export const FAILED = -2;
+
+let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+let slabUsed = 0;
+const gathered = Buffer.allocUnsafeSlow(GATHER_BYTES * 4);
+
+export type StreamOptions = { readonly allowHalfOpen: boolean };
+
+/**
+ * A plain TCP connection. Events as in net.Socket: `connect`, `data`, `end`, `drain`, `timeout`, `error`, `close`; the
+ * same order, and `close` last and once. **Owns** its descriptor.
+ */
+export class LoopStream extends EventEmitter implements Watched, Flushed {
+  readonly loop: Loop;
+  fd: number;
+  destroyed = false;
+  readableEnded = false;
+  writableFinished = false;
+  writableLength = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
+  connecting: boolean;
+  readonly #allowHalfOpen: boolean;
+  #key: number;
+  #events: number;
+  #queue: Buffer[] = [];
+  #headSent = 0; // of the queue's first buffer
+  #marked = false;
+  #blocked = false; // the kernel took no more: wait for EPOLLOUT
+  #needDrain = false;
+  #ending = false;
+  #paused = true;
+  #readable = false; // an event came while paused
+  #idleMs = 0;
+  #lastMs = 0;
+  #idleTimer: TimerHandle | undefined;
+  #closeQueued = false;
+  #corked = 0;
+  #error: Error | undefined;
+
+  constructor(loop: Loop, fd: number, connecting: boolean, options: StreamOptions) {
+    super();
+    this.loop = loop;
+    this.fd = fd;
+    this.connecting = connecting;
+    this.#allowHalfOpen = options.allowHalfOpen;
+    this.#events = connecting ? libc.EPOLLOUT : libc.EPOLLIN;
+    this.#key = loop.watch(fd, this.#events, this);
+  }
+
+  override on(event: string, listener: (...args: never[]) => void): this {
+    super.on(event, listener as (...args: unknown[]) => void);
+    if (event === 'data') this.resume();
+    return this;
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#address(libc.getpeername)?.host;
+  }
+
+  get remotePort(): number | undefined {
+    return this.#address(libc.getpeername)?.port;
+  }
+
+  get localPort(): number | undefined {
+    return this.#address(libc.getsockname)?.port;
+  }
+
+  get writableNeedDrain(): boolean {
+    return this.#needDrain;
+  }
+
+  #address(call: typeof libc.getpeername): { readonly host: string; readonly port: number } | undefined {
+    if (this.fd < 0) return undefined;
+    const bytes = Buffer.alloc(28);
+    const size = Buffer.alloc(4);
+    size.writeInt32LE(28, 0);
+    return call(this.fd, bytes, size) < 0 ? undefined : readSocketAddress(bytes);
+  }
+
+  onEvents(events: number): void {
+    if (this.connecting) return this.#connected();
+    if ((events & libc.EPOLLOUT) !== 0) {
+      this.#blocked = false;
+      this.onWritable();
+      this.flush();
+    }
+    if ((events & (libc.EPOLLIN | libc.EPOLLERR | libc.EPOLLHUP)) !== 0 && !this.destroyed) {
+      // An end of both ways is reported whether asked for or not: it is read, never waited on.
+      if (this.#paused && (events & (libc.EPOLLERR | libc.EPOLLHUP)) === 0) {
+        this.#readable = true;
+        this.#watch(this.#events & ~libc.EPOLLIN);
+      } else if (this.#paused && this.readableEnded) this.fail(libc.socketError(this.fd));
+      else if (this.#paused && (events & libc.EPOLLERR) === 0) {
+        this.#readable = true;
+        this.loop.unwatch(this.#key, this.fd);
+        this.#key = -1;
+      } else this.readSome();
+    }
+  }
+
+  #connected(): void {
+    const error = libc.socketError(this.fd);
+    if (error !== 0) return this.fail(error);
+    this.connecting = false;
+    this.#watch(libc.EPOLLIN);
+    this.onConnected();
+  }
+
+  /** TCP stands; a TLS stream shakes hands first. */
+  protected onConnected(): void {
+    this.emit('connect');
+    this.flush();
+  }
+
+  /** The kernel takes bytes again. */
+  protected onWritable(): void {}
+
+  #watch(events: number): void {
+    if (this.#events === events || this.fd < 0) return;
+    this.#events = events;
+    if (this.#key >= 0) this.loop.change(this.#key, this.fd, events);
+    else this.#key = this.loop.watch(this.fd, events, this);
+  }
+
+  /** Asks for, or stops asking for, the event that the kernel takes bytes. */
+  protected wantWritable(yes: boolean): void {
+    this.#watch(yes ? this.#events | libc.EPOLLOUT : this.#events & ~libc.EPOLLOUT);
+  }
+
+  protected readSome(): void {
+    for (let reads = 0; reads < READS_A_TURN && !this.#paused && !this.destroyed && !this.readableEnded; reads++) {
+      if (slab.length - slabUsed < READ_BYTES) {
+        slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+        slabUsed = 0;
+      }
+      const at = slabUsed;
+      const count = this.receive(slab.subarray(at, at + READ_BYTES), READ_BYTES);
+      if (count > 0) {
+        slabUsed = at + count;
+        this.bytesRead += count;
+        this.#lastMs = this.loop.nowMs;
+        this.emit('data', slab.subarray(at, at + count));
+        if (count < READ_BYTES && !this.hasMore()) return;
+      } else {
+        if (count === 0) this.#ended();
+        return;
+      }
+    }
+    if (!this.destroyed && !this.readableEnded && this.hasMore()) {
+      this.#readable = true;
+      if (!this.#paused) this.#mark();
+    }
+  }
+
+  /** Bytes were read from the kernel but not handed out: no event will tell of them. */
+  protected hasMore(): boolean {
+    return false;
+  }
+
+  /** Reads into `into`: the count, 0 at the end, AGAIN or FAILED (after `fail`). */
+  protected receive(into: Buffer, sizeBytes: number): number {
+    const count = libc.recv(this.fd, into, sizeBytes, 0);
+    if (count >= 0) return count;
+    return this.#failedWith(libc.errno());
+  }
+
+  /** Sends from `from`: the count, AGAIN or FAILED (after `fail`). */
+  protected transmit(from: Uint8Array, sizeBytes: number): number {
+    const count = libc.send(this.fd, from, sizeBytes, libc.MSG_NOSIGNAL);
+    if (count >= 0) return count;
+    return this.#failedWith(libc.errno());
+  }
+
+  #failedWith(error: number): number {
+    if (error === libc.EAGAIN || error === libc.EINTR) return AGAIN;
+    this.fail(error);
+    return FAILED;
+  }
+
+  /** After the last byte of ours: no more will come. */
+  protected transmitEnd(): void {
+    libc.shutdown(this.fd, libc.SHUT_WR);
+  }
+
+  #ended(): void {
+    this.readableEnded = true;
+    this.#watch(this.#events & ~libc.EPOLLIN);
+    this.emit('end');
+    if (!this.#allowHalfOpen) this.end();
+    this.#closeIfDone();
+  }
+
+  /** A system error: `error`, then `close`. */
+  protected fail(errorNumber: number): void {
+    const code = NAMES[errorNumber] ?? `E${errorNumber}`;
+    this.destroy(Object.assign(new Error(`${this.connecting ? 'connect' : 'connection'} failed: ${code}`), { code }));
+  }
+
+  pause(): this {
+    this.#paused = true;
+    return this;
+  }
+
+  isPaused(): boolean {
+    return this.#paused;
+  }
+
+  resume(): this {
+    if (!this.#paused) return this;
+    this.#paused = false;
+    if (this.connecting || this.destroyed || this.readableEnded) return this;
+    this.#watch(this.#events | libc.EPOLLIN);
+    if (this.#readable || this.hasMore()) this.#mark();
+    return this;
+  }
+
+  setTimeout(idleMs: number, onTimeout?: () => void): this {
+    this.#idleTimer?.cancel();
+    this.#idleTimer = undefined;
+    this.#idleMs = idleMs;
+    if (onTimeout !== undefined) this.once('timeout', onTimeout);
+    if (idleMs > 0 && !this.destroyed) {
+      this.#lastMs = performance.now();
+      this.#armIdle(idleMs);
+    }
+    return this;
+  }
+
+  /** Moved only when it fires: a byte costs no timer. */
+  #armIdle(inMs: number): void {
+    this.#idleTimer = this.loop.setTimer(inMs, () => {
+      const restMs = this.#lastMs + this.#idleMs - performance.now();
+      if (restMs > 1) return this.#armIdle(restMs);
+      this.#idleTimer = undefined;
+      this.emit('timeout');
+    });
+  }
+
+  setNoDelay(): this {
+    return this;
+  }
+
+  setKeepAlive(): this {
+    return this;
+  }
+
+  ref(): this {
+    return this;
+  }
+
+  unref(): this {
+    return this;
+  }
+
+  cork(): void {
+    this.#corked += 1;
+  }
+
+  uncork(): void {
+    if (this.#corked > 0) this.#corked -= 1;
+    if (this.#queue.length > 0) this.#mark();
+  }
+
+  /** The bytes are taken either way; false: wait for `drain`. */
+  write(chunk: Uint8Array | string, encoding?: BufferEncoding | (() => void), done?: () => void): boolean {
+    if (this.destroyed || this.#ending) return false;
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+    if (bytes.length > 0) {
+      this.#queue.push(bytes);
+      this.writableLength += bytes.length;
+    }
+    const callback = typeof encoding === 'function' ? encoding : done;
+    if (callback !== undefined) queueMicrotask(callback);
+    this.#mark();
+    if (this.writableLength <= HIGH_WATER_BYTES) return true;
+    this.#needDrain = true;
+    return false;
+  }
+
+  end(chunk?: Uint8Array | string | (() => void), encoding?: BufferEncoding | (() => void), done?: () => void): this {
+    if (this.destroyed || this.#ending) return this;
+    if (chunk !== undefined && typeof chunk !== 'function') this.write(chunk, typeof encoding === 'string' ? encoding : undefined);
+    const callback = typeof chunk === 'function' ? chunk : typeof encoding === 'function' ? encoding : done;
+    if (callback !== undefined) this.once('finish', callback);
+    this.#ending = true;
+    this.#mark();
+    return this;
+  }
+
+  destroySoon(): void {
+    this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once('finish', () => this.destroy());
+  }
+
+  #mark(): void {
+    if (this.#marked || this.destroyed) return;
+    this.#marked = true;
+    this.loop.mark(this);
+  }
+
+  /** Sends what waits, and reads what an event told of while paused. */
+  flush(): void {
+    this.#marked = false;
+    if (this.destroyed || this.connecting) return;
+    if (!this.#blocked && this.readyToSend()) this.#sendQueue();
+    if (this.#readable && !this.#paused && !this.destroyed) {
+      this.#readable = false;
+      this.readSome();
+    }
+  }
+
+  /** Whether bytes may be sent yet: not before a handshake has ended. */
+  protected readyToSend(): boolean {
+    return true;
+  }
+
+  #sendQueue(): void {
+    while (this.#queue.length > 0) {
+      const first = this.#queue[0];
+      if (first === undefined) return;
+      const many = this.#queue.length > 1 && first.length < GATHER_BYTES;
+      const from = many ? gathered : this.#headSent === 0 ? first : first.subarray(this.#headSent);
+      const size = many ? this.#gather() : from.length;
+      const sent = this.transmit(from, size);
+      if (sent === FAILED) return;
+      if (sent === AGAIN) return this.#block();
+      this.#lastMs = this.loop.nowMs;
+      this.#taken(sent);
+      if (sent < size && !this.mayOfferAgain()) return this.#block();
+    }
+    if (this.#events & libc.EPOLLOUT) this.wantWritable(false);
+    if (this.#needDrain) {
+      this.#needDrain = false;
+      this.emit('drain');
+    }
+    if (this.#ending && !this.writableFinished && this.#queue.length === 0 && !this.destroyed) {
+      this.transmitEnd();
+      this.writableFinished = true;
+      this.emit('finish');
+      this.#closeIfDone();
+    }
+  }
+
+  /** Whether a send that took less than offered says nothing about the next: so with TLS, which takes a record at a time. */
+  protected mayOfferAgain(): boolean {
+    return false;
+  }
+
+  #block(): void {
+    this.#blocked = true;
+    this.wantWritable(true);
+  }
+
+  #gather(): number {
+    let at = 0;
+    for (let i = 0; i < this.#queue.length; i++) {
+      const buffer = this.#queue[i];
+      if (buffer === undefined) break;
+      const from = i === 0 ? this.#headSent : 0;
+      const size = Math.min(buffer.length - from, gathered.length - at);
+      at += buffer.copy(gathered, at, from, from + size);
+      if (at === gathered.length) break;
+    }
+    return at;
+  }
+
+  #taken(count: number): void {
+    this.bytesWritten += count;
+    this.writableLength -= count;
+    let left = count + this.#headSent;
+    let done = 0;
+    for (; done < this.#queue.length; done++) {
+      const size = this.#queue[done]?.length ?? 0;
+      if (size > left) break;
+      left -= size;
+    }
+    if (done === this.#queue.length) this.#queue.length = 0;
+    else if (done > 0) this.#queue.splice(0, done);
+    this.#headSent = this.#queue.length === 0 ? 0 : left;
+  }
+
+  #closeIfDone(): void {
+    if (this.readableEnded && this.writableFinished) this.destroy();
+  }
+
+  destroy(error?: Error): this {
+    if (this.destroyed) return this;
+    this.destroyed = true;
+    this.#error = error;
+    this.#idleTimer?.cancel();
+    this.#queue.length = 0;
+    this.release();
+    if (this.#key >= 0) this.loop.unwatch(this.#key, this.fd);
+    const fd = this.fd;
+    this.fd = -1;
+    libc.close(fd);
+    // Listeners hear of it after the caller is done, as with net.Socket.
+    if (!this.#closeQueued) {
+      this.#closeQueued = true;
+      queueMicrotask(this.#announceClose);
+    }
+    return this;
+  }
+
+  readonly #announceClose = (): void => {
+    if (this.#error !== undefined && this.listenerCount('error') > 0) this.emit('error', this.#error);
+    this.emit('close', this.#error !== undefined);
+  };
+
+  /** Frees what hangs on the connection besides its descriptor. */
+  protected release(): void {}
+
+  /** Closes with a TCP reset, so that nobody takes a cut-off stream for a complete one (reliability 55). */
+  resetAndDestroy(): this {
+    if (!this.destroyed) libc.resetOnClose(this.fd);
+    return this.destroy();
+  }
+}
+
+const NAMES: Readonly<Record<number, string>> = {
+  24: 'EMFILE',
+  32: 'EPIPE',
+  99: 'EADDRNOTAVAIL',
+  101: 'ENETUNREACH',
+  103: 'ECONNABORTED',
+  104: 'ECONNRESET',
+  110: 'ETIMEDOUT',
+  111: 'ECONNREFUSED',
+  113: 'EHOSTUNREACH',
+};
