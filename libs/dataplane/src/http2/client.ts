@@ -43,7 +43,8 @@ class Client implements ClientConnection, Side {
     PREFACE.copy(out.bytes, position);
     out.commit(position + PREFACE.length);
     this.#connection.begin();
-    socket.on('data', (chunk: Buffer) => this.#connection.read(chunk)).resume();
+    socket.on('data', (chunk: Buffer) => this.#connection.read(chunk));
+    socket.resume();
   }
 
   get active(): number {

@@ -14,13 +14,14 @@ const idleSlabs: Slab[] = [];
 const MAX_IDLE_SLABS = 16;
 
 // Outputs that hold something unsent. One turn of the loop serves all of them, after all sockets that were readable.
-let dirty: Output[] = [];
+const dirty = new Set<Output>();
 let isScheduled = false;
 
 function flushAll(): void {
   isScheduled = false;
-  const outputs = dirty;
-  dirty = [];
+  // What a flush leads to is for the next turn.
+  const outputs = [...dirty];
+  dirty.clear();
   for (let i = 0; i < outputs.length; i++) (outputs[i] as Output).flush();
 }
 
@@ -144,6 +145,7 @@ export class Output {
 
   /** Hands all that was written to the socket. */
   flush(): void {
+    if (this.#isDirty) dirty.delete(this);
     this.#isDirty = false;
     this.#lastFlags = -1;
     if (this.#isClosed) return;
@@ -172,6 +174,13 @@ export class Output {
   /** Lets go of everything; nothing is sent any more. */
   close(): void {
     this.#isClosed = true;
+    this.#isDirty = false;
+    dirty.delete(this);
+    if (this.#slab !== undefined) {
+      // Nobody has seen what was written since the last cut.
+      this.#slab.position = this.#start;
+      this.#giveBack(this.#slab);
+    }
     this.#slab = undefined;
     this.#segments = [];
     this.#segmentsBytes = 0;
@@ -179,8 +188,9 @@ export class Output {
   }
 
   #schedule(): void {
+    if (this.#isClosed) return;
     this.#isDirty = true;
-    dirty.push(this);
+    dirty.add(this);
     if (isScheduled) return;
     isScheduled = true;
     setImmediate(flushAll);

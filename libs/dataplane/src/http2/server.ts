@@ -49,11 +49,19 @@ class Server implements ServerConnection, Side {
     this.#connection = new Connection(socket, this, { limits: options.limits, clock: options.clock, isServer: true, peer: options.peer });
     this.#connection.begin();
     const { first } = options;
-    // The owner has its connection before the first request comes.
-    process.nextTick(() => {
-      if (first !== undefined) this.#read(first);
-      socket.on('data', (chunk: Buffer) => this.#read(chunk)).resume();
-    });
+    if (first === undefined) this.#listen(socket);
+    else {
+      // The owner has its connection before the first request comes.
+      process.nextTick(() => {
+        this.#read(first);
+        this.#listen(socket);
+      });
+    }
+  }
+
+  #listen(socket: Duplex): void {
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.resume();
   }
 
   get active(): number {
