@@ -8,9 +8,9 @@ import { block, connectRaw, echo, frame, HELLO, type RawPeer, requestBlock, sett
 async function start(t: TestContext, options: Partial<TestServerOptions> = {}, hello = HELLO): Promise<{ readonly server: TestServer; readonly peer: RawPeer }> {
   const server = await startServer({ onRequest: echo, ...options });
   const peer = await connectRaw(server.port, hello);
-  t.after(async () => {
+  t.after(() => {
     peer.socket.destroy();
-    await server.close();
+    server.close();
   });
   return { server, peer };
 }

@@ -1,7 +1,7 @@
 // The client's end: sends requests on a connection.
-import type { Duplex } from 'node:stream';
 import type { Clock } from '@isthmus/runtime';
 import type { ClientConnection, ClientExchange, HttpLimits, RequestHead, ResponseSink } from '../http/exchange.ts';
+import type { ByteStream } from '../transport/transport.ts';
 import { Connection, type Side } from './connection.ts';
 import { DECODED } from './hpack/decoder.ts';
 import type { MessageFields } from './message.ts';
@@ -21,7 +21,7 @@ export type OpenHttp2Options = {
 };
 
 /** Speaks HTTP/2 as a client on a connected socket, which it owns from here on. **Source** RFC 9113. */
-export function openHttp2(socket: Duplex, options: OpenHttp2Options): ClientConnection {
+export function openHttp2(socket: ByteStream, options: OpenHttp2Options): ClientConnection {
   return new Client(socket, options);
 }
 
@@ -35,7 +35,7 @@ class Client implements ClientConnection, Side {
   #isDraining = false;
   #pingTick = 0;
 
-  constructor(socket: Duplex, options: OpenHttp2Options) {
+  constructor(socket: ByteStream, options: OpenHttp2Options) {
     this.#options = options;
     this.#connection = new Connection(socket, this, { limits: options.limits, clock: options.clock, isServer: false, peer: undefined });
     const { out } = this.#connection;

@@ -1,7 +1,6 @@
 // What both ends of an HTTP/2 connection do alike: frames in and out, windows, settings, resets, the end.
-import { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Clock, TimerHandle } from '@isthmus/runtime';
+import type { ByteStream } from '../transport/transport.ts';
 import type { Abort, HeaderList, HttpLimits, RequestHead, ResponseHead } from '../http/exchange.ts';
 import { FloodGuard } from './flood-guard.ts';
 import { FrameReader, type FrameSink } from './frame.ts';
@@ -61,7 +60,7 @@ export class Connection implements FrameSink {
   readonly out: Output;
   readonly streams = new Map<number, Stream>();
   readonly tickMs: number;
-  readonly #socket: Duplex;
+  readonly #socket: ByteStream;
   readonly #side: Side;
   readonly #clock: Clock;
   readonly #isServer: boolean;
@@ -108,7 +107,7 @@ export class Connection implements FrameSink {
   #timer: TimerHandle;
   isClosed = false;
 
-  constructor(socket: Duplex, side: Side, options: ConnectionOptions) {
+  constructor(socket: ByteStream, side: Side, options: ConnectionOptions) {
     const { limits, clock } = options;
     this.#socket = socket;
     this.#side = side;
@@ -126,7 +125,6 @@ export class Connection implements FrameSink {
     this.#receiveWindow = this.#fullWindow;
     this.tickMs = Math.max(10, Math.min(5000, Math.min(limits.headMs, limits.keepAliveMs, limits.idleMs) / 2));
     this.#timer = this.#arm();
-    if (socket instanceof Socket) socket.setNoDelay(true);
     socket.on('drain', () => this.#drained());
     socket.on('error', (error: Error) => this.destroy({ reason: 'closed', detail: error.message }));
     socket.on('end', () => this.destroy({ reason: 'closed', detail: 'the other end closed the connection' }));

@@ -1,8 +1,8 @@
 // Fuzz target: whatever a peer sends, cut anywhere, both ends of a connection do the same and never throw.
 import { EventEmitter } from 'node:events';
-import type { Duplex } from 'node:stream';
 import type { Clock } from '@isthmus/runtime';
 import { type Abort, type ClientConnection, HTTP_LIMITS, type HeaderList, type RequestHead, type ResponseHead, type ResponseSink, type ServerConnection, type ServerExchange } from '../http/exchange.ts';
+import type { ByteStream } from '../transport/transport.ts';
 import { openHttp2 } from './client.ts';
 import { FrameReader } from './frame.ts';
 import { PREFACE, REFUSALS } from './protocol.ts';
@@ -111,7 +111,7 @@ function play(isServer: boolean, chunks: readonly Buffer[]): string {
     stories.push(one);
     return one;
   };
-  const duplex = socket as unknown as Duplex;
+  const duplex = socket as unknown as ByteStream;
   const serve = (): ServerConnection => serveHttp2(duplex, { limits: LIMITS, clock: CLOCK, peer: 0, scheme: 'http', handlers: { onRefused, onRequest: (head, exchange) => answer(head, exchange, story()) } });
   const connection = isServer ? serve() : ask(openHttp2(duplex, { limits: LIMITS, clock: CLOCK, onRefused }), story);
   for (const chunk of chunks) socket.emit('data', chunk);

@@ -3,24 +3,46 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
-import { test, type TestContext } from 'node:test';
-import { systemClock } from '@isthmus/runtime';
+import { after, test as nodeTest, type TestContext } from 'node:test';
 import { type Abort, type BodySink, type ClientConnection, HTTP_LIMITS, type HeaderList, type RequestHead, type ResponseHead, type ResponseSink, type ServerExchange } from '../http/exchange.ts';
+import { Loop } from '../transport/linux/loop.ts';
+import { linuxTransport } from '../transport/linux/transport.ts';
+import { portableTransport } from '../transport/portable.ts';
+import type { Transport } from '../transport/transport.ts';
 import { openHttp2, type OpenHttp2Options } from './client.ts';
 import { ERROR } from './protocol.ts';
 import { block, echo, frame, listen, type RawFrame, RawPeer, settings, startServer, type TestServer, type TestServerOptions, word } from './testing.ts';
 
+const errors: unknown[] = [];
+const loop = process.platform === 'linux' ? new Loop((error) => errors.push(error), { sharesThread: true }) : undefined;
+after(() => {
+  loop?.close();
+  assert.deepEqual(errors, []);
+});
+
+/** Each test runs on both kinds of sockets: Node's, and the Linux engine's own. */
+const transports: readonly Transport[] = [portableTransport(), ...(loop === undefined ? [] : [linuxTransport(loop)])];
+let transport = portableTransport();
+
+function test(name: string, fn: (t: TestContext) => Promise<void>): void {
+  for (const one of transports) {
+    nodeTest(`${one.engine}: ${name}`, async (t) => {
+      transport = one;
+      await fn(t);
+    });
+  }
+}
+
 async function serve(t: TestContext, options: TestServerOptions): Promise<TestServer> {
-  const server = await startServer(options);
+  const server = await startServer({ transport, ...options });
   t.after(() => server.close());
   return server;
 }
 
 async function connect(t: TestContext, port: number, options: Partial<OpenHttp2Options> = {}): Promise<ClientConnection> {
-  const socket = net.connect(port, '127.0.0.1');
-  await once(socket, 'connect');
-  t.after(() => socket.destroy());
-  return openHttp2(socket, { limits: HTTP_LIMITS, clock: systemClock, ...options });
+  const socket = await transport.dial({ host: '127.0.0.1', port, timeoutMs: 5000, allowHalfOpen: false });
+  t.after(() => void socket.destroy());
+  return openHttp2(socket, { limits: HTTP_LIMITS, clock: transport.clock, ...options });
 }
 
 function head(over: Partial<RequestHead> = {}): RequestHead {

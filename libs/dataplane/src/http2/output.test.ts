@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { Duplex } from 'node:stream';
 import test from 'node:test';
+import type { ByteStream } from '../transport/transport.ts';
 import { Output } from './output.ts';
 import { RawPeer } from './testing.ts';
 
@@ -14,7 +15,7 @@ function open(): { readonly out: Output; readonly writes: Buffer[]; readonly dup
       done();
     },
   });
-  return { out: new Output(duplex, () => undefined), writes, duplex };
+  return { out: new Output(duplex as unknown as ByteStream, () => undefined), writes, duplex };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
@@ -96,7 +97,7 @@ test('what was handed over is counted, and a closed output writes no more', asyn
 test('a socket that takes no more makes it congested', () => {
   const duplex = new Duplex({ writableHighWaterMark: 100, read: () => undefined, write: () => undefined });
   let flushes = 0;
-  const out = new Output(duplex, () => flushes++);
+  const out = new Output(duplex as unknown as ByteStream, () => flushes++);
   out.word(8, 0, 1);
   out.flush();
   assert.deepEqual([out.isCongested, flushes], [false, 1]);

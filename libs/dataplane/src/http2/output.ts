@@ -1,6 +1,6 @@
 // What a connection sends: frames written one after another into a slab that many connections take turns with, and handed to the
 // socket once a turn of the event loop.
-import type { Duplex } from 'node:stream';
+import type { ByteStream } from '../transport/transport.ts';
 import { HEAD_BYTES } from './protocol.ts';
 
 /** A slab serves until less than `SLAB_REST_BYTES` of it are left; what was handed to a socket is never written again. */
@@ -27,7 +27,7 @@ function flushAll(): void {
 
 /** Writes frames of one connection. Positions returned by `reserve` hold until the next call. */
 export class Output {
-  readonly #socket: Duplex;
+  readonly #socket: ByteStream;
   readonly #flushed: () => void;
   #slab: Slab | undefined;
   #start = 0;
@@ -44,7 +44,7 @@ export class Output {
   flushedBytes = 0;
 
   /** `flushed` is called after each hand-over that left the socket uncongested. */
-  constructor(socket: Duplex, flushed: () => void) {
+  constructor(socket: ByteStream, flushed: () => void) {
     this.#socket = socket;
     this.#flushed = flushed;
   }
@@ -190,6 +190,7 @@ export class Output {
   #schedule(): void {
     if (this.#isClosed) return;
     this.#isDirty = true;
+    if (this.#socket.atTurnEnd !== undefined) return this.#socket.atTurnEnd(this);
     dirty.add(this);
     if (isScheduled) return;
     isScheduled = true;

@@ -1,7 +1,7 @@
 // The server's end: takes requests from a connection.
-import type { Duplex } from 'node:stream';
 import type { Clock } from '@isthmus/runtime';
 import type { HttpLimits, ServerConnection, ServerHandlers } from '../http/exchange.ts';
+import type { ByteStream } from '../transport/transport.ts';
 import { Connection, type Side } from './connection.ts';
 import { DECODED } from './hpack/decoder.ts';
 import type { MessageFields } from './message.ts';
@@ -24,7 +24,7 @@ export type ServeHttp2Options = {
  * Serves HTTP/2 on a socket, which it owns from here on; how both ends agreed on HTTP/2 is the caller's business. Refused, with
  * GOAWAY or RST_STREAM, is told through `handlers.onRefused` by a word of `REFUSALS`. **Source** RFC 9113.
  */
-export function serveHttp2(socket: Duplex, options: ServeHttp2Options): ServerConnection {
+export function serveHttp2(socket: ByteStream, options: ServeHttp2Options): ServerConnection {
   return new Server(socket, options);
 }
 
@@ -42,7 +42,7 @@ class Server implements ServerConnection, Side {
   /** The highest stream that counts. */
   #finalId = MAX_STREAM_ID;
 
-  constructor(socket: Duplex, options: ServeHttp2Options) {
+  constructor(socket: ByteStream, options: ServeHttp2Options) {
     this.#handlers = options.handlers;
     this.#limits = options.limits;
     this.#scheme = options.scheme;
@@ -59,7 +59,7 @@ class Server implements ServerConnection, Side {
     }
   }
 
-  #listen(socket: Duplex): void {
+  #listen(socket: ByteStream): void {
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     socket.resume();
   }

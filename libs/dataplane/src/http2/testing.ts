@@ -2,9 +2,11 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type Clock, systemClock } from '@isthmus/runtime';
+import type { Clock } from '@isthmus/runtime';
 import { HTTP_LIMITS, type HttpLimits, type RequestHead, type ServerConnection, type ServerExchange } from '../http/exchange.ts';
 import { serveHttp2 } from './server.ts';
+import { portableTransport } from '../transport/portable.ts';
+import type { Transport } from '../transport/transport.ts';
 import { PREFACE } from './protocol.ts';
 
 /** One frame, as cut by hand. */
@@ -148,12 +150,14 @@ export type TestServer = {
   readonly port: number;
   readonly refusals: string[];
   readonly connections: ServerConnection[];
-  close(): Promise<void>;
+  close(): void;
 };
 
 export type TestServerOptions = {
   readonly limits?: Partial<HttpLimits>;
   readonly clock?: Clock;
+  /** Node's sockets without it. */
+  readonly transport?: Transport;
   readonly onRequest: (head: RequestHead, exchange: ServerExchange) => void;
 };
 
@@ -161,22 +165,23 @@ export type TestServerOptions = {
 export async function startServer(options: TestServerOptions): Promise<TestServer> {
   const refusals: string[] = [];
   const connections: ServerConnection[] = [];
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+  const transport = options.transport ?? portableTransport();
+  const listener = await transport.listen({ listen: { host: '127.0.0.1', port: 0 }, label: 'a test', allowHalfOpen: false, connections: 1000 }, (stream) => {
     connections.push(
-      serveHttp2(socket, {
+      serveHttp2(stream, {
         limits: { ...HTTP_LIMITS, ...options.limits },
-        clock: options.clock ?? systemClock,
+        clock: options.clock ?? transport.clock,
         peer: 'a test',
         scheme: 'http',
         handlers: { onRequest: options.onRequest, onRefused: (code) => void refusals.push(code) },
       }),
     );
   });
-  const port = await listen(server);
-  return { port, refusals, connections, close: () => closeServer(server, sockets) };
+  const close = (): void => {
+    for (const stream of [...listener.open]) stream.destroy();
+    listener.close();
+  };
+  return { port: listener.port, refusals, connections, close };
 }
 
 /** Listens on a free port of loopback. */
@@ -186,12 +191,6 @@ export async function listen(server: net.Server): Promise<number> {
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
   return address.port;
-}
-
-async function closeServer(server: net.Server, sockets: ReadonlySet<net.Socket>): Promise<void> {
-  for (const socket of sockets) socket.destroy();
-  server.close();
-  await once(server, 'close');
 }
 
 /** A raw client that has said hello. */
