@@ -61,7 +61,7 @@ export async function runWorkload(options: { readonly workload: Workload; readon
         await leaveOut(name, error);
       }
     }
-    const isWarm = setting.needsNewProcess === true;
+    const isWarm = setting.needsNewProcess === true || bench.isQuick;
     for (let round = isWarm ? 1 : 0; round <= rounds; round++) {
       const direct = await setting.direct?.();
       for (const name of turned([...running.keys()], round)) {

@@ -19,7 +19,7 @@ function take(kind: SinkKind, socket: Socket): void {
     if (kind === 'echo' && bytes > HELLO_BYTES) socket.write(before >= HELLO_BYTES ? chunk : chunk.subarray(HELLO_BYTES - before));
     if (kind === 'echo' && before < HELLO_BYTES && bytes >= HELLO_BYTES) socket.write(ANSWER);
   });
-  socket.on('end', () => socket.end(kind === 'count' ? String(bytes - HELLO_BYTES) : undefined));
+  socket.on('end', () => socket.end(kind === 'count' ? String(bytes - HELLO_BYTES) : ''));
 }
 
 serveCommands({

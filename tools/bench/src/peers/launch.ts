@@ -1,5 +1,6 @@
 // Starts a peer with a configuration written for one workload.
 import { accessSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { openFilesLimit } from '../system/machine.ts';
 import { type Running, startProgram } from '../system/running.ts';
@@ -65,9 +66,10 @@ export async function startBackend(
   return startProgram({ path: program.path, args: ['-p', folder, '-c', join(folder, 'nginx.conf')], cwd: folder, port: backend.listenPort });
 }
 
+/** Started by the superuser, nginx would change to a user who may not read our folder. */
 function nginxSettings(folder: string): NginxSettings {
   const modulesFolder = MODULE_FOLDERS.find((candidate) => exists(join(candidate, 'ngx_stream_module.so')));
-  return { folder, openFiles: openFilesLimit(), hasDynamicStream: modulesFolder !== undefined, modulesFolder: modulesFolder ?? '' };
+  return { folder, openFiles: openFilesLimit(), hasDynamicStream: modulesFolder !== undefined, modulesFolder: modulesFolder ?? '', user: process.getuid?.() === 0 ? userInfo().username : undefined };
 }
 
 function exists(path: string): boolean {

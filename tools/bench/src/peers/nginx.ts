@@ -1,7 +1,7 @@
 // nginx as a peer: its configuration for each kind of work.
 import type { HttpSpec, MutualTls, ProxySpec, SniSpec } from './proxy-spec.ts';
 
-export type NginxSettings = { readonly folder: string; readonly openFiles: number; readonly hasDynamicStream: boolean; readonly modulesFolder: string };
+export type NginxSettings = { readonly folder: string; readonly openFiles: number; readonly hasDynamicStream: boolean; readonly modulesFolder: string; /** Whom workers run as, where the master may choose. */ readonly user: string | undefined };
 
 /** The whole `nginx.conf`. */
 export function nginxConfig(spec: ProxySpec, settings: NginxSettings): string {
@@ -35,7 +35,7 @@ ${backend.tls === undefined ? '' : serverTls(backend.tls)}
 
 function head(threads: number, settings: NginxSettings, isStream: boolean): string {
   return `${isStream && settings.hasDynamicStream ? `load_module ${settings.modulesFolder}/ngx_stream_module.so;\n` : ''}daemon off;
-pid ${settings.folder}/nginx.pid;
+${settings.user === undefined ? '' : `user ${settings.user};\n`}pid ${settings.folder}/nginx.pid;
 error_log stderr error;
 worker_processes ${threads};
 worker_rlimit_nofile ${settings.openFiles};
