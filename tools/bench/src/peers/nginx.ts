@@ -22,12 +22,20 @@ ${temporaryFolders(settings)}
 ${backend.tls === undefined ? '' : serverTls(backend.tls)}
     root ${settings.folder}/www;
     location / { }
+    # A gRPC server reads the request before it answers; passing it on once makes nginx do so, and lets a file answer a POST.
     location /grpc/ {
-      default_type application/grpc;
+      proxy_pass http://unix:${settings.folder}/files.sock;
+      proxy_method GET;
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+      proxy_buffers 64 32k;
       add_trailer grpc-status 0 always;
-      # A static file answers no POST by itself.
-      error_page 405 =200 $uri;
     }
+  }
+  server {
+    listen unix:${settings.folder}/files.sock;
+    default_type application/grpc;
+    root ${settings.folder}/www;
   }
 }
 `;

@@ -1,10 +1,11 @@
 // Results as a table that a person reads: medians with their spread, ratios, aims.
+import { PEER_NAMES } from '../peers/launch.ts';
 import type { Measured } from '../run.ts';
 import type { Result } from './results.ts';
 
 /** The table of one workload, with everything that is not in it named below. */
 export function workloadText(measured: Measured, results: readonly Result[]): string {
-  const peers = [...new Set(results.flatMap((result) => Object.keys(result.peers)))];
+  const peers = PEER_NAMES.filter((peer) => results.some((result) => result.peers[peer] !== undefined));
   const header = ['', 'unit', 'isthmus', ...peers, ...peers.map((peer) => `÷ ${peer}`), 'aim', ''];
   const rows = results.map((result) => [
     result.metric,
