@@ -1,5 +1,6 @@
 // The command line of `npm run bench`.
 import { parseArgs } from 'node:util';
+import type { EngineKind } from '@isthmus/dataplane';
 import { type PeerName, PEER_NAMES } from './peers/launch.ts';
 
 export const USAGE = `Usage: npm run bench -- [--only NAMES] [--rounds N] [--json FILE] [--strict] [--quick]
@@ -22,7 +23,7 @@ export type Options = {
   readonly rounds: number;
   readonly peers: readonly PeerName[];
   readonly envoy: string | undefined;
-  readonly engine: string | undefined;
+  readonly engine: EngineKind | undefined;
   readonly json: string | undefined;
   readonly keep: string | undefined;
   readonly isStrict: boolean;
@@ -31,7 +32,7 @@ export type Options = {
 };
 
 const DEFAULT_ROUNDS = 5;
-const ENGINES = ['linux', 'portable'];
+const ENGINES: readonly EngineKind[] = ['linux', 'portable'];
 
 /** **Throws** an Error with a sentence about the flag that is wrong. */
 export function parseOptions(args: readonly string[], workloads: readonly string[]): Options {
@@ -45,13 +46,14 @@ export function parseOptions(args: readonly string[], workloads: readonly string
   const isQuick = values.quick === true;
   const rounds = values.rounds === undefined ? (isQuick ? 1 : DEFAULT_ROUNDS) : Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1_000) throw new Error(`--rounds takes a whole number from 1 to 1000, not ${values.rounds}`);
-  if (values.engine !== undefined && !ENGINES.includes(values.engine)) throw new Error(`--engine is linux or portable, not ${values.engine}`);
+  const engine = ENGINES.find((kind) => kind === values.engine);
+  if (values.engine !== engine) throw new Error(`--engine is linux or portable, not ${values.engine}`);
   return {
     only: values.only === undefined ? workloads : chosen(listOf(values.only), workloads),
     rounds,
     peers: values.peers === undefined ? PEER_NAMES : listOf(values.peers).map(peerName),
     envoy: values.envoy,
-    engine: values.engine,
+    engine,
     json: values.json,
     keep: values.keep,
     isStrict: values.strict === true,

@@ -23,6 +23,7 @@ export async function runWorkload(options: { readonly workload: Workload; readon
   const samples = new Map<ContenderName, Sample[]>();
   const absent = new Map<ContenderName, string>();
   const errors: string[] = [];
+  const notes = new Set<string>();
   const lacking = workload.needs.filter((name) => !bench.programs.has(name));
   if (lacking.length > 0) {
     for (const name of contenders) absent.set(name, `the workload needs ${lacking.join(' and ')}`);
@@ -36,6 +37,11 @@ export async function runWorkload(options: { readonly workload: Workload; readon
     return { workload, samples, absent, errors: [`${workload.name}: ${messageOf(error)}`], notes: [] };
   }
   const running = new Map<ContenderName, readonly Running[]>();
+  const start = async (name: ContenderName): Promise<readonly Running[]> => {
+    const proxies = await setting.start(name);
+    for (const { about } of proxies) if (about !== undefined) notes.add(`${name}: ${about}`);
+    return proxies;
+  };
   const leaveOut = async (name: ContenderName, error: unknown): Promise<void> => {
     if (!(error instanceof NotSupported)) errors.push(`${workload.name}, ${name}: ${messageOf(error)}`);
     absent.set(name, messageOf(error));
@@ -45,7 +51,7 @@ export async function runWorkload(options: { readonly workload: Workload; readon
   };
   const sampleOf = async (name: ContenderName): Promise<Sample> => {
     if (setting.needsNewProcess !== true) return setting.sample(running.get(name) ?? []);
-    const proxies = await setting.start(name);
+    const proxies = await start(name);
     try {
       return await setting.sample(proxies);
     } finally {
@@ -56,7 +62,7 @@ export async function runWorkload(options: { readonly workload: Workload; readon
   try {
     for (const name of contenders) {
       try {
-        running.set(name, setting.needsNewProcess === true ? [] : await setting.start(name));
+        running.set(name, setting.needsNewProcess === true ? [] : await start(name));
       } catch (error) {
         await leaveOut(name, error);
       }
@@ -80,7 +86,7 @@ export async function runWorkload(options: { readonly workload: Workload; readon
     for (const proxies of running.values()) await stopAll(proxies);
     await setting.stop();
   }
-  return { workload, samples, absent, errors, notes: setting.notes ?? [] };
+  return { workload, samples, absent, errors, notes: [...notes, ...(setting.notes ?? [])] };
 }
 
 /** The list begun at another place. */

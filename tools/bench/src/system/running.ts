@@ -7,6 +7,8 @@ import { cpuMsOf, residentBytesOf } from './usage.ts';
 export interface Running {
   readonly pid: number;
   readonly port: number;
+  /** What the reader should know of how it runs, such as the engine it chose. */
+  readonly about?: string;
   /** User and system time so far, in milliseconds, children included. */
   cpuMs(): number;
   residentBytes(): number;
@@ -66,8 +68,8 @@ export async function startService(module: URL, settings: object): Promise<Servi
       child.send({ id: lastId, command, args }, (error) => error !== null && reject(error));
     });
   try {
-    const { port } = await call<{ readonly port: number }>('start', settings);
-    return { ...watched.running(port), call };
+    const { port, about } = await call<{ readonly port: number; readonly about?: string }>('start', settings);
+    return { ...watched.running(port), call, ...(about !== undefined && { about }) };
   } catch (error) {
     await watched.stop();
     throw error;

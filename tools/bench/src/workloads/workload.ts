@@ -1,4 +1,5 @@
 // What a workload is: something to start for each contender, and a sample to take of it.
+import type { EngineKind } from '@isthmus/dataplane';
 import type { Program, ProgramName } from '../peers/find-program.ts';
 import type { PeerName } from '../peers/launch.ts';
 import type { Running } from '../system/running.ts';
@@ -26,7 +27,7 @@ export type Bench = {
   readonly scratch: string;
   readonly isQuick: boolean;
   /** Which engine of ours, where there is a choice. */
-  readonly engine: string | undefined;
+  readonly engine: EngineKind | undefined;
 };
 
 /** A workload whose backend and load generator run. */
