@@ -6,14 +6,14 @@ import { messageOf } from '@isthmus/model';
 import { type Options, parseOptions, USAGE } from './options.ts';
 import { findProgram, type MissingProgram, type Program, type ProgramName } from './peers/find-program.ts';
 import { documentOf, keptName } from './report/document.ts';
-import { type Result, resultsOf } from './report/results.ts';
+import { exitCodeOf, type Result, resultsOf } from './report/results.ts';
 import { endText, workloadText } from './report/text.ts';
 import { runWorkload } from './run.ts';
 import { machine } from './system/machine.ts';
 import { WORKLOADS } from './workloads/all.ts';
 
 const WRONG_USAGE = 64;
-const NOT_MEASURED = 70;
+const INTERRUPTED = 130;
 const TOOLS: readonly ProgramName[] = ['wrk', 'h2load', 'openssl'];
 
 const options = readOptions();
@@ -23,7 +23,7 @@ const say = (part: string): void => {
   process.stdout.write(part);
 };
 // Ctrl-C ends the processes that were started, too.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(NOT_MEASURED));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(INTERRUPTED));
 
 const programs = new Map<ProgramName, Program>();
 const missing: MissingProgram[] = [];
@@ -65,8 +65,7 @@ async function run({ only, rounds, peers, engine, isQuick, isStrict, json, keep 
     writeFileSync(`${name}.json`, document);
     writeFileSync(`${name}.txt`, text);
   }
-  if (errors.length > 0) return NOT_MEASURED;
-  return isStrict && results.some(({ ok }) => ok === false) ? 1 : 0;
+  return exitCodeOf(results, errors, isStrict);
 }
 
 function readOptions(): Options {

@@ -25,6 +25,12 @@ export function resultsOf(measured: Measured): Result[] {
   return measured.workload.metrics.map((metric) => resultOf(measured, metric));
 }
 
+/** What the run ends with: 70 when something could not be measured, 1 when an aim is missed and `isStrict`, else 0. */
+export function exitCodeOf(results: readonly Result[], errors: readonly string[], isStrict: boolean): number {
+  if (errors.length > 0) return 70;
+  return isStrict && results.some(({ ok }) => ok === false) ? 1 : 0;
+}
+
 function resultOf({ workload, samples }: Measured, metric: Metric): Result {
   const values = new Map([...samples].map(([name, taken]) => [name as string, taken.map((sample) => sample[metric.name] ?? Number.NaN)]));
   const medians = new Map([...values].map(([name, list]) => [name, median(list)]));

@@ -18,7 +18,7 @@ export interface Running {
 
 /** A module of ours in a process of its own, which answers calls. */
 export interface Service extends Running {
-  /** Calls one of the module's commands. **Throws** what the command threw, or that the process ended. */
+  /** Calls one of the module's commands. **Throws** what the command threw, that the process ended, or that it was too late. */
   call<Result>(command: string, args: object): Promise<Result>;
 }
 
@@ -26,6 +26,8 @@ export type Answer = { readonly id: number; readonly result?: unknown; readonly 
 
 const READY_MS = 15_000;
 const STOP_MS = 2_000;
+/** The longest load, 4 GB through a slow proxy on a busy machine, takes a fraction of it. */
+const CALL_MS = 180_000;
 const MAX_OUTPUT_CHARS = 4_000;
 
 /** Starts a program and waits until it accepts connections at `port`. **Throws** with its output when it does not. */
@@ -53,19 +55,24 @@ export async function startService(module: URL, settings: object): Promise<Servi
   child.on('message', (message) => {
     const { id, result, error } = message as Answer;
     const waiter = waiting.get(id);
-    waiting.delete(id);
     if (error === undefined) waiter?.resolve(result);
     else waiter?.reject(new Error(error));
   });
   child.once('exit', () => {
-    for (const { reject } of waiting.values()) reject(new Error(`${module.pathname} ended:\n${watched.output()}`));
-    waiting.clear();
+    for (const { reject } of [...waiting.values()]) reject(new Error(`${module.pathname} ended:\n${watched.output()}`));
   });
   const call = <Result>(command: string, args: object): Promise<Result> =>
     new Promise((resolve, reject) => {
       lastId += 1;
-      waiting.set(lastId, { resolve: (value) => resolve(value as Result), reject });
-      child.send({ id: lastId, command, args }, (error) => error !== null && reject(error));
+      const id = lastId;
+      const settle = (then: () => void): void => {
+        clearTimeout(limit);
+        waiting.delete(id);
+        then();
+      };
+      const limit = setTimeout(() => settle(() => reject(new Error(`${command} was not done within ${CALL_MS} ms`))), CALL_MS);
+      waiting.set(id, { resolve: (value) => settle(() => resolve(value as Result)), reject: (error) => settle(() => reject(error)) });
+      child.send({ id, command, args }, (error) => error !== null && settle(() => reject(error)));
     });
   try {
     const { port, about } = await call<{ readonly port: number; readonly about?: string }>('start', settings);
