@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 
 /** Descriptors kept for everything but connections: the admin socket, health, logs, state files, the control plane. */
 const RESERVED_DESCRIPTORS = 96;
-/** A relayed connection has two sockets, and now and then a pipe between them. */
-const DESCRIPTORS_PER_CONNECTION = 3;
+/** A relayed connection has two sockets. Pipes between them come from a small pool. */
+const DESCRIPTORS_PER_CONNECTION = 2;
 
 /** The soft limit of open files (RLIMIT_NOFILE); undefined where the system does not say. */
 export function descriptorLimit(): number | undefined {
