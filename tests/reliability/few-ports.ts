@@ -1,6 +1,7 @@
 // Run in a network namespace of its own by few-ports.test.ts: a federation whose gateway runs out of local ports towards
 // a workload. Prints what it saw as one line of JSON; the last word is the test's.
 import { execFileSync } from 'node:child_process';
+import { connect as connectTcp } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { names, smallTopology, startFederation, waitFor } from '@isthmus/harness';
 import { metricsOf, readiness } from './gateway-process.ts';
@@ -14,7 +15,7 @@ type Caller = { readonly socket: TLSSocket; outcome: 'waiting' | 'led' | 'refuse
 
 /** A caller from a port of its own choice: only the gateway's side takes from the few. */
 function call(port: number, localPort: number): Caller {
-  const socket = connect({ host: '127.0.0.1', port, localPort, servername: SERVER_NAME, rejectUnauthorized: false });
+  const socket = connect({ socket: connectTcp({ host: '127.0.0.1', port, localPort }).on('error', () => undefined), servername: SERVER_NAME, rejectUnauthorized: false });
   const caller: Caller = { socket, outcome: 'waiting' };
   socket.on('error', () => undefined);
   socket.once('secureConnect', () => {
