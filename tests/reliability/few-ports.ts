@@ -46,9 +46,12 @@ try {
     caller.socket.destroy();
     return caller.outcome === 'led' ? true : undefined;
   }, 200);
-  const metrics = await metricsOf(mesh.federation, gateway);
-  const failures = /^isthmus_gateway_connect_failures_total\{.*\} (\d+)$/m.exec(metrics)?.[1];
-  process.stdout.write(`${JSON.stringify({ ...seen, connectFailures: Number(failures ?? 0), readiness: await readiness(mesh.federation, gateway) })}\n`);
+  // Workers report their counts now and then.
+  const connectFailures = await waitFor('the failures to be counted', 10_000, async () => {
+    const count = Number(/^isthmus_gateway_connect_failures_total\{.*\} (\d+)$/m.exec(await metricsOf(mesh.federation, gateway))?.[1] ?? 0);
+    return count >= seen.refused ? count : undefined;
+  });
+  process.stdout.write(`${JSON.stringify({ ...seen, connectFailures, readiness: await readiness(mesh.federation, gateway) })}\n`);
 } finally {
   await mesh.close();
 }

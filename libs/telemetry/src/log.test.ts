@@ -32,6 +32,13 @@ test('no field can pass itself off as the message, the level or the program', ()
   assert.notEqual(lines[0]?.['time'], 'never');
 });
 
+test('whether a level is written can be asked before its fields are put together', () => {
+  const { log } = textLog(false);
+  assert.equal(log.isEnabled('info'), true);
+  assert.equal(log.with({ a: 1 }).isEnabled('debug'), false);
+  assert.equal(silentLog().isEnabled('error'), false);
+});
+
 test('a revision too large for a number is written as text, without loss', () => {
   const { log, lines } = recordingLog();
   log.info('at', { revision: 2n ** 63n });

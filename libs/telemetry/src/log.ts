@@ -14,6 +14,8 @@ export interface Log {
   warn(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
   debug(message: string, fields?: LogFields): void;
+  /** Whether lines of this level are written: asked on hot paths before their fields are put together. */
+  isEnabled(level: LogLevel): boolean;
   /** A log that adds these fields to every line. */
   with(fields: LogFields): Log;
 }
@@ -69,7 +71,7 @@ export function openLog(options: LogOptions): Log & { close(): Promise<void> } {
 /** A log that says nothing, for tests. */
 export function silentLog(): Log {
   const nothing = (): void => undefined;
-  const log: Log = { error: nothing, warn: nothing, info: nothing, debug: nothing, with: () => log };
+  const log: Log = { error: nothing, warn: nothing, info: nothing, debug: nothing, isEnabled: () => false, with: () => log };
   return log;
 }
 
@@ -93,6 +95,7 @@ function makeLog(logger: Logger, base: LogFields, repeats: RepeatLimit): Log {
     warn: (message, fields) => write('warn', message, fields),
     info: (message, fields) => write('info', message, fields),
     debug: (message, fields) => write('debug', message, fields),
+    isEnabled: (level) => logger.isLevelEnabled(level),
     with: (fields) => makeLog(logger, { ...base, ...fields }, repeats),
   };
 }

@@ -21,6 +21,17 @@ test('asking for a name again gives the same metric, as another kind is refused'
   assert.throws(() => metrics.gauge('isthmus_a_total', 'A'), /is a counter already/);
 });
 
+test('a counter bound to its labels counts together with the counter itself', async () => {
+  const metrics = openMetrics();
+  const counter = metrics.counter('isthmus_requests_total', 'Requests', ['service']);
+  const bound = counter.bind({ service: 'payments' });
+  assert.doesNotMatch(await metrics.text(), /payments/);
+  bound.inc();
+  counter.bind({ service: 'payments' }).inc(2);
+  counter.inc({ service: 'payments' });
+  for (let i = 0; i < 2; i++) assert.match(await metrics.text(), /isthmus_requests_total\{service="payments"\} 4\n/);
+});
+
 test('a name without the prefix is refused', () => {
   assert.throws(() => openMetrics().gauge('connections', 'C'), TypeError);
 });
