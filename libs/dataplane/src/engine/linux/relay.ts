@@ -1,11 +1,9 @@
 // The Linux relay engine, seen from the main thread: starts the workers, feeds them snapshots, sums up what they count.
-import { createServer } from 'node:net';
 import { type ErrorClass, type ErrorFacts, IsthmusError, messageOf } from '@isthmus/model';
 import { backoff } from '@isthmus/runtime';
 import type { LogLevel } from '@isthmus/telemetry';
 import { startThread, type Thread } from '../../worker/thread.ts';
 import { fail } from '../../errors.ts';
-import { type ListenAddress, listenOn } from '../../proxy/listen.ts';
 import type { Relay, RelayLimits, RelayOptions, StartRelay } from '../engine.ts';
 import { LedgerReport } from '../ledger-report.ts';
 import type { FromRelayWorker, ToRelayWorker } from './messages.ts';
@@ -21,16 +19,6 @@ type Seat = {
   listening: PromiseWithResolvers<{ readonly host: string; readonly port: number }>;
   drained: PromiseWithResolvers<void>;
 };
-
-/**
- * Workers share the port by SO_REUSEPORT, and so could any other process of this user: a second start would take half of
- * the first one's callers (reliability 85). A socket that does not share tells whether anybody has it.
- */
-async function assertFree(listen: ListenAddress): Promise<void> {
-  const trial = createServer();
-  await listenOn(trial, listen, 'east-west gateway');
-  await new Promise((resolve) => trial.close(resolve));
-}
 
 class LinuxRelay implements Relay {
   readonly engine = 'linux';
@@ -74,9 +62,7 @@ class LinuxRelay implements Relay {
   /** The first worker takes the port, the others share it. **Throws** DATAPLANE_LISTEN_FAILED, DATAPLANE_ENGINE_UNAVAILABLE. */
   async listen(): Promise<void> {
     try {
-      const { listen } = this.#options.settings;
-      if (listen.port !== 0) await assertFree(listen);
-      let { port } = listen;
+      let port = this.#options.settings.listen.port;
       for (const seat of this.#seats) {
         await this.#fill(seat, port);
         this.#bound = await seat.listening.promise;
