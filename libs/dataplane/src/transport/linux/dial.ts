@@ -1,17 +1,18 @@
 // Opens connections and listening sockets on the loop.
 import { lookup } from 'node:dns/promises';
 import { fail } from '../../errors.ts';
+import { SILENCE_MS } from '../silence.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
 
-/** Peers that vanish without a word are found out within half a minute (reliability 79). */
+/** Peers that vanish without a word are found out: with bytes under way after ten seconds, idle ones within half a minute (reliability 79). */
 export function watchForSilence(fd: number): void {
   libc.setOption(fd, libc.SOL_SOCKET, libc.SO_KEEPALIVE, 1);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPIDLE, 15);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPINTVL, 5);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
-  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, 30_000);
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, SILENCE_MS);
 }
 
 /** A socket on its way to `address`; the caller owns it. Without `watched` the caller calls `watchForSilence` later: six calls that a short connection does not need. */
