@@ -12,6 +12,7 @@ export type ParsedRequest = {
   readonly keepAlive: boolean;
 };
 
+/** A response with what only this connection needs to know. */
 export type ParsedResponse = {
   readonly head: ResponseHead;
   readonly chunked: boolean;
@@ -25,7 +26,7 @@ const LINE = refusal(400, 'bad-start-line', 'the start line is not exactly three
 const VERSION = refusal(505, 'bad-version', 'the version is neither HTTP/1.1 nor HTTP/1.0');
 const METHOD = refusal(501, 'bad-method', 'the method is longer than any known');
 const CONNECT = refusal(405, 'connect-refused', 'CONNECT is not served over HTTP/1');
-const TARGET = refusal(400, 'bad-target', 'the request target has none of the forms of RFC 9112 §3.2');
+const TARGET = refusal(400, 'bad-target', 'the request target has none of the four forms');
 const TARGET_LONG = refusal(414, 'target-too-long', 'the request target is longer than the limit');
 const HOST = refusal(400, 'bad-host', 'Host is missing, given twice or no host and port');
 const LENGTH = refusal(400, 'bad-content-length', 'Content-Length is given twice or is no decimal number');
@@ -40,7 +41,7 @@ const BODYLESS = refusal(400, 'length-where-no-body', 'a framing field in a resp
 
 const MAX_METHOD = 32;
 const VERSION_TEXT = /^HTTP\/[0-9]\.[0-9]$/;
-const KNOWN_CODINGS = /^(?:[a-z-]+[ \t]*,[ \t]*)*(?:x-)?(?:gzip|deflate|compress|identity)[ \t]*(?:,[ \t]*chunked)?$/i;
+const OTHER_CODINGS = /^(?:x-)?(?:gzip|deflate|compress|identity)[ \t]*(?:,[ \t]*chunked)?$/i;
 
 /** What the fields of one head said; filled by `readFields`, one object for each connection. */
 class FieldFacts {
@@ -165,7 +166,7 @@ export class HeadParser {
     if (transferEncoding !== undefined) {
       if (contentLength !== undefined) this.refused = BOTH;
       else if (old) this.refused = CODING;
-      else if (transferEncoding !== 'chunked' && transferEncoding.toLowerCase() !== 'chunked') this.refused = KNOWN_CODINGS.test(transferEncoding) ? CODING_UNKNOWN : CODING;
+      else if (transferEncoding !== 'chunked' && transferEncoding.toLowerCase() !== 'chunked') this.refused = OTHER_CODINGS.test(transferEncoding) ? CODING_UNKNOWN : CODING;
       else return undefined;
       return -1;
     }

@@ -58,7 +58,7 @@ export const FIELD_NAMES: readonly string[] = [
 ];
 
 const SLOTS = 1024;
-const BUCKETS: (number[] | undefined)[] = new Array<number[] | undefined>(SLOTS);
+const BUCKETS: (number[] | undefined)[] = Array.from({ length: SLOTS });
 for (let id = 0; id < FIELD_NAMES.length; id++) {
   let hash = 0;
   for (const octet of Buffer.from(FIELD_NAMES[id] ?? '')) hash = (Math.imul(hash, 31) + octet) | 0;

@@ -25,13 +25,16 @@ export type MetricMessage =
   | { readonly kind: 'histogram'; readonly name: string; readonly help: string; readonly labelNames: readonly string[]; readonly buckets: readonly number[] | undefined; readonly labels: Readonly<Record<string, string>>; readonly values: readonly number[] }
   | { readonly kind: 'removed'; readonly of: 'counter' | 'gauge' | 'histogram'; readonly name: string; readonly help: string; readonly labelNames: readonly string[]; readonly labels: Readonly<Record<string, string>> };
 
+/** A line for the main thread's log. */
+export type LogMessage = { readonly kind: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields };
+
 export type FromWorker =
   | { readonly kind: 'ready'; readonly wakeFd: number }
   | { readonly kind: 'opened'; readonly id: number; readonly host: string; readonly port: number }
   | { readonly kind: 'failed'; readonly id: number; readonly error: ErrorMessage }
   | { readonly kind: 'closed'; readonly id: number }
   | { readonly kind: 'status'; readonly connections: readonly (readonly [number, number])[]; readonly metrics: readonly MetricMessage[] }
-  | { readonly kind: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
+  | LogMessage
   | { readonly kind: 'application-down'; readonly service: ServiceName; readonly instance: string; readonly message: string };
 
 export type WorkerStart = {

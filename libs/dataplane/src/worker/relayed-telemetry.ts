@@ -1,6 +1,6 @@
 // Logs and metrics of a worker: gathered there, handed to the main thread, written by it.
 import type { Counter, Gauge, Histogram, Labels, Log, LogFields, LogLevel, Metrics } from '@isthmus/telemetry';
-import type { FromWorker, MetricMessage } from './messages.ts';
+import type { LogMessage, MetricMessage } from './messages.ts';
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** Lines a worker hands over in a second; more are counted. */
@@ -10,12 +10,12 @@ const MAX_OBSERVATIONS = 10_000;
 
 /** A log whose lines go to the main thread. **Bounds** the lines a second. */
 export class RelayedLog {
-  readonly #post: (message: FromWorker) => void;
+  readonly #post: (message: LogMessage) => void;
   readonly #enabled: ReadonlySet<LogLevel>;
   #lines = 0;
   #heldBack = 0;
 
-  constructor(level: LogLevel, post: (message: FromWorker) => void) {
+  constructor(level: LogLevel, post: (message: LogMessage) => void) {
     this.#post = post;
     this.#enabled = new Set(LEVELS.slice(0, LEVELS.indexOf(level) + 1));
   }

@@ -34,8 +34,11 @@ export class Loop {
   #free: number[] = [];
   #dirty: Flushed[] = [];
   #flushing: Flushed[] = [];
+  #later: Flushed[] = [];
   #held = 0;
   #closed = false;
+  #woken = false;
+  #busy = false;
   #onWake: () => void = () => undefined;
   readonly #timers = new TimerHeap();
   readonly #onError: (error: unknown) => void;
@@ -44,8 +47,10 @@ export class Loop {
    * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
    * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
    * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
+   * `turnsInARow`: busy turns before Node's own loop has one; promises and messages wait so long.
    */
-  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer } = {}) {
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly turnsInARow?: number } = {}) {
+    this.#turnsInARow = options.turnsInARow ?? 1;
     this.#onError = onError;
     this.#descriptors = options.descriptors === undefined ? undefined : new Uint8Array(options.descriptors);
     this.own(this.#epoll);
@@ -61,6 +66,7 @@ export class Loop {
     this.watch(this.#wakeFd, EPOLLIN, {
       onEvents: () => {
         clearEventFd(this.#wakeFd);
+        this.#woken = true;
         this.#onWake();
       },
     });
@@ -68,6 +74,7 @@ export class Loop {
   }
 
   readonly #longestWaitMs: number;
+  readonly #turnsInARow: number;
   readonly #descriptors: Uint8Array | undefined;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
@@ -118,6 +125,11 @@ export class Loop {
     this.#release(key & 0xffffff);
   }
 
+  /** As `unwatch`, where the descriptor is closed right after and was never duplicated: the kernel lets go of it by itself. */
+  forget(key: number): void {
+    this.#release(key & 0xffffff);
+  }
+
   #release(slot: number): void {
     this.#watched[slot] = undefined;
     this.#free.push(slot);
@@ -126,6 +138,11 @@ export class Loop {
   /** Calls `flush` once at the end of this turn. */
   mark(flushed: Flushed): void {
     this.#dirty.push(flushed);
+  }
+
+  /** Calls `flush` in the next turn: others have theirs first. */
+  markNext(flushed: Flushed): void {
+    this.#later.push(flushed);
   }
 
   setTimer(delayMs: number, fn: () => void): TimerHandle {
@@ -148,19 +165,31 @@ export class Loop {
   }
 
   readonly #turn = (): void => {
-    this.#flushAll();
-    const count = epollWait(this.#epoll, this.#events, EVENTS, this.#waitMs());
-    this.#nowMs = performance.now();
-    if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
-    for (let i = 0; i < count; i++) this.#dispatch(i * EVENT_BYTES);
-    this.#timers.run(this.#nowMs, this.#onError);
-    this.#flushAll();
+    let turns = 0;
+    do this.#turnOnce();
+    while (!this.#closed && this.#held === 0 && !this.#woken && ++turns < this.#turnsInARow && this.#busy);
+    this.#woken = false;
     if (!this.#closed) setImmediate(this.#turn);
     else {
       this.closeOwn(this.#wakeFd);
       this.closeOwn(this.#epoll);
     }
   };
+
+  #turnOnce(): void {
+    const count = epollWait(this.#epoll, this.#events, EVENTS, this.#waitMs());
+    this.#nowMs = performance.now();
+    if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
+    for (let i = 0; i < count; i++) this.#dispatch(i * EVENT_BYTES);
+    this.#timers.run(this.#nowMs, this.#onError);
+    this.#flushAll();
+    if (this.#later.length > 0) {
+      const later = this.#later;
+      this.#later = this.#dirty;
+      this.#dirty = later;
+    }
+    this.#busy = count > 0;
+  }
 
   #dispatch(at: number): void {
     const key = this.#view.getUint32(at + EVENT_DATA_AT, true);
@@ -192,7 +221,7 @@ export class Loop {
   }
 
   #waitMs(): number {
-    if (this.#closed) return 0;
+    if (this.#closed || this.#dirty.length > 0) return 0;
     const limitMs = this.#held > 0 ? HELD_MS : this.#longestWaitMs;
     const next = this.#timers.nextMs();
     return next === undefined ? limitMs : Math.max(0, Math.min(limitMs, Math.ceil(next - performance.now())));

@@ -282,6 +282,10 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     if (this.#queue.length > 0) this.#mark();
   }
 
+  atTurnEnd(flushed: Flushed): void {
+    this.loop.mark(flushed);
+  }
+
   /** The bytes are taken either way; false: wait for `drain`. */
   write(chunk: Uint8Array | string, encoding?: BufferEncoding | (() => void), done?: () => void): boolean {
     if (this.destroyed || this.#ending) return false;
@@ -412,7 +416,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.#idleTimer?.cancel();
     this.#queue.length = 0;
     this.release();
-    if (this.#key >= 0) this.loop.unwatch(this.#key, this.fd);
+    if (this.#key >= 0) this.loop.forget(this.#key);
     const fd = this.fd;
     this.fd = -1;
     this.loop.closeOwn(fd);
