@@ -30,6 +30,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/runtime/src/config-schema.ts': 'libs/runtime/src/config.test.ts',
   'libs/runtime/src/state-file.ts': 'libs/runtime/src/private-file.test.ts',
   'libs/store/src/': 'libs/store/src/embedded.test.ts',
+  'tools/fuzz/src/': 'tools/fuzz/src/main.test.ts',
   'tools/generate/src/': 'tools/generate/src/generate.test.ts',
   'tools/test/src/': 'tools/test/src/main.test.ts',
 };

@@ -18,6 +18,25 @@ export const configSchema = strict({
     host: Type.String({ default: '0.0.0.0', description: 'address of the one open port' }),
     port: Type.Integer({ minimum: 0, maximum: 65_535, default: 15_443, description: 'the one open port' }),
   }),
+  engine: Type.Optional(
+    Type.Union([Type.Literal('auto'), Type.Literal('linux'), Type.Literal('portable')], {
+      default: 'auto',
+      description: 'what relays: `linux` (worker threads, epoll and splice; nothing else when asked for by name), `portable` (Node’s own sockets), or whichever of them can run here',
+    }),
+  ),
+  workers: Type.Optional(Type.Integer({ minimum: 1, maximum: 64, description: 'worker threads of the linux engine (default: one per processor, at most 8)' })),
+  proxyProtocol: Type.Optional(
+    strict({
+      acceptFrom: Type.Optional(
+        Type.Array(Type.String({ pattern: '^[0-9a-fA-F:.]+/[0-9]{1,3}$', maxLength: 50 }), {
+          default: [],
+          maxItems: 256,
+          description: 'CIDR ranges of load balancers that begin every connection with a PROXY protocol v2 header; from nobody else is one taken',
+        }),
+      ),
+      send: Type.Optional(Type.Boolean({ default: false, description: 'begin connections to endpoints with a PROXY v2 header that names the caller; every endpoint must expect it' })),
+    }),
+  ),
   reserved: strict({
     'control-plane': Type.Optional(schemas.hostPort),
     store: Type.Optional(schemas.hostPort),
@@ -29,6 +48,7 @@ export const configSchema = strict({
       connectMs: limitMs(2_000, 'to connect to one endpoint'),
       idleMs: limitMs(3_600_000, 'without a byte in either direction'),
       connections: limitCount(16_384, 'connections open at once'),
+      endpointConnections: limitCount(8_192, 'connections to one endpoint'),
       hellos: limitCount(4_096, 'connections without a whole ClientHello yet'),
     }),
   ),

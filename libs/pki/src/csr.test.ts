@@ -75,3 +75,11 @@ test('refuses a request nested thousands deep without running out of stack', () 
   assert.ok(nested.length < 16_384);
   assert.match(refusalOf(nested), /no PKCS#10/);
 });
+
+test('refuses a request in BER: one value has one encoding', () => {
+  const der = makeCsr({ key: generateKey('ed25519'), spiffeId: ID });
+  assert.equal(der[1], 0x81);
+  // The same length in one byte more.
+  const ber = Buffer.concat([Buffer.from([0x30, 0x82, 0]), der.subarray(2)]);
+  assert.match(refusalOf(ber), /no PKCS#10 request in DER/);
+});

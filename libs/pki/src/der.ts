@@ -45,11 +45,16 @@ export function toDer(item: Asn1): Buffer {
   return Buffer.from(asn1.toDer(item).getBytes(), 'latin1');
 }
 
-/** Parses exactly one DER value, nothing left over. **Throws** whatever forge throws, for the caller to turn into a refusal. */
+/**
+ * Parses exactly one DER value, nothing left over and no other form of the same value (X.690 §10, §11): what is signed
+ * has one encoding. **Throws** TypeError or whatever forge throws, for the caller to turn into a refusal.
+ */
 export function fromDer(der: Buffer): Asn1 {
   // The published types know a boolean only; options are what the library takes since 1.0.
   const options = { strict: true, parseAllBytes: true } as unknown as boolean;
-  return asn1.fromDer(forge.util.createBuffer(der.toString('latin1')), options);
+  const value = asn1.fromDer(forge.util.createBuffer(der.toString('latin1')), options);
+  if (!toDer(value).equals(der)) throw new TypeError('is BER, not DER');
+  return value;
 }
 
 /** The children of a constructed value. **Throws** TypeError for a primitive. */

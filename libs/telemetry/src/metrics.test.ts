@@ -48,6 +48,22 @@ test('past a thousand label sets new ones are folded into `other` and counted, k
   assert.match(text, /isthmus_metric_label_sets_folded_total\{metric="isthmus_names_total"\} 500\n/);
 });
 
+test('a removed label set is gone from the text and makes room for another', async () => {
+  const metrics = openMetrics();
+  const counter = metrics.counter('isthmus_names_total', 'Names', ['name']);
+  for (let i = 0; i < 1_000; i++) counter.inc({ name: `n${i}` });
+  counter.remove({ name: 'n7' });
+  counter.remove({ name: 'never seen' });
+  counter.inc({ name: 'new' });
+  const gauge = metrics.gauge('isthmus_now', 'Now', ['name']);
+  gauge.set(3, { name: 'a' });
+  gauge.remove({ name: 'a' });
+  const text = await metrics.text();
+  assert.doesNotMatch(text, /name="n7"/);
+  assert.match(text, /isthmus_names_total\{name="new"\} 1\n/);
+  assert.doesNotMatch(text, /^isthmus_now\{/m);
+});
+
 test('two metric sets of one process do not know each other', async () => {
   const [one, other] = [openMetrics(), openMetrics()];
   one.gauge('isthmus_x', 'X').set(1);

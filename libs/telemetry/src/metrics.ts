@@ -2,7 +2,11 @@
 import { Counter as PromCounter, Gauge as PromGauge, Histogram as PromHistogram, Registry } from 'prom-client';
 
 export type Labels = Readonly<Record<string, string>>;
-export interface Counter {
+/** What every metric with labels can do: forget a label set whose subject is gone. What was folded into `other` stays there. */
+export interface Forgetful {
+  remove(labels: Labels): void;
+}
+export interface Counter extends Forgetful {
   inc(labels?: Labels, by?: number): void;
   /** The same counter with its labels chosen once, for hot paths: an increment is an addition, read when `text` is. */
   bind(labels: Labels): BoundCounter;
@@ -10,10 +14,10 @@ export interface Counter {
 export interface BoundCounter {
   inc(by?: number): void;
 }
-export interface Gauge {
+export interface Gauge extends Forgetful {
   set(value: number, labels?: Labels): void;
 }
-export interface Histogram {
+export interface Histogram extends Forgetful {
   observe(value: number, labels?: Labels): void;
 }
 
@@ -45,18 +49,24 @@ export function openMetrics(): Metrics {
   const counter = (name: string, help: string, labels: readonly string[] = []): Counter =>
     once('counter', name, () => {
       const bound = boundLabels(labels, () => folded.inc({ metric: name }));
+      const keyOf = (given: Labels): string => JSON.stringify(labels.map((label) => given[label]));
       const waiting = new Map<string, { readonly labels: Labels; count: number }>();
       const settle = (): void => {
         for (const w of waiting.values()) {
-          if (w.count > 0) metric.inc(bound(w.labels), w.count);
+          if (w.count > 0) metric.inc(bound.take(w.labels), w.count);
           w.count = 0;
         }
       };
       const metric: PromCounter = new PromCounter({ name, help, labelNames: [...labels], registers: [registry], collect: settle });
       return {
-        inc: (given = {}, by = 1) => metric.inc(bound(given), by),
+        inc: (given = {}, by = 1) => metric.inc(bound.take(given), by),
+        remove: (given) => {
+          const known = waiting.get(keyOf(given));
+          if (known !== undefined) known.count = 0;
+          if (bound.forget(given)) metric.remove(given);
+        },
         bind: (given) => {
-          const key = JSON.stringify(labels.map((label) => given[label]));
+          const key = keyOf(given);
           const known = waiting.get(key) ?? { labels: given, count: 0 };
           waiting.set(key, known);
           return { inc: (by = 1) => void (known.count += by) };
@@ -70,31 +80,42 @@ export function openMetrics(): Metrics {
       once('gauge', name, () => {
         const metric = new PromGauge({ name, help, labelNames: [...labels], registers: [registry] });
         const bound = boundLabels(labels, () => folded.inc({ metric: name }));
-        return { set: (value, given = {}) => metric.set(bound(given), value) };
+        return { set: (value, given = {}) => metric.set(bound.take(given), value), remove: (given) => bound.forget(given) && metric.remove(given) };
       }),
     histogram: (name, help, labels = [], buckets) =>
       once('histogram', name, () => {
         const metric = new PromHistogram({ name, help, labelNames: [...labels], registers: [registry], ...(buckets && { buckets: [...buckets] }) });
         const bound = boundLabels(labels, () => folded.inc({ metric: name }));
-        return { observe: (value, given = {}) => metric.observe(bound(given), value) };
+        return { observe: (value, given = {}) => metric.observe(bound.take(given), value), remove: (given) => bound.forget(given) && metric.remove(given) };
       }),
     text: () => registry.metrics(),
   };
 }
 
+type BoundLabels = {
+  /** The label set to count under. */
+  readonly take: (labels: Labels) => Labels;
+  /** Makes room for another one; whether it was known. */
+  readonly forget: (labels: Labels) => boolean;
+};
+
 /** Lets label sets through until there are too many, then folds new ones into `other`. */
-function boundLabels(names: readonly string[], onFold: () => void): (labels: Labels) => Labels {
+function boundLabels(names: readonly string[], onFold: () => void): BoundLabels {
   const seen = new Set<string>();
+  const keyOf = (labels: Labels): string => JSON.stringify(names.map((name) => labels[name]));
   const other = Object.fromEntries(names.map((name) => [name, 'other']));
-  return (labels) => {
-    if (names.length === 0) return labels;
-    const key = JSON.stringify(names.map((name) => labels[name]));
-    if (seen.has(key)) return labels;
-    if (seen.size >= MAX_LABEL_SETS) {
-      onFold();
-      return other;
-    }
-    seen.add(key);
-    return labels;
+  return {
+    forget: (labels) => seen.delete(keyOf(labels)),
+    take: (labels) => {
+      if (names.length === 0) return labels;
+      const key = keyOf(labels);
+      if (seen.has(key)) return labels;
+      if (seen.size >= MAX_LABEL_SETS) {
+        onFold();
+        return other;
+      }
+      seen.add(key);
+      return labels;
+    },
   };
 }

@@ -9,6 +9,9 @@ export type Answered = { readonly rcode: 'NOERROR' | 'NXDOMAIN' | 'REFUSED' | 'F
 export const ZONE = 'clusterset.local';
 /** Short, so that a caller follows a change of address; the address itself seldom changes. */
 const TTL_SECONDS = 5;
+const HEADER_BYTES = 12;
+/** Of each kind; a query has one question and an OPT record. */
+const MAX_RECORDS = 16;
 const MIN_UDP_BYTES = 512;
 const MAX_UDP_BYTES = 1_232;
 const RCODES = { NOERROR: 0, FORMERR: 1, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const;
@@ -22,9 +25,10 @@ export function answerQuery(query: Buffer, lookup: Lookup, maxBytes: number): An
   const packet = parse(query);
   if (packet === undefined) return { rcode: 'dropped', bytes: undefined };
   const [question, ...more] = packet.questions ?? [];
+  const isOne = question !== undefined && more.length === 0 && isEchoExact(question, query);
   // Opcode 0 is a standard query (RFC 1035 §4.1.1).
-  if (((query.readUInt16BE(2) >> 11) & 15) !== 0) return finish(packet, 'NOTIMP', [], [], query, maxBytes);
-  if (question === undefined || more.length > 0) return finish(packet, 'FORMERR', [], [], query, maxBytes);
+  if (((query.readUInt16BE(2) >> 11) & 15) !== 0) return finish(isOne ? packet : { ...packet, questions: [] }, 'NOTIMP', [], [], query, maxBytes);
+  if (!isOne) return finish({ ...packet, questions: [] }, 'FORMERR', [], [], query, maxBytes);
   const name = question.name.toLowerCase();
   if (name !== ZONE && !name.endsWith(`.${ZONE}`)) return finish(packet, 'REFUSED', [], [], query, maxBytes);
   const address = name === ZONE ? undefined : lookup(name);
@@ -42,7 +46,18 @@ function isAboveNames(name: string): boolean {
   return name === ZONE || name === `svc.${ZONE}` || (name.endsWith(`.svc.${ZONE}`) && !name.slice(0, -`.svc.${ZONE}`.length).includes('.'));
 }
 
+/**
+ * Whether the question would go back as it came. One with bytes that are no text, a dot within a label or a pointer
+ * would not, and names no service here.
+ */
+function isEchoExact(question: Question, query: Buffer): boolean {
+  const echo = encode({ type: 'query', questions: [question] }).subarray(HEADER_BYTES);
+  return echo.equals(query.subarray(HEADER_BYTES, HEADER_BYTES + echo.length));
+}
+
 function parse(query: Buffer): Packet | undefined {
+  // The decoder makes room for as many records as the header promises before it reads one.
+  if (query.length < HEADER_BYTES || [4, 6, 8, 10].some((at) => query.readUInt16BE(at) > MAX_RECORDS)) return undefined;
   try {
     const packet = decode(query);
     return packet.type === 'query' ? packet : undefined;

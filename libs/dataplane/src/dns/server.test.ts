@@ -44,6 +44,21 @@ test('what is no query is not answered, and no bytes are an exception', () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => typeof answerQuery(Buffer.from(bytes), lookup, 0).rcode === 'string'), { numRuns: 2_000 });
 });
 
+test('a question that cannot be echoed as it came is FORMERR without it', () => {
+  const query = Buffer.from(encode({ type: 'query', id: 7, questions: [{ name: NAME, type: 'A' }] }));
+  query[14] = 0xd0;
+  const answered = answerQuery(query, lookup, 0);
+  assert.equal(answered.rcode, 'FORMERR');
+  assert.ok(answered.bytes);
+  assert.deepEqual(decode(answered.bytes).questions, []);
+});
+
+test('a header that promises thousands of records is dropped before room is made for them', () => {
+  const query = Buffer.from(encode({ type: 'query', id: 7, questions: [{ name: NAME, type: 'A' }] }));
+  query.writeUInt16BE(65_535, 6);
+  assert.equal(answerQuery(query, lookup, 0).rcode, 'dropped');
+});
+
 const hasDig = spawnSync('dig', ['-v']).error === undefined;
 
 test('dig gets the address over UDP and TCP', { skip: hasDig ? false : 'dig is not installed (apt-get install dnsutils)' }, async () => {

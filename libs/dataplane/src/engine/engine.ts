@@ -3,6 +3,7 @@ import type { ReservedName, Snapshot, TrustDomain } from '@isthmus/model';
 import type { Clock, Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { ListenAddress } from '../proxy/listen.ts';
+import type { HelloRefusal } from '../tls/client-hello.ts';
 
 /** `linux`: worker threads on epoll and splice through FFI. `portable`: node:net on the main thread. */
 export type EngineKind = 'linux' | 'portable';
@@ -72,7 +73,7 @@ export type RelayOptions = {
 /** Why a connection was refused before anything was dialled: the label of `isthmus_gateway_refused_total`. */
 export type RelayRefusal =
   | 'unknown-name' | 'not-ours' | 'not-exported' | 'no-endpoint'
-  | 'no-hello' | 'no-sni' | 'bad-sni' | 'not-tls' | 'malformed' | 'too-long' | 'hello-timeout'
+  | HelloRefusal | 'no-hello' | 'hello-timeout'
   | 'too-many-hellos' | 'too-many-connections' | 'proxy-protocol';
 
 /** How a relayed connection ended: the label of `isthmus_gateway_connections_total`. */

@@ -91,8 +91,8 @@ export async function startEastWest(options: EastWestOptions): Promise<EastWest>
       upstream.write(hello);
       const end = await relayTls(socket, upstream, { idleMs: limits.idleMs });
       metrics.connections.inc({ service: label, end });
-      metrics.bytes.inc({ service: label, direction: 'in' }, upstream.bytesWritten);
-      metrics.bytes.inc({ service: label, direction: 'out' }, upstream.bytesRead);
+      metrics.bytes.inc({ service: label, endpoint: target.id, direction: 'in' }, upstream.bytesWritten);
+      metrics.bytes.inc({ service: label, endpoint: target.id, direction: 'out' }, upstream.bytesRead);
       return;
     }
     metrics.connections.inc({ service: label, end: 'unreachable' });

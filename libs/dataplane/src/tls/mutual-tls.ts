@@ -106,11 +106,18 @@ export async function acceptMutualTls(raw: Socket, options: AcceptMutualTlsOptio
   }
 }
 
-/** Closes with a TCP reset, so that the other end cannot take a cut-off stream for a complete one (reliability row 55). */
+/**
+ * Closes with a TCP reset, so that the other end cannot take a cut-off stream for a complete one (reliability row 55).
+ * A moment later: Node ends in a segmentation fault where the TCP handle goes while one of the TLS handle's own calls
+ * is still on the stack, as it is in every event and promise that follows a read.
+ */
 export function resetMutualTls(socket: TLSSocket): void {
   const raw = rawSockets.get(socket);
-  if (raw !== undefined && !raw.destroyed) raw.resetAndDestroy();
-  socket.destroy();
+  socket.pause();
+  setImmediate(() => {
+    if (raw !== undefined && !raw.destroyed) raw.resetAndDestroy();
+    socket.destroy();
+  });
 }
 
 function presentedChain(socket: TLSSocket): Buffer[] {

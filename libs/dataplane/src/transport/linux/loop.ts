@@ -40,9 +40,13 @@ export class Loop {
   readonly #timers = new TimerHeap();
   readonly #onError: (error: unknown) => void;
 
-  /** `onError`: what a handler threw; the loop itself goes on (reliability 68). */
-  constructor(onError: (error: unknown) => void) {
+  /**
+   * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
+   * thread through Node's own loop, which then never waits longer than a millisecond for this one.
+   */
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean } = {}) {
     this.#onError = onError;
+    this.#longestWaitMs = options.sharesThread === true ? HELD_MS : LONGEST_WAIT_MS;
     this.#nowMs = performance.now();
     this.clock = {
       nowMs: () => Date.now(),
@@ -59,6 +63,7 @@ export class Loop {
     setImmediate(this.#turn);
   }
 
+  readonly #longestWaitMs: number;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
   get nowMs(): number {
@@ -173,7 +178,7 @@ export class Loop {
 
   #waitMs(): number {
     if (this.#closed) return 0;
-    const limitMs = this.#held > 0 ? HELD_MS : LONGEST_WAIT_MS;
+    const limitMs = this.#held > 0 ? HELD_MS : this.#longestWaitMs;
     const next = this.#timers.nextMs();
     return next === undefined ? limitMs : Math.max(0, Math.min(limitMs, Math.ceil(next - performance.now())));
   }

@@ -9,7 +9,10 @@ export type TlsSide =
   | { readonly side: 'server'; readonly context: Handle }
   | { readonly side: 'client'; readonly context: Handle; readonly serverName: string; readonly alpn: readonly string[] };
 
-/** Adds `secureConnect` (the handshake is done; nobody has been verified yet) to a stream's events. **Owns** its SSL object. */
+/**
+ * Adds `secureConnect` (the handshake is done; nobody has been verified yet) to a stream's events. **Owns** its SSL object,
+ * and the descriptor once the constructor has returned.
+ */
 export class TlsStream extends LoopStream {
   readonly #o = openssl();
   #ssl: Handle | undefined;
@@ -18,12 +21,9 @@ export class TlsStream extends LoopStream {
   #wantsWritable = false;
 
   constructor(loop: Loop, fd: number, connecting: boolean, tls: TlsSide, options: StreamOptions) {
+    const ssl = openssl().sslNew(tls.context);
+    if (ssl === null) throw fail('DATAPLANE_ENGINE_UNAVAILABLE', `no TLS connection: ${lastError()}`);
     super(loop, fd, connecting, options);
-    const ssl = this.#o.sslNew(tls.context);
-    if (ssl === null) {
-      this.destroy();
-      throw fail('DATAPLANE_ENGINE_UNAVAILABLE', `no TLS connection: ${lastError()}`);
-    }
     this.#ssl = ssl;
     this.#o.setFd(ssl, fd);
     if (tls.side === 'server') this.#o.setAccept(ssl);

@@ -26,11 +26,12 @@ export function linuxTransport(loop: Loop): Transport {
   };
 }
 
-function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, make: (fd: number) => S, onStream: (stream: S) => void): TransportListener {
+function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, make: (fd: number) => S | undefined, onStream: (stream: S) => void): TransportListener {
   const open = new Set<LoopStream>();
   const listener = openListener(loop, options.listen.host, options.listen.port, options.label, (fd) => {
     if (open.size >= options.connections) return void libc.close(fd);
     const stream = make(fd);
+    if (stream === undefined) return void libc.close(fd);
     open.add(stream);
     stream.once('close', () => open.delete(stream));
     onStream(stream);
@@ -40,7 +41,14 @@ function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, make: 
 
 function listenMutualTls(loop: Loop, options: MutualTlsListenOptions, onStream: (secure: SecureStream) => void, onRefused: (error: unknown, remoteAddress: string | undefined) => void): TransportListener {
   const contexts = new Contexts(options.svids, 'server', options.alpn);
-  const make = (fd: number): TlsStream => new TlsStream(loop, fd, false, { side: 'server', context: contexts.current() }, options);
+  const make = (fd: number): TlsStream | undefined => {
+    try {
+      return new TlsStream(loop, fd, false, { side: 'server', context: contexts.current() }, options);
+    } catch (error) {
+      onRefused(error, undefined);
+      return undefined;
+    }
+  };
   const onAccepted = (stream: TlsStream): void => {
     const remoteAddress = stream.remoteAddress;
     shake(loop, stream, options.timeoutMs, (error) => {
@@ -54,15 +62,7 @@ function listenMutualTls(loop: Loop, options: MutualTlsListenOptions, onStream: 
       }
     });
   };
-  return listen(loop, options, (fd) => {
-    try {
-      return make(fd);
-    } catch (error) {
-      libc.close(fd);
-      onRefused(error, undefined);
-      throw error;
-    }
-  }, onAccepted);
+  return listen(loop, options, make, onAccepted);
 }
 
 async function dial(loop: Loop, { host, port, timeoutMs, allowHalfOpen }: DialOptions): Promise<ByteStream> {

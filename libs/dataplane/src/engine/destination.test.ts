@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { compile, type Engine } from '@isthmus/decide';
+import { type Endpoint, resourceName, type TrustDomain } from '@isthmus/model';
+import { anEndpoint, aServiceView } from '@isthmus/model/testing';
+import { type Destination, type DestinationRules, destinationOf } from './destination.ts';
+
+const NAME = 'http.payments.shop.svc.east.acme.example';
+const at = (id: string, over: Partial<Endpoint> = {}): Endpoint => anEndpoint({ id, host: '192.0.2.1', ports: { http: 9_000 }, ...over });
+
+function engineOf(...endpoints: Endpoint[]): Engine {
+  const views = [aServiceView({ endpoints }), aServiceView({ name: 'vault', exported: false, endpoints })];
+  return compile({ version: 1, resources: new Map(views.map((v) => [resourceName(v), v])) });
+}
+
+function rules(over: Partial<DestinationRules> = {}): DestinationRules {
+  return { trustDomain: 'east.acme.example' as TrustDomain, reserved: {}, sendProxyHeader: false, random: () => 0, unavailable: () => false, isFull: () => false, ...over };
+}
+
+function found(engine: Engine, name: string, over: Partial<DestinationRules> = {}): Destination {
+  const destination = destinationOf(engine, name, rules(over));
+  assert.ok(destination.kind === 'found');
+  return destination;
+}
+
+/** The ids of all targets in the order they would be tried. */
+function order(destination: Destination): readonly string[] {
+  const tried = new Set<string>();
+  for (let target = destination.pick(tried); target !== undefined; target = destination.pick(tried)) tried.add(target.id);
+  return [...tried];
+}
+
+test('an exported name leads to its endpoints, each once', () => {
+  const destination = found(engineOf(at('a'), at('b')), NAME);
+  assert.equal(destination.service, 'shop/payments');
+  assert.deepEqual(destination.pick(new Set()), { id: 'a', host: '192.0.2.1', port: 9_000, takesProxyHeader: false });
+  assert.deepEqual(order(destination), ['a', 'b']);
+});
+
+for (const [name, reason] of [
+  ['http.vault.shop.svc.east.acme.example', 'not-exported'],
+  ['http.other.shop.svc.east.acme.example', 'unknown-name'],
+  ['grpc.payments.shop.svc.east.acme.example', 'unknown-name'],
+  ['http.payments.shop.svc.west.acme.example', 'not-ours'],
+  ['store.isthmus.east.acme.example', 'unknown-name'],
+  ['example.org', 'unknown-name'],
+] as const) {
+  test(`${name} is refused as ${reason}`, () => assert.deepEqual(destinationOf(engineOf(at('a')), name, rules()), { kind: 'refused', reason }));
+}
+
+test('a service whose endpoints are all unhealthy is refused as no-endpoint', () => {
+  assert.deepEqual(destinationOf(engineOf(at('a', { health: 'unhealthy' })), NAME, rules()), { kind: 'refused', reason: 'no-endpoint' });
+});
+
+test('endpoints behind another gateway or of another trust domain are never among the targets (row 74)', () => {
+  const away = [at('gateway', { viaGateway: true }), at('west', { trustDomain: 'west.acme.example' })];
+  assert.deepEqual(order(found(engineOf(at('a'), ...away), NAME)), ['a']);
+});
+
+test('ejected endpoints come last, and are tried when no other is left', () => {
+  assert.deepEqual(order(found(engineOf(at('a'), at('b')), NAME, { unavailable: (id) => id === 'a' })), ['b', 'a']);
+});
+
+test('full endpoints are never tried, ejected or not; with all of them full there is no target at all', () => {
+  assert.deepEqual(order(found(engineOf(at('a'), at('b')), NAME, { isFull: (service, id) => service === 'shop/payments' && id === 'a', unavailable: () => true })), ['b']);
+  assert.equal(found(engineOf(at('a')), NAME, { isFull: () => true }).pick(new Set()), undefined);
+});
+
+test('a reserved name leads to its address alone, IPv6 without brackets, and takes no PROXY header', () => {
+  const reserved = { store: '[2001:db8::1]:2379', 'control-plane': 'cp.example:8443' };
+  const store = found(engineOf(), 'store.isthmus.east.acme.example', { reserved, sendProxyHeader: true });
+  assert.equal(store.service, 'store');
+  assert.deepEqual(store.pick(new Set()), { id: 'store', host: '2001:db8::1', port: 2_379, takesProxyHeader: false });
+  assert.deepEqual(order(store), ['store']);
+  assert.equal(found(engineOf(), 'control-plane.isthmus.east.acme.example', { reserved }).pick(new Set())?.host, 'cp.example');
+});
+
+test('endpoints take a PROXY header where it is configured', () => {
+  assert.equal(found(engineOf(at('a')), NAME, { sendProxyHeader: true }).pick(new Set())?.takesProxyHeader, true);
+});

@@ -1,0 +1,69 @@
+// From the server name of a hello to the endpoints that may be dialled for it, or why none may be. Pure.
+import { type Engine, pickFrom, type RouteRefusal } from '@isthmus/decide';
+import { formatServiceName, type ReservedName, type TrustDomain } from '@isthmus/model';
+import type { Random } from '@isthmus/runtime';
+
+/** One address to dial. `id` is the endpoint's, or the reserved name. */
+export type Target = {
+  readonly id: string;
+  readonly host: string;
+  readonly port: number;
+  /** Whether what is behind it expects a PROXY v2 header first. Never so for a reserved name. */
+  readonly takesProxyHeader: boolean;
+};
+
+/** Where a name leads. */
+export type Destination = {
+  readonly kind: 'found';
+  /** `namespace/name` of the service, or the reserved name: the `service` label of the gateway's metrics. */
+  readonly service: string;
+  /**
+   * The next target that has not been tried, or undefined when there is none left. Undefined with nothing tried yet means
+   * that every endpoint has as many connections as it may have: the connection ends as `overloaded`.
+   */
+  readonly pick: (tried: ReadonlySet<string>) => Target | undefined;
+};
+
+export type Refused = { readonly kind: 'refused'; readonly reason: RouteRefusal };
+
+/** What decides besides the snapshot. Everything in it is asked anew with every pick. */
+export type DestinationRules = {
+  readonly trustDomain: TrustDomain;
+  /** `host:port` behind each reserved name; a name without one is refused. */
+  readonly reserved: Readonly<Partial<Record<ReservedName, string>>>;
+  readonly sendProxyHeader: boolean;
+  readonly random: Random;
+  /** Endpoints kept away from for now, by this gateway's own experience; taken nevertheless when no other is left. */
+  readonly unavailable: (endpointId: string) => boolean;
+  /** Endpoints with as many connections as they may have; never taken. */
+  readonly isFull: (service: string, endpointId: string) => boolean;
+};
+
+/** Where a name (in lower case) leads. Picked from the route's own tiers: never another cluster's endpoint (reliability 74). */
+export function destinationOf(engine: Engine, serverName: string, rules: DestinationRules): Destination | Refused {
+  const route = engine.route(serverName, rules.trustDomain);
+  if (route.kind === 'refuse') return { kind: 'refused', reason: route.reason };
+  if (route.kind === 'reserved') return reservedDestination(route.name, rules);
+  const { port, tiers } = route;
+  const service = formatServiceName(route.service);
+  const isFull = (id: string): boolean => rules.isFull(service, id);
+  const isFullOrEjected = (id: string): boolean => rules.unavailable(id) || rules.isFull(service, id);
+  const pick = (tried: ReadonlySet<string>): Target | undefined => {
+    const request = { tiers, port, exclude: tried, random: rules.random };
+    let picked = pickFrom({ ...request, unavailable: isFullOrEjected });
+    if (picked.kind === 'reject') picked = pickFrom({ ...request, unavailable: isFull });
+    if (picked.kind === 'reject') return undefined;
+    const { id, host, ports } = picked.endpoint;
+    const number = ports[port];
+    return number === undefined ? undefined : { id, host, port: number, takesProxyHeader: rules.sendProxyHeader };
+  };
+  return { kind: 'found', service, pick };
+}
+
+function reservedDestination(name: ReservedName, rules: DestinationRules): Destination | Refused {
+  const address = rules.reserved[name];
+  if (address === undefined) return { kind: 'refused', reason: 'unknown-name' };
+  const at = address.lastIndexOf(':');
+  const target: Target = { id: name, host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)), takesProxyHeader: false };
+  return { kind: 'found', service: name, pick: (tried) => (tried.has(name) || rules.isFull(name, name) ? undefined : target) };
+}

@@ -1,0 +1,183 @@
+// The client's end: sends requests on a connection.
+import type { Duplex } from 'node:stream';
+import type { Clock } from '@isthmus/runtime';
+import type { ClientConnection, ClientExchange, HttpLimits, RequestHead, ResponseSink } from '../http/exchange.ts';
+import { Connection, type Side } from './connection.ts';
+import { DECODED } from './hpack/decoder.ts';
+import type { MessageFields } from './message.ts';
+import { ERROR, MAX_STREAM_ID, PREFACE, type Refusal } from './protocol.ts';
+import { Stream } from './stream.ts';
+
+export type OpenHttp2Options = {
+  readonly limits: HttpLimits;
+  readonly clock: Clock;
+  /**
+   * Asks by PING whether the other end is there when nothing came for so long while requests wait, and gives up after as long
+   * again. Not set: never; some servers count PINGs.
+   */
+  readonly pingMs?: number;
+  /** Hears why the other end was refused, as a server's handler does. */
+  readonly onRefused?: (code: Refusal, detail: string) => void;
+};
+
+/** Speaks HTTP/2 as a client on a connected socket, which it owns from here on. **Source** RFC 9113. */
+export function openHttp2(socket: Duplex, options: OpenHttp2Options): ClientConnection {
+  return new Client(socket, options);
+}
+
+class Client implements ClientConnection, Side {
+  readonly version = '2';
+  onFree: (() => void) | undefined;
+  onClose: (() => void) | undefined;
+  readonly #options: OpenHttp2Options;
+  readonly #connection: Connection;
+  #nextId = 1;
+  #isDraining = false;
+  #pingTick = 0;
+
+  constructor(socket: Duplex, options: OpenHttp2Options) {
+    this.#options = options;
+    this.#connection = new Connection(socket, this, { limits: options.limits, clock: options.clock, isServer: false, peer: undefined });
+    const { out } = this.#connection;
+    const position = out.reserve(PREFACE.length);
+    PREFACE.copy(out.bytes, position);
+    out.commit(position + PREFACE.length);
+    this.#connection.begin();
+    socket.on('data', (chunk: Buffer) => this.#connection.read(chunk)).resume();
+  }
+
+  get active(): number {
+    return this.#connection.streams.size;
+  }
+
+  get free(): number {
+    const { isClosed, peerStreams, streams } = this.#connection;
+    if (this.#isDraining || isClosed || this.#nextId > MAX_STREAM_ID) return 0;
+    return Math.max(0, Math.min(peerStreams, this.#options.limits.streams) - streams.size);
+  }
+
+  request(head: RequestHead, endsNow: boolean, sink: ResponseSink): ClientExchange {
+    const connection = this.#connection;
+    const stream = new Stream(connection, this.#nextId);
+    stream.response = sink;
+    const problem = this.#problem(head);
+    if (problem !== undefined) {
+      stream.receive(sink);
+      stream.isLocalEnded = true;
+      // The caller has its exchange before the sink hears of the end.
+      process.nextTick(() => stream.fail({ reason: 'not-sent', detail: problem }));
+      return stream;
+    }
+    connection.lastId = this.#nextId;
+    this.#nextId += 2;
+    stream.isHead = head.method === 'HEAD';
+    stream.isTunnel = head.upgrade !== undefined;
+    stream.receive(sink);
+    connection.streams.set(stream.id, stream);
+    connection.sendRequest(stream, head, endsNow);
+    if (endsNow) stream.isLocalEnded = true;
+    return stream;
+  }
+
+  #problem(head: RequestHead): string | undefined {
+    if (this.#connection.isClosed) return 'the connection is closed';
+    if (this.#nextId > MAX_STREAM_ID) return 'the connection has no stream left';
+    return head.upgrade !== undefined && !this.#connection.peerTakesTunnels ? 'the other end takes no extended CONNECT' : undefined;
+  }
+
+  drain(): void {
+    if (this.#isDraining || this.#connection.isClosed) return;
+    this.#isDraining = true;
+    this.#closeIfDone();
+  }
+
+  destroy(): void {
+    this.#connection.destroy({ reason: 'closed', detail: 'destroyed here' });
+  }
+
+  block(id: number, stream: Stream | undefined, isEnd: boolean, fields: MessageFields, result: number): void {
+    const connection = this.#connection;
+    if (stream === undefined) {
+      if (connection.isIdle(id)) connection.fail(ERROR.protocol, 'h2-protocol', 'HEADERS on a stream nobody opened');
+      else if (!connection.wasReset(id)) connection.fail(ERROR.streamClosed, 'h2-stream-closed', 'HEADERS on a closed stream');
+      return;
+    }
+    if (stream.isRemoteEnded) return connection.refuseStream(stream, ERROR.streamClosed, 'h2-stream-closed', 'HEADERS after END_STREAM');
+    if (result === DECODED.tooLarge) return connection.refuseStream(stream, ERROR.enhanceYourCalm, 'h2-header-limit', 'more header fields or bytes than allowed');
+    if (stream.hasResponse) return this.#trailers(stream, isEnd, fields);
+    const head = fields.response(isEnd, stream.isHead);
+    if (head === undefined) return connection.refuseStream(stream, ERROR.protocol, 'h2-malformed', fields.problem ?? '');
+    const sink = stream.response as ResponseSink;
+    if (head.status < 200) return sink.inform(head);
+    stream.hasResponse = true;
+    stream.movedTick = connection.tick;
+    const isSwitched = stream.isTunnel && head.status < 300;
+    stream.isTunnel = isSwitched;
+    if (head.bodyBytes !== undefined && !isEnd) stream.restBytes = stream.isHead ? 0 : head.bodyBytes;
+    if (isSwitched) sink.switched(head);
+    else sink.response(head, isEnd);
+    if (!isEnd || stream.isGone) return;
+    // Whoever takes a response that `endsNow` hears no `end` behind it.
+    if (!isSwitched) stream.silence();
+    stream.takeEnd(undefined);
+    connection.settle(stream);
+  }
+
+  #trailers(stream: Stream, isEnd: boolean, fields: MessageFields): void {
+    const connection = this.#connection;
+    const trailers = isEnd ? fields.trailers() : undefined;
+    if (trailers === undefined) return connection.refuseStream(stream, ERROR.protocol, 'h2-malformed', fields.problem ?? 'trailers without END_STREAM');
+    connection.endOf(stream, trailers);
+  }
+
+  settled(): void {
+    if (this.free > 0) this.onFree?.();
+  }
+
+  goaway(lastId: number, _code: number, detail: string): void {
+    this.#isDraining = true;
+    const connection = this.#connection;
+    for (const stream of [...connection.streams.values()]) {
+      if (stream.id <= lastId || !connection.streams.delete(stream.id)) continue;
+      connection.remember(stream.id);
+      stream.fail({ reason: 'unprocessed', detail });
+      this.ended();
+    }
+    this.#closeIfDone();
+  }
+
+  ponged(): void {
+    // That something came is all that counts; the tick sees it.
+  }
+
+  ended(): void {
+    if (this.#isDraining) this.#closeIfDone();
+    else if (!this.#connection.isClosed) this.onFree?.();
+  }
+
+  #closeIfDone(): void {
+    if (this.active > 0 || this.#connection.isClosed) return;
+    this.#connection.sendGoaway(0, ERROR.none);
+    this.#connection.close({ reason: 'closed', detail: 'drained' });
+  }
+
+  ticked(): void {
+    const { pingMs } = this.#options;
+    const { tick, readTick, tickMs } = this.#connection;
+    if (pingMs === undefined || this.active === 0) return;
+    if (this.#connection.isPinging) {
+      if (readTick <= this.#pingTick && (tick - this.#pingTick) * tickMs > pingMs) this.#connection.destroy({ reason: 'timeout', detail: 'the other end does not answer' });
+    } else if ((tick - readTick) * tickMs > pingMs && this.#connection.ping()) this.#pingTick = tick;
+  }
+
+  refused(code: Refusal, detail: string): void {
+    this.#options.onRefused?.(code, detail);
+  }
+
+  closed(): void {
+    const { onClose } = this;
+    this.onClose = undefined;
+    this.onFree = undefined;
+    onClose?.();
+  }
+}
