@@ -12,7 +12,7 @@ import { type BodyOwner, RequestBody } from './request-body.ts';
  * How an attempt failed before any answer began. `not-sent`: no byte of the request left; `unprocessed`: the other end says that
  * its application never got it; `failed`: it was sent; `malformed`: what came back is not HTTP; `full`: too many wait already.
  */
-export type AttemptFailure = { readonly kind: 'not-sent' | 'unprocessed' | 'failed' | 'malformed' | 'full'; readonly detail: string };
+export type AttemptFailure = { readonly kind: 'not-sent' | 'unprocessed' | 'failed' | 'malformed' | 'full'; readonly detail: string; /** Connecting itself failed. */ readonly isDial?: boolean };
 
 /** `broken`: the answer began and was cut off, and so was the caller. `answered`: by Isthmus itself. */
 export type Outcome = 'done' | 'upgraded' | 'broken' | 'caller-gone' | 'answered';
@@ -118,7 +118,8 @@ export abstract class Forward implements ResponseSink, ConnectionTaker, BodyOwne
     const ended = this.#ended;
     const { body } = this;
     const head = this.outgoing(connection);
-    const client = connection.request(head, body === undefined && head.upgrade === undefined, this);
+    // An upgrade's bytes come behind the answer: HTTP/1.1 ends the request before them, a stream of HTTP/2 stays open.
+    const client = connection.request(head, body === undefined && (head.upgrade === undefined || connection.version === '1.1'), this);
     if (this.#ended !== ended) return;
     this.#client = client;
     body?.attach(client);
@@ -126,11 +127,11 @@ export abstract class Forward implements ResponseSink, ConnectionTaker, BodyOwne
 
   refused(why: PoolRefusal): void {
     this.#pool = undefined;
-    this.failed({ kind: why.kind === 'full' ? 'full' : 'not-sent', detail: why.error.message });
+    this.failed({ kind: why.kind === 'full' ? 'full' : 'not-sent', detail: why.error.message, isDial: why.kind === 'dial' });
   }
 
   inform(head: ResponseHead): void {
-    if (this.isOver || head.status === 100) return; // told by the codec, when the body is asked for
+    if (this.isOver || head.status === 100) return; // the caller was told when its body was asked for
     this.exchange.inform({ status: head.status, headers: withoutOwn(head.headers), bodyBytes: 0 });
   }
 
