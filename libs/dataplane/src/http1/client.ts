@@ -1,14 +1,16 @@
 // The client's end of an HTTP/1.1 connection: one request at a time, its response read strictly.
 import type { Clock, TimerHandle } from '@isthmus/runtime';
-import type { Abort, AbortReason, ClientConnection, ClientExchange, HeaderList, HttpLimits, RequestHead, ResponseSink } from '../http/exchange.ts';
+import type { AbortReason, ClientConnection, ClientExchange, HeaderList, HttpLimits, RequestHead, ResponseSink } from '../http/exchange.ts';
 import type { ByteStream } from '../transport/transport.ts';
 import { appended, ChunkedDecoder } from './chunked.ts';
-import { fieldLines, requestText } from './encode.ts';
+import { type ExchangeOwner, Http1ClientExchange } from './client-exchange.ts';
+import { requestText } from './encode.ts';
 import { HeadParser, type ParsedResponse } from './head.ts';
 import { latin1 } from './octets.ts';
-import { dropGathered, flushGathered, gatherBytes, gatherText } from './outbox.ts';
+import { dropGathered, gatherText } from './outbox.ts';
 import { MORE, REFUSED, SectionScanner } from './scan.ts';
 
+/** What a client connection is given. */
 export type Http1ClientOptions = {
   readonly limits: HttpLimits;
   readonly clock: Clock;
@@ -29,7 +31,7 @@ const CLOSED = 5;
 /** More 1xx responses than this before one response are an attack (reliability 62). */
 const MAX_INFORMS = 32;
 
-class Http1Client implements ClientConnection {
+class Http1Client implements ClientConnection, ExchangeOwner {
   readonly version = '1.1';
   onFree: (() => void) | undefined;
   onClose: (() => void) | undefined;
@@ -88,9 +90,16 @@ class Http1Client implements ClientConnection {
     this.#informs = 0;
     this.#scanner.reset(true);
     exchange.sentBefore = this.stream.bytesWritten;
-    if (endsNow) {
-      exchange.wrote(requestText(head, true));
-    } else gatherText(this.stream, requestText(head, false));
+    const text = requestText(head, endsNow);
+    if (text === undefined) {
+      this.#exchange = undefined;
+      this.#phase = IDLE;
+      exchange.dead = true;
+      sink.abort({ reason: 'protocol', detail: 'the request cannot be said in HTTP/1.1' });
+      return exchange;
+    }
+    if (endsNow) exchange.wrote(text);
+    else gatherText(this.stream, text);
     if (this.#timer === undefined) this.#tick();
     return exchange;
   }
@@ -130,6 +139,11 @@ class Http1Client implements ClientConnection {
         }
         if (size === REFUSED) return this.#protocolError(this.#scanner.refused.detail);
         const exchange = this.#exchange as Http1ClientExchange;
+        if (exchange.nothingSent(undefined)) {
+          // An answer to nothing: it was under way before the request was.
+          this.stream.destroy();
+          return this.#gone('not-sent', 'bytes before the request was sent');
+        }
         const parsed = this.#parser.response(latin1(bytes, at, at + size), exchange.method);
         if (parsed === undefined) return this.#protocolError(this.#parser.refused.detail);
         at += size;
@@ -137,7 +151,7 @@ class Http1Client implements ClientConnection {
         this.#scanner.reset(true);
         if (parsed.head.status < 200) {
           if (!this.#informed(exchange, parsed)) return;
-        } else this.#responded(exchange, parsed);
+        } else this.#responded(exchange, parsed, at < end);
       } else if (this.#phase === BODY) {
         const exchange = this.#exchange as Http1ClientExchange;
         if (this.#isChunked) {
@@ -175,6 +189,7 @@ class Http1Client implements ClientConnection {
       this.#phase = RAW;
       this.#keepAlive = false;
       exchange.switched = true;
+      exchange.requestEnded = false;
       exchange.sink.switched(parsed.head);
       return this.#exchange === exchange;
     }
@@ -186,12 +201,13 @@ class Http1Client implements ClientConnection {
     return this.#exchange === exchange;
   }
 
-  #responded(exchange: Http1ClientExchange, parsed: ParsedResponse): void {
+  #responded(exchange: Http1ClientExchange, parsed: ParsedResponse, more: boolean): void {
     if (!parsed.keepAlive) this.#keepAlive = false;
     const { bodyBytes } = parsed.head;
     const bodyless = exchange.method === 'HEAD' || parsed.head.status === 304 || parsed.head.status === 204;
     exchange.answered = true;
     if (bodyless || (bodyBytes === 0 && !parsed.untilClose)) {
+      if (more) this.#keepAlive = false;
       this.#responseOver(exchange);
       exchange.sink.response(parsed.head, true);
       this.#release(exchange);
@@ -364,112 +380,5 @@ class Http1Client implements ClientConnection {
   #stopTimer(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-  }
-}
-
-class Http1ClientExchange implements ClientExchange {
-  readonly sink: ResponseSink;
-  readonly method: string;
-  readonly upgrade: string | undefined;
-  requestEnded: boolean;
-  /** The response's head has come. */
-  answered = false;
-  /** The response has come whole. */
-  over = false;
-  switched = false;
-  /** The sink hears nothing more, and nothing more is sent. */
-  dead = false;
-  sentBefore = 0;
-  readonly #connection: Http1Client;
-  readonly #chunked: boolean;
-  #leftBytes: number;
-  #writes = 0;
-  #writtenAtOnce = false;
-
-  constructor(connection: Http1Client, head: RequestHead, endsNow: boolean, sink: ResponseSink) {
-    this.#connection = connection;
-    this.sink = sink;
-    this.method = head.method;
-    this.upgrade = head.upgrade?.toLowerCase();
-    this.requestEnded = endsNow;
-    this.#chunked = head.bodyBytes === undefined;
-    this.#leftBytes = head.bodyBytes ?? 0;
-  }
-
-  wrote(text: string): void {
-    const { stream } = this.#connection;
-    this.#writes += 1;
-    stream.write(text, 'latin1');
-    this.#writtenAtOnce = stream.writableLength === 0;
-  }
-
-  /** Whether it is certain that not one byte of the request reached the system. */
-  nothingSent(error: Error | undefined): boolean {
-    if (this.#connection.stream.bytesWritten === this.sentBefore) return true;
-    // node:net counts what it offered: if the only write was refused outright, nothing of it went.
-    return error !== undefined && this.#writes === 1 && this.#writtenAtOnce && 'syscall' in error && error.syscall === 'write';
-  }
-
-  pauseBody(): void {
-    this.#connection.pauseBody(this);
-  }
-
-  resumeBody(): void {
-    this.#connection.resumeBody(this);
-  }
-
-  write(chunk: Buffer): boolean {
-    if (this.dead || chunk.length === 0) return true;
-    const { stream } = this.#connection;
-    if (this.switched) {
-      gatherBytes(stream, chunk);
-      return !stream.writableNeedDrain;
-    }
-    if (this.requestEnded) return true;
-    if (this.#chunked) {
-      gatherText(stream, chunk.length.toString(16) + '\r\n');
-      gatherBytes(stream, chunk);
-      gatherText(stream, '\r\n');
-    } else {
-      if (chunk.length > this.#leftBytes) {
-        this.#broken('the request body is longer than its length');
-        return true;
-      }
-      this.#leftBytes -= chunk.length;
-      gatherBytes(stream, chunk);
-    }
-    this.#writes += 2;
-    return !stream.writableNeedDrain;
-  }
-
-  end(trailers?: HeaderList): void {
-    if (this.dead) return;
-    const { stream } = this.#connection;
-    if (this.switched) {
-      this.requestEnded = true;
-      flushGathered(stream);
-      stream.end();
-      return;
-    }
-    if (this.requestEnded) return;
-    if (!this.#chunked && this.#leftBytes > 0) return this.#broken('the request body is shorter than its length');
-    if (this.#chunked) gatherText(stream, trailers === undefined || trailers.length === 0 ? '0\r\n\r\n' : '0\r\n' + fieldLines(trailers) + '\r\n');
-    this.requestEnded = true;
-    this.#writes += 1;
-    flushGathered(stream);
-    this.#connection.flushed(this);
-  }
-
-  abort(_why: Abort): void {
-    if (this.dead) return;
-    this.dead = true;
-    this.#connection.cancelled(this);
-  }
-
-  /** What we were given to send cannot be sent: the request is cut off, never completed short. */
-  #broken(detail: string): void {
-    this.dead = true;
-    this.#connection.cancelled(this);
-    this.sink.abort({ reason: 'protocol', detail });
   }
 }

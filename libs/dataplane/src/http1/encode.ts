@@ -1,6 +1,8 @@
 // Writes heads: start lines, fields, framing.
 import { STATUS_CODES } from 'node:http';
 import type { HeaderList, RequestHead } from '../http/exchange.ts';
+import { isAuthority } from './head.ts';
+import { FIELD_OCTET, TARGET_OCTET, TOKEN_LOWER } from './octets.ts';
 
 const STATUS_LINES: (string | undefined)[] = [];
 
@@ -33,25 +35,51 @@ function isOwn(name: string): boolean {
   }
 }
 
-/** The list's fields as lines, without those that are the codec's own. */
-export function fieldLines(headers: HeaderList): string {
+/**
+ * The list's fields as lines, without those that are the codec's own; undefined if one of them cannot be said in
+ * HTTP/1.1. The lists were checked where they came from: this is the second lock, for what HTTP/2 or a rule brought.
+ */
+export function fieldLines(headers: HeaderList): string | undefined {
   let text = '';
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] as string;
-    if (!isOwn(name)) text += name + ': ' + (headers[i + 1] as string) + '\r\n';
+    const value = headers[i + 1] as string;
+    if (!isOf(TOKEN_LOWER, name) || name.length === 0 || !isOf(FIELD_OCTET, value)) return undefined;
+    if (!isOwn(name)) text += name + ': ' + value + '\r\n';
   }
   return text;
 }
 
-/** A request's head. */
-export function requestText(head: RequestHead, endsNow: boolean): string {
-  let text = head.method + ' ' + head.target + ' HTTP/1.1\r\nhost: ' + head.authority + '\r\n' + fieldLines(head.headers);
+/** Whether each character is one octet that the table allows. */
+function isOf(octets: Uint8Array, text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c > 255 || octets[c] === 0) return false;
+  }
+  return true;
+}
+
+/** A request's head; undefined if a part of it cannot be said in HTTP/1.1. */
+export function requestText(head: RequestHead, endsNow: boolean): string | undefined {
+  const { method, target, authority } = head;
+  const lines = fieldLines(head.headers);
+  if (lines === undefined || method === '' || !isOf(TOKEN_LOWER, method) || !isOf(TARGET_OCTET, target)) return undefined;
+  if (target.charCodeAt(0) !== 0x2f && target !== '*') return undefined;
+  if (authority !== '' && !isAuthority(authority)) return undefined;
+  let text = method + ' ' + target + ' HTTP/1.1\r\nhost: ' + authority + '\r\n' + lines;
   if (!endsNow) {
     text += head.bodyBytes === undefined ? 'transfer-encoding: chunked\r\n' : 'content-length: ' + head.bodyBytes + '\r\n';
     if (head.expectsContinue) text += 'expect: 100-continue\r\n';
-  } else if (head.bodyBytes === 0 && needsLength(head.method)) text += 'content-length: 0\r\n';
+  } else if (needsLength(method)) text += 'content-length: 0\r\n';
   if (head.upgrade !== undefined) text += 'connection: upgrade\r\nupgrade: ' + head.upgrade + '\r\n';
   return text + '\r\n';
+}
+
+/** What ends a chunked body; undefined if a trailer cannot be said in HTTP/1.1. */
+export function lastChunk(trailers: HeaderList | undefined): string | undefined {
+  if (trailers === undefined || trailers.length === 0) return '0\r\n\r\n';
+  const lines = fieldLines(trailers);
+  return lines === undefined ? undefined : '0\r\n' + lines + '\r\n';
 }
 
 /** Methods whose request says so when it has no body (RFC 9110 §8.6). */

@@ -12,6 +12,7 @@ export type ParsedRequest = {
   readonly keepAlive: boolean;
 };
 
+/** A response with what only this connection needs to know. */
 export type ParsedResponse = {
   readonly head: ResponseHead;
   readonly chunked: boolean;
@@ -25,7 +26,7 @@ const LINE = refusal(400, 'bad-start-line', 'the start line is not exactly three
 const VERSION = refusal(505, 'bad-version', 'the version is neither HTTP/1.1 nor HTTP/1.0');
 const METHOD = refusal(501, 'bad-method', 'the method is longer than any known');
 const CONNECT = refusal(405, 'connect-refused', 'CONNECT is not served over HTTP/1');
-const TARGET = refusal(400, 'bad-target', 'the request target has none of the forms of RFC 9112 §3.2');
+const TARGET = refusal(400, 'bad-target', 'the request target has none of the four forms');
 const TARGET_LONG = refusal(414, 'target-too-long', 'the request target is longer than the limit');
 const HOST = refusal(400, 'bad-host', 'Host is missing, given twice or no host and port');
 const LENGTH = refusal(400, 'bad-content-length', 'Content-Length is given twice or is no decimal number');

@@ -1,15 +1,13 @@
 // Gathers the small pieces of a message, so that a head and its body leave in one write.
-import { writeLatin1 } from './octets.ts';
 import type { ByteStream } from '../transport/transport.ts';
+import { writeLatin1 } from './octets.ts';
 
 const SLAB_BYTES = 65_536;
 /** A body chunk larger than this goes out as it is. */
 const COPY_BYTES = 16_384;
 
-/**
- * One for the thread, of one connection at a time: what another gathers sends off what the one before did. What nobody
- * sends off leaves when the present turn has ended, so nothing ever waits for more to come.
- */
+// One for the thread, of one connection at a time: what another gathers sends off what the one before did. What nobody
+// sends off leaves when the present turn has ended, so nothing ever waits for more to come.
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let start = 0;
 let end = 0;
@@ -34,12 +32,20 @@ export function gatherText(stream: ByteStream, text: string): void {
 export function gatherBytes(stream: ByteStream, chunk: Buffer): void {
   if (owner !== stream) take(stream);
   if (chunk.length > COPY_BYTES || chunk.length > SLAB_BYTES - end) {
+    if (chunk.length > COPY_BYTES) return sendWith(stream, chunk);
     sendGathered();
-    if (chunk.length > COPY_BYTES) return void stream.write(chunk);
     renew();
     owner = stream;
   }
   end += chunk.copy(slab, end);
+}
+
+/** What was gathered and a large chunk behind it, in one call to the system. */
+function sendWith(stream: ByteStream, chunk: Buffer): void {
+  stream.cork();
+  sendGathered();
+  stream.write(chunk);
+  stream.uncork();
 }
 
 /** Sends off what `stream` gathered. */
@@ -47,13 +53,11 @@ export function flushGathered(stream: ByteStream): void {
   if (owner === stream) sendGathered();
 }
 
-/** Forgets what `stream` gathered. Returns whether there was anything. */
-export function dropGathered(stream: ByteStream): boolean {
-  if (owner !== stream) return false;
+/** Forgets what `stream` gathered. */
+export function dropGathered(stream: ByteStream): void {
+  if (owner !== stream) return;
   owner = undefined;
-  const any = end > start;
   start = end;
-  return any;
 }
 
 function take(stream: ByteStream): void {

@@ -1,8 +1,15 @@
 // Finds the end of a head or trailer section and its parts, strictly and in one pass, however the bytes were split.
 import { FIELD_OCTET, fieldNumber, TOKEN_LOWER } from './octets.ts';
 
-/** Why the codec refuses a message: `code` is of a closed set, `status` what a server answers. */
-export type Refusal = { readonly status: number; readonly code: string; readonly detail: string };
+/** Everything the codec refuses, by name: what `onRefused` says and a metric may count. */
+export type RefusalCode =
+  | 'bad-octet' | 'bare-line-feed' | 'bare-carriage-return' | 'obsolete-folding' | 'bad-field-name' | 'headers-too-large' | 'too-many-headers' | 'target-too-long'
+  | 'bad-start-line' | 'bad-version' | 'bad-method' | 'connect-refused' | 'bad-target' | 'bad-host' | 'bad-content-length' | 'two-lengths' | 'bad-transfer-encoding'
+  | 'unknown-transfer-encoding' | 'bad-connection' | 'unknown-expectation' | 'bad-status' | 'bad-trailer' | 'length-where-no-body'
+  | 'bad-chunk-size' | 'bad-chunk-extension' | 'chunk-extension-too-long' | 'bad-chunk-end' | 'head-timeout';
+
+/** Why the codec refuses a message; `status` is what a server answers. */
+export type Refusal = { readonly status: number; readonly code: RefusalCode; readonly detail: string };
 
 export type SectionLimits = { readonly headerBytes: number; readonly headerCount: number; readonly targetBytes: number };
 
@@ -14,10 +21,13 @@ const COLON = 58;
 /** What a start line holds besides its target: the longest method or status text, the version, spaces. */
 const START_LINE_REST = 256;
 
+/** The section's end has not come yet. */
 export const MORE = 0;
+/** The section is refused. */
 export const REFUSED = -1;
 
-export function refusal(status: number, code: string, detail: string): Refusal {
+/** Makes one; each is made once, where the module loads. */
+export function refusal(status: number, code: RefusalCode, detail: string): Refusal {
   return { status, code, detail };
 }
 

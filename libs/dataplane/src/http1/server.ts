@@ -1,14 +1,16 @@
 // The server's end of an HTTP/1.1 connection: requests in, one after another, responses out in the same order.
 import type { Clock, TimerHandle } from '@isthmus/runtime';
-import type { Abort, BodySink, HeaderList, HttpLimits, ResponseHead, ServerConnection, ServerExchange, ServerHandlers } from '../http/exchange.ts';
+import type { Abort, HeaderList, HttpLimits, ServerConnection, ServerHandlers } from '../http/exchange.ts';
 import type { ByteStream } from '../transport/transport.ts';
 import { appended, ChunkedDecoder } from './chunked.ts';
-import { fieldLines, statusLine } from './encode.ts';
+import { statusLine } from './encode.ts';
 import { HeadParser, type ParsedRequest } from './head.ts';
 import { latin1 } from './octets.ts';
-import { dropGathered, flushGathered, gatherBytes, gatherText } from './outbox.ts';
+import { dropGathered, flushGathered } from './outbox.ts';
 import { MORE, REFUSED, type Refusal, refusal, SectionScanner } from './scan.ts';
+import { type ExchangeOwner, Http1ServerExchange } from './server-exchange.ts';
 
+/** What a server connection is given. */
 export type Http1ServerOptions = {
   readonly limits: HttpLimits;
   readonly handlers: ServerHandlers;
@@ -38,7 +40,7 @@ const UNSET = Number.POSITIVE_INFINITY;
 const LINGER_MS = 1_000;
 const HEAD_TIMEOUT = refusal(408, 'head-timeout', 'the head did not come within the time limit');
 
-class Http1Server implements ServerConnection {
+class Http1Server implements ServerConnection, ExchangeOwner {
   readonly version = '1.1';
   onClose: (() => void) | undefined;
   readonly stream: ByteStream;
@@ -293,7 +295,10 @@ class Http1Server implements ServerConnection {
     if (exchange !== this.#exchange) return;
     if (!exchange.keepAlive) return this.#close();
     if (exchange.requestEnded) this.#next();
-    else if (exchange.sink === undefined) this.received(); // reads the rest to nowhere
+    else if (exchange.sink === undefined) {
+      this.#deadline(this.#limits.keepAliveMs);
+      this.received(); // reads the rest to nowhere
+    }
   }
 
   #next(): void {
@@ -304,9 +309,9 @@ class Http1Server implements ServerConnection {
     if (!this.#running) this.#continueInput();
   }
 
+  /** From now on the bytes are another protocol's. */
   switched(): void {
     this.#phase = RAW;
-    (this.#exchange as Http1ServerExchange).requestEnded = false;
   }
 
   /** Cuts the connection off in the middle of a response. */
@@ -321,7 +326,7 @@ class Http1Server implements ServerConnection {
     this.#handlers.onRefused(why.code, why.detail);
     if (this.stream.destroyed) return;
     const body = `isthmus: ${why.detail}\n`;
-    this.stream.write(`${statusLine(why.status)}content-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body.replaceAll('§', '\xa7')}`, 'latin1');
+    this.stream.write(`${statusLine(why.status)}content-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`, 'latin1');
     this.#close();
   }
 
@@ -421,7 +426,7 @@ class Http1Server implements ServerConnection {
   #timedOut(): void {
     this.#deadlineMs = UNSET;
     if (this.#phase === CLOSED) return void this.stream.destroy();
-    if (this.#input !== undefined) return this.#refuse(HEAD_TIMEOUT);
+    if (this.#phase === HEAD && this.#input !== undefined) return this.#refuse(HEAD_TIMEOUT);
     this.#close();
   }
 
@@ -436,157 +441,4 @@ class Http1Server implements ServerConnection {
 
 function destroyStream(stream: ByteStream): void {
   stream.destroy();
-}
-
-const NO_BODY = 0;
-const LENGTH = 1;
-const CHUNKED = 2;
-const UNTIL_CLOSE = 3;
-const BYTES = 4; // after a switch of protocols
-
-class Http1ServerExchange implements ServerExchange {
-  onDrain: (() => void) | undefined;
-  onAbort: ((why: Abort) => void) | undefined;
-  sink: BodySink | undefined;
-  /** The request has been read whole. */
-  requestEnded: boolean;
-  began = false;
-  ended = false;
-  keepAlive: boolean;
-  readonly #connection: Http1Server;
-  readonly #head: boolean;
-  readonly #old: boolean;
-  #awaitsContinue: boolean;
-  #framing = NO_BODY;
-  #leftBytes = 0;
-  #dead: Abort | undefined;
-
-  constructor(connection: Http1Server, parsed: ParsedRequest) {
-    this.#connection = connection;
-    this.#head = parsed.head.method === 'HEAD';
-    this.#old = parsed.old;
-    this.#awaitsContinue = parsed.head.expectsContinue;
-    this.keepAlive = parsed.keepAlive;
-    this.requestEnded = parsed.head.bodyBytes === 0;
-  }
-
-  get peer(): unknown {
-    return this.#connection.peer;
-  }
-
-  receive(sink: BodySink): void {
-    if (this.#dead !== undefined) return sink.abort(this.#dead);
-    if (this.requestEnded) return sink.end(undefined);
-    this.sink = sink;
-    this.#connection.received();
-  }
-
-  pauseBody(): void {
-    this.#connection.pauseBody(this);
-  }
-
-  resumeBody(): void {
-    this.#connection.resumeBody(this);
-  }
-
-  inform(head: ResponseHead): void {
-    if (this.began || this.#dead !== undefined || this.#old || head.status === 101) return;
-    if (head.status === 100) this.#awaitsContinue = false;
-    this.#connection.stream.write(statusLine(head.status) + fieldLines(head.headers) + '\r\n', 'latin1');
-  }
-
-  respond(head: ResponseHead, endsNow: boolean): void {
-    if (this.began || this.#dead !== undefined) return;
-    this.began = true;
-    const { status, bodyBytes } = head;
-    const connection = this.#connection;
-    // A body that may or may not come cannot be told from the next request.
-    if (connection.draining || (this.#awaitsContinue && !this.requestEnded)) this.keepAlive = false;
-    let text = statusLine(status) + fieldLines(head.headers);
-    const bodyless = this.#head || status === 204 || status === 304;
-    if (bodyless) {
-      if (bodyBytes !== undefined && status !== 204 && (this.#head || bodyBytes > 0)) text += 'content-length: ' + bodyBytes + '\r\n';
-    } else if (endsNow) text += 'content-length: 0\r\n';
-    else if (bodyBytes !== undefined) {
-      this.#framing = LENGTH;
-      this.#leftBytes = bodyBytes;
-      text += 'content-length: ' + bodyBytes + '\r\n';
-    } else if (this.#old) {
-      this.#framing = UNTIL_CLOSE;
-      this.keepAlive = false;
-    } else {
-      this.#framing = CHUNKED;
-      text += 'transfer-encoding: chunked\r\n';
-    }
-    text += this.keepAlive ? '\r\n' : 'connection: close\r\n\r\n';
-    if (endsNow) {
-      this.ended = true;
-      connection.stream.write(text, 'latin1');
-      connection.responded(this);
-    } else gatherText(connection.stream, text);
-  }
-
-  switchProtocols(head: ResponseHead): void {
-    if (this.began || this.#dead !== undefined) return;
-    this.began = true;
-    this.keepAlive = false;
-    this.#framing = BYTES;
-    this.#connection.switched();
-    this.requestEnded = false;
-    const protocol = 'websocket';
-    this.#connection.stream.write(statusLine(101) + fieldLines(head.headers) + 'connection: upgrade\r\nupgrade: ' + protocol + '\r\n\r\n', 'latin1');
-  }
-
-  write(chunk: Buffer): boolean {
-    const { stream } = this.#connection;
-    if (this.ended || this.#dead !== undefined || chunk.length === 0) return true;
-    switch (this.#framing) {
-      case LENGTH:
-        if (chunk.length > this.#leftBytes) {
-          this.abort({ reason: 'protocol', detail: 'the response body is longer than its length' });
-          return true;
-        }
-        this.#leftBytes -= chunk.length;
-        gatherBytes(stream, chunk);
-        break;
-      case CHUNKED:
-        gatherText(stream, chunk.length.toString(16) + '\r\n');
-        gatherBytes(stream, chunk);
-        gatherText(stream, '\r\n');
-        break;
-      case NO_BODY:
-        return true;
-      default:
-        gatherBytes(stream, chunk);
-    }
-    return !stream.writableNeedDrain;
-  }
-
-  end(trailers?: HeaderList): void {
-    if (this.ended || this.#dead !== undefined || !this.began) return;
-    const { stream } = this.#connection;
-    if (this.#framing === LENGTH && this.#leftBytes > 0) return this.abort({ reason: 'protocol', detail: 'the response body is shorter than its length' });
-    if (this.#framing === CHUNKED) gatherText(stream, trailers === undefined || trailers.length === 0 ? '0\r\n\r\n' : '0\r\n' + fieldLines(trailers) + '\r\n');
-    this.ended = true;
-    flushGathered(stream);
-    if (this.#framing === BYTES && !this.requestEnded) stream.end();
-    else this.#connection.responded(this);
-  }
-
-  abort(_why: Abort): void {
-    if (this.ended || this.#dead !== undefined) return;
-    this.#dead = _why;
-    this.onAbort = undefined;
-    this.#connection.cut(this.began);
-  }
-
-  /** The connection went away. */
-  gone(why: Abort): void {
-    const first = this.#dead === undefined;
-    this.#dead ??= why;
-    const { sink } = this;
-    this.sink = undefined;
-    sink?.abort(why);
-    if (first && !this.ended) this.onAbort?.(why);
-  }
 }
