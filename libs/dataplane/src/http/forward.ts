@@ -7,6 +7,7 @@ import type { Abort, ClientConnection, ClientExchange, HeaderList, RequestHead, 
 import { GRPC_STATUS, grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
 import { UNPROCESSED_HEADER, valueOfField, withoutOwn } from './headers.ts';
 import { type BodyOwner, RequestBody } from './request-body.ts';
+import { upgradedFor, upgradeFor } from './websocket.ts';
 
 /**
  * How an attempt failed before any answer began. `not-sent`: no byte of the request left; `unprocessed`: the other end says that
@@ -117,7 +118,8 @@ export abstract class Forward implements ResponseSink, ConnectionTaker, BodyOwne
     this.#pool = undefined;
     const ended = this.#ended;
     const { body } = this;
-    const head = this.outgoing(connection);
+    let head = this.outgoing(connection);
+    if (head.upgrade !== undefined) head = upgradeFor(connection.version, head);
     // An upgrade's bytes come behind the answer: HTTP/1.1 ends the request before them, a stream of HTTP/2 stays open.
     const client = connection.request(head, body === undefined && (head.upgrade === undefined || connection.version === '1.1'), this);
     if (this.#ended !== ended) return;
@@ -161,7 +163,7 @@ export abstract class Forward implements ResponseSink, ConnectionTaker, BodyOwne
     this.#hasResponse = true;
     this.status = head.status;
     this.#deadlines?.remove(this);
-    this.exchange.switchProtocols({ status: head.status, headers: withoutOwn(head.headers), bodyBytes: undefined });
+    this.exchange.switchProtocols(upgradedFor(this.head, { status: head.status, headers: withoutOwn(head.headers), bodyBytes: undefined }));
     this.#tunnel = new RequestBody(this.exchange, { ...this.head, bodyBytes: undefined }, this, 0);
     this.#tunnel.attach(this.#client);
   }
