@@ -26,3 +26,10 @@ export type OutboundHooks = {
   /** In the place of decide's mayRetry. */
   readonly retry?: (question: RetryQuestion) => RetryVerdict;
 };
+
+/** What no proxy passes on: a target that names no path (`*`, the authority of CONNECT), another upgrade than WebSocket. */
+export function refusalOfForm(head: RequestHead): Verdict {
+  if (head.target.charCodeAt(0) !== 0x2f) return { status: 400, text: 'the request target names no path' };
+  if (head.upgrade !== undefined && head.upgrade !== 'websocket') return { status: 501, text: 'no other protocol than WebSocket is switched to' };
+  return undefined;
+}

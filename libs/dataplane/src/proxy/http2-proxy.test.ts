@@ -34,7 +34,7 @@ async function startH2App(onStream: (stream: ServerHttp2Stream, headers: Incomin
     session.once('close', () => sessions.delete(session));
     session.on('error', () => undefined);
   });
-  server.on('stream', (stream, headers) => {
+  server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     streams.add(stream);
     stream.on('error', () => undefined);
     stream.once('close', () => streams.delete(stream));
@@ -79,7 +79,7 @@ async function ask(session: ClientHttp2Session, headers: OutgoingHttpHeaders, bo
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
   stream.on('error', () => undefined);
   if (body !== undefined) stream.end(body);
-  await once(stream, 'close');
+  await new Promise((resolve) => stream.once('close', resolve));
   return { headers: answered, trailers, body: Buffer.concat(chunks).toString(), code: stream.rstCode };
 }
 
@@ -224,12 +224,12 @@ for (const transport of transports) {
     });
     closers.push(() => app.destroy());
     const session = client(await mesh(transport, [app.port], 'grpc'));
-    const silent = await ask(session, { ...CALL, 'grpc-timeout': '200m' }, 'x');
+    const silent = await ask(session, { ...CALL, 'grpc-timeout': '600m' }, 'x');
     assert.equal(silent.headers['grpc-status'], '4');
-    const begun = await ask(session, { ...CALL, ':path': '/begun', 'grpc-timeout': '200m' }, 'x');
+    const begun = await ask(session, { ...CALL, ':path': '/begun', 'grpc-timeout': '600m' }, 'x');
     assert.equal(begun.trailers['grpc-status'], '4');
     await until(() => app.streams.size === 0);
-    for (const timeout of timeouts) assert.ok(/^\d+u$/.test(timeout) && Number.parseInt(timeout, 10) < 200_000 && Number.parseInt(timeout, 10) > 0, timeout);
+    for (const timeout of timeouts) assert.ok(/^\d+u$/.test(timeout) && Number.parseInt(timeout, 10) < 600_000 && Number.parseInt(timeout, 10) > 0, timeout);
     assert.equal(timeouts.length, 2);
   });
 
@@ -240,26 +240,19 @@ for (const transport of transports) {
       if (headers[':path'] === '/now') answerCall(stream, 'now');
     });
     closers.push(() => app.destroy());
-    const session = client(await mesh(transport, [app.port], 'grpc'));
-    for (let round = 0; round < 10; round++) {
-      const target = begun + 100;
-      const streams = Array.from({ length: 100 }, () => session.request(CALL));
-      for (const stream of streams) {
-        stream.on('error', () => undefined);
-        stream.write('x');
-      }
+    const meshed = await mesh(transport, [app.port], 'grpc');
+    // Twenty callers: half of them take back each call, half of them go away with all of theirs.
+    for (let round = 0; round < 20; round++) {
+      const session = client(meshed);
+      const target = begun + 50;
+      const streams = Array.from({ length: 50 }, () => session.request(CALL));
+      for (const stream of streams) stream.on('error', () => undefined).write('x');
       await until(() => begun >= target);
-      await Promise.all(streams.map((stream) => {
-        const closed = once(stream, 'close');
-        stream.close(constants.NGHTTP2_CANCEL);
-        return closed;
-      }));
+      if (round % 2 === 0) session.destroy();
+      else for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
       await until(() => app.streams.size === 0);
-      if (session.closed || session.destroyed) break;
     }
-    // The flood guard of the codec may have ended the caller's connection by then; a new one is as good as the first.
-    const again = session.closed || session.destroyed ? client({ port: Number(new URL(`http://${session.originSet?.[0] ?? ''}`).port) }) : session;
-    assert.equal((await ask(again, { ...CALL, ':path': '/now' }, 'x')).body, 'now');
+    assert.equal((await ask(client(meshed), { ...CALL, ':path': '/now' }, 'x')).body, 'now');
   });
 
   on('an application that asks for new connections under load costs no call', async () => {
@@ -302,10 +295,10 @@ for (const transport of transports) {
   });
 
   on('a request that goes round in circles ends with 508', async () => {
-    const inbound = await inboundFor(1, { transport, get workload() { return { service: { namespace: 'shop', name: 'payments' }, instance: 'loop', host: '127.0.0.1', port: outboundPort, protocol: 'http' as const }; } });
-    let outboundPort = 0;
-    const outbound = await outboundFor(() => engineOf([endpointAt(inbound.port)]), { transport });
-    outboundPort = outbound.port;
+    let inboundPort = 0;
+    const outbound = await outboundFor(() => engineOf([endpointAt(inboundPort)]), { transport });
+    const inbound = await inboundFor(outbound.port, { transport });
+    inboundPort = inbound.port;
     closers.push(() => outbound.close(), () => inbound.close());
     const request = httpGet({ host: '127.0.0.1', port: outbound.port });
     const [response] = (await once(request, 'response')) as [IncomingMessage];

@@ -8,7 +8,7 @@ import { type AttemptFailure, Forward, type Outcome } from '../http/forward.ts';
 import { type Caller, Front } from '../http/front.ts';
 import { withGrpcTimeout } from '../http/grpc.ts';
 import { forwardedClientCert, UNPROCESSED_HEADER, withoutIdentity } from '../http/headers.ts';
-import type { InboundHooks, Verdict } from '../http/hooks.ts';
+import { type InboundHooks, refusalOfForm, type Verdict } from '../http/hooks.ts';
 import { Overload } from '../http/overload.ts';
 import type { Peer } from '../tls/judge.ts';
 import { portableTransport } from '../transport/portable.ts';
@@ -245,7 +245,8 @@ class Inbound {
 
   #refusalOf(head: RequestHead, peer: Peer | undefined, hasIdentity: boolean): Verdict {
     if (peer === undefined || !hasIdentity) return { status: 403, text: 'no proven identity' };
-    if (!isPath(head)) return { status: 400, text: 'the request target names no path' };
+    const refusal = refusalOfForm(head);
+    if (refusal !== undefined) return refusal;
     if (head.authority !== this.#goodAuthority) {
       if (this.#isMisdirected(head.authority)) return { status: 421, text: `this is ${this.service}` };
       this.#goodAuthority = head.authority;
@@ -292,7 +293,8 @@ class Inbound {
 }
 
 /** Attempts at the application, all of them before it got anything: more are the caller's side's to make. */
-const ATTEMPTS = 2;
+const ATTEMPTS = 3;
+const UPGRADE_PAUSE_MS = 20;
 
 class InboundRequest extends Forward {
   readonly #inbound: Inbound;
@@ -320,7 +322,10 @@ class InboundRequest extends Forward {
   protected failed(why: AttemptFailure): void {
     const { service } = this.#inbound;
     // A connection that the application closed while it was unused: another one will do.
-    if (why.kind === 'not-sent' && !why.isDial && this.attempts < ATTEMPTS && (this.body?.isReplayable ?? true)) return this.#inbound.retry(this);
+    if (why.kind === 'not-sent' && !why.isDial && this.attempts < ATTEMPTS && (this.body?.isReplayable ?? true)) {
+      // An HTTP/2 connection does not take an upgrade before its other end has said that it does.
+      return this.head.upgrade === undefined ? this.#inbound.retry(this) : this.inAWhile(UPGRADE_PAUSE_MS, () => this.#inbound.retry(this));
+    }
     this.#outcome = why.kind;
     switch (why.kind) {
       case 'not-sent':
@@ -348,11 +353,6 @@ class InboundRequest extends Forward {
     const { method, target } = this.head;
     inbound.log.debug('request done', { method, path: target, outcome: this.#outcome ?? outcome, status: this.status, durationMs: Math.round(this.clock.monotonicMs() - this.startedMonotonicMs) });
   }
-}
-
-/** Whether the target names a path here: not `*`, not the authority form of a plain CONNECT. */
-export function isPath(head: RequestHead): boolean {
-  return head.target.charCodeAt(0) === 0x2f;
 }
 
 function reasonOf(error: unknown): string {

@@ -10,7 +10,7 @@ import { type AttemptFailure, Forward, type Outcome } from '../http/forward.ts';
 import { type Caller, Front } from '../http/front.ts';
 import { withGrpcTimeout } from '../http/grpc.ts';
 import { HOPS_HEADER, hopsOf, MAX_HOPS, withoutOwn } from '../http/headers.ts';
-import type { OutboundHooks } from '../http/hooks.ts';
+import { type OutboundHooks, refusalOfForm } from '../http/hooks.ts';
 import { Overload } from '../http/overload.ts';
 import { portableTransport } from '../transport/portable.ts';
 import type { ByteStream, Transport, TransportListener } from '../transport/transport.ts';
@@ -19,7 +19,6 @@ import { EndpointPools, type HttpVersion } from '../upstream/endpoint-pools.ts';
 import { Outliers } from '../upstream/outlier.ts';
 import type { ConnectionPool } from '../upstream/pool.ts';
 import { drained } from './drain.ts';
-import { isPath } from './inbound.ts';
 import type { ListenAddress } from './listen.ts';
 import { relay } from './relay.ts';
 
@@ -368,11 +367,12 @@ class OutboundRequest extends Forward {
 
   /** Asks the hooks, then makes the first attempt. */
   begin(hooks: OutboundHooks | undefined): void {
-    if (!isPath(this.head)) return this.answerOwn({ status: 400, text: 'the request target names no path' });
+    const refusal = refusalOfForm(this.head);
+    if (refusal !== undefined) return this.answerOwn(refusal);
     if (this.#hops > MAX_HOPS) return this.answerOwn({ status: 508, text: `the request has passed ${MAX_HOPS} proxies: it goes round in circles` });
     if (hooks !== undefined) {
-      const refusal = hooks.limit?.(this.head);
-      if (refusal !== undefined) return this.answerOwn(refusal);
+      const full = hooks.limit?.(this.head);
+      if (full !== undefined) return this.answerOwn(full);
       const routed = hooks.route?.(this.head);
       if (routed?.kind === 'answer') return this.answerOwn(routed.answer);
       if (routed !== undefined) {
