@@ -12,6 +12,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'apps/control-plane/src/': 'tests/e2e/main-walk.test.ts',
   'apps/gateway/src/': 'tests/e2e/main-walk.test.ts',
   'libs/dataplane/src/dns/answer.ts': 'libs/dataplane/src/dns/server.test.ts',
+  'libs/dataplane/src/engine/': 'libs/dataplane/src/proxy/east-west.test.ts',
   'libs/dataplane/src/http/': 'libs/dataplane/src/proxy/http-proxy.test.ts',
   'libs/dataplane/src/proxy/': 'libs/dataplane/src/proxy/tcp-proxy.test.ts',
   'libs/dataplane/src/tls/relay-tls.ts': 'libs/dataplane/src/tls/mutual-tls.test.ts',

@@ -13,22 +13,24 @@ export type AdminSources = {
   readonly config: Config;
   readonly identity: Identity;
   readonly subscription: Subscription;
-  readonly engine: () => Engine;
+  readonly routes: () => Engine;
   readonly proxy: EastWest;
   readonly log: Log;
 };
 
 /** Everything there is to know about this gateway, as a plain document. */
-export function statusDocument({ config, identity, subscription, engine, proxy }: AdminSources): object {
+export function statusDocument({ config, identity, subscription, routes, proxy }: AdminSources): object {
   return {
     name: identity.agent,
     cluster: identity.cluster,
     trustDomain: identity.trustDomain,
     listen: `${proxy.host}:${proxy.port}`,
+    engine: proxy.engine,
+    workers: proxy.workers,
     connections: proxy.connections,
     ...subscription.status(),
     identities: [identity.status()],
-    exported: engine().services().filter((s) => s.view.exported).map((s) => `${s.view.namespace}/${s.view.name}`),
+    exported: routes().services().filter((s) => s.view.exported).map((s) => `${s.view.namespace}/${s.view.name}`),
     reserved: config.reserved,
     residentBytes: process.memoryUsage.rss(),
   };
@@ -36,7 +38,7 @@ export function statusDocument({ config, identity, subscription, engine, proxy }
 
 /** Serves ProxyAdmin: status and the services as this gateway sees them. */
 export function startAdmin(sources: AdminSources): Promise<RpcServer> {
-  const { config, subscription, engine, log } = sources;
+  const { config, subscription, routes, log } = sources;
   const implementation: agent.ProxyAdminServer = {
     status: handleUnary(async () => ({ document: Buffer.from(JSON.stringify(statusDocument(sources))) }), log),
     setDraining: handleUnary(() => Promise.reject(new IsthmusError('GATEWAY_NO_WORKLOADS', 'invalid', 'a gateway has no workloads to drain', { hint: 'ask the agent beside the workload' })), log),
@@ -45,7 +47,7 @@ export function startAdmin(sources: AdminSources): Promise<RpcServer> {
       const resource = `service/${namespace}/${name}`;
       const tell = (): void => {
         if (call.writableNeedDrain) return;
-        const view = engine().service({ namespace, name })?.view;
+        const view = routes().service({ namespace, name })?.view;
         call.write({ version: BigInt(subscription.status().version), document: view === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(view)) });
       };
       const stop = subscription.onSnapshot((_snapshot, changed) => {

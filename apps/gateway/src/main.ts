@@ -32,22 +32,25 @@ await runProcess({
     });
     own({ name: 'subscription', stop: () => subscription.close() });
 
-    let engine = compile(subscription.snapshot());
+    let routes = compile(subscription.snapshot());
     subscription.onSnapshot((snapshot) => {
-      engine = compile(snapshot, engine);
+      routes = compile(snapshot, routes);
     });
 
     const proxy = await startEastWest({
       listen: config.listen,
-      engine: () => engine,
+      snapshots: { current: () => subscription.snapshot(), onChange: (fn) => subscription.onSnapshot(fn) },
       trustDomain: identity.trustDomain,
       reserved: config.reserved,
+      engine: config.engine ?? 'auto',
+      ...(config.workers !== undefined && { workers: config.workers }),
       ...(config.limits && { limits: config.limits }),
+      ...(config.proxyProtocol && { proxyProtocol: config.proxyProtocol }),
       ...parts,
     });
     own({ name: 'east-west', stop: () => proxy.close({ drainMs: config.drainMs ?? 5_000 }) });
 
-    const admin = await startAdmin({ config, identity, subscription, engine: () => engine, proxy, log });
+    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log });
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {

@@ -4,5 +4,7 @@ export type { Peer } from './tls/judge.ts';
 export { type InboundListener, type InboundOptions, type InboundWorkload, startInbound } from './proxy/inbound.ts';
 export { type OutboundListener, type OutboundOptions, startOutbound } from './proxy/outbound.ts';
 export { type HealthChecks, type HealthChecksOptions, startHealthChecks } from './upstream/health-check.ts';
-export { type EastWest, type EastWestLimits, type EastWestOptions, startEastWest } from './proxy/east-west.ts';
+export { type EastWest, type EastWestOptions, startEastWest } from './proxy/east-west.ts';
+export type { EngineKind, ProxyProtocolOptions, RelayLimits, SnapshotSource } from './engine/engine.ts';
+export { isCidr } from './engine/ip-address.ts';
 export { type DnsOptions, type DnsServer, startDns } from './dns/server.ts';

@@ -8,7 +8,7 @@ export type Stage = { readonly name: string; readonly files: readonly string[]; 
 const STAGES: readonly (Omit<Stage, 'files'> & { readonly patterns: readonly string[] })[] = [
   { name: 'architecture', patterns: ['tests/architecture/**/*.test.ts'], concurrency: 1, timeoutMs: 60_000 },
   { name: 'unit', patterns: ['{libs,tools,apps}/*/src/**/*.test.ts'], concurrency: 2, timeoutMs: 180_000 },
-  { name: 'whole processes', patterns: ['tests/{harness,e2e,interop,netns}/**/*.test.ts'], concurrency: 1, timeoutMs: 240_000 },
+  { name: 'whole processes', patterns: ['tests/{harness,e2e,interop,netns,reliability,soak}/**/*.test.ts'], concurrency: 1, timeoutMs: 240_000 },
 ];
 
 /** The stages under `root` with their files, sorted; `only` keeps files whose path contains it or matches it as a pattern. */

@@ -22,6 +22,8 @@ export type RelayLimits = {
   readonly hellos: number;
   /** Endpoints tried before the caller is told; nothing has been sent to any of them yet. */
   readonly attempts: number;
+  /** How long connections to an endpoint that left the snapshot may go on. */
+  readonly departedMs: number;
 };
 
 export const RELAY_LIMITS: RelayLimits = {
@@ -32,6 +34,7 @@ export const RELAY_LIMITS: RelayLimits = {
   endpointConnections: 8_192,
   hellos: 4_096,
   attempts: 4,
+  departedMs: 60_000,
 };
 
 /** PROXY protocol v2, both ways. */

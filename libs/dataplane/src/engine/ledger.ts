@@ -8,7 +8,7 @@ export const DURATION_BOUNDS_MS: readonly number[] = [10, 100, 1_000, 10_000, 60
 export type Account = {
   readonly service: string;
   readonly endpoint: string;
-  /** From callers to the endpoint. */
+  /** From callers to the endpoint, their hellos included; PROXY headers are not counted. */
   bytesIn: number;
   /** From the endpoint to callers. */
   bytesOut: number;
@@ -118,7 +118,7 @@ function hasChanged(account: Account): boolean {
 function endsOf(all: Map<string, ServiceEnds>, service: string): ServiceEnds {
   let ends = all.get(service);
   if (ends === undefined) {
-    const zeros = (): number[] => new Array<number>(DURATION_BOUNDS_MS.length + 1).fill(0);
+    const zeros = (): number[] => Array.from({ length: DURATION_BOUNDS_MS.length + 1 }, () => 0);
     all.set(service, (ends = { ends: {}, durations: zeros(), durationSumsMs: zeros() }));
   }
   return ends;

@@ -4,10 +4,9 @@ import { fail } from '../../errors.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
-import { LoopStream, type StreamOptions } from './stream.ts';
 
 /** Peers that vanish without a word are found out within half a minute (reliability 79). */
-function watchForSilence(fd: number): void {
+export function watchForSilence(fd: number): void {
   libc.setOption(fd, libc.SOL_SOCKET, libc.SO_KEEPALIVE, 1);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPIDLE, 15);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPINTVL, 5);
@@ -15,18 +14,12 @@ function watchForSilence(fd: number): void {
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, 30_000);
 }
 
-/** Starts to connect; `connect` or `error` follows. **Throws** what makes the attempt impossible at once (no descriptor left). */
-export function openConnection(loop: Loop, address: SocketAddress, options: StreamOptions): LoopStream {
-  const fd = connectingSocket(address);
-  return new LoopStream(loop, fd, true, options);
-}
-
-/** A socket on its way to `address`; the caller owns it. */
-export function connectingSocket(address: SocketAddress): number {
+/** A socket on its way to `address`; the caller owns it. Without `watched` the caller calls `watchForSilence` later: six calls that a short connection does not need. */
+export function connectingSocket(address: SocketAddress, watched = true): number {
   const fd = libc.openSocket(address.family);
   if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
-  watchForSilence(fd);
+  if (watched) watchForSilence(fd);
   if (libc.connect(fd, address.bytes, address.bytes.length) < 0 && libc.errno() !== libc.EINPROGRESS) {
     const error = libc.errno();
     libc.close(fd);
@@ -56,8 +49,11 @@ const ACCEPTS_A_TURN = 64;
 /** Out of descriptors: accepting rests that long, what is open goes on (reliability 59). */
 const REST_MS = 100;
 
+/** One of several sockets on the same port, each in a loop of its own; the kernel spreads connections over them. */
+export type ListenerOptions = { readonly sharesPort?: boolean };
+
 /** Listens; each accepted descriptor is `onAccept`'s to own. **Throws** DATAPLANE_LISTEN_FAILED. */
-export function openListener(loop: Loop, host: string, port: number, label: string, onAccept: (fd: number) => void, onExhausted: () => void): LoopListener {
+export function openListener(loop: Loop, host: string, port: number, label: string, onAccept: (fd: number) => void, onExhausted: () => void, options: ListenerOptions = {}): LoopListener {
   const address = socketAddress(host, port);
   if (address === undefined) throw fail('DATAPLANE_LISTEN_FAILED', `${label}: ${host} is no IP address`);
   const fd = libc.openSocket(address.family);
@@ -68,11 +64,13 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
   };
   if (fd < 0) give('socket');
   libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
+  if (options.sharesPort === true) libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
   // Accepted sockets take these over from the listening one.
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
   watchForSilence(fd);
   if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
   if (libc.listen(fd, BACKLOG) < 0) give('listen');
+  loop.own(fd);
   const bound = Buffer.alloc(28);
   const size = Buffer.alloc(4);
   size.writeInt32LE(28, 0);
@@ -80,7 +78,7 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
 
   let closed = false;
   let resting: { cancel(): void } | undefined;
-  let key = loop.watch(fd, libc.EPOLLIN, { onEvents: acceptSome });
+  const key = loop.watch(fd, libc.EPOLLIN, { onEvents: acceptSome });
   function acceptSome(): void {
     for (let i = 0; i < ACCEPTS_A_TURN && !closed; i++) {
       const accepted = libc.accept(fd);
@@ -108,7 +106,7 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
       closed = true;
       resting?.cancel();
       loop.unwatch(key, fd);
-      libc.close(fd);
+      loop.closeOwn(fd);
     },
   };
 }

@@ -9,6 +9,8 @@ export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
 export const EPOLLERR = 0x8;
 export const EPOLLHUP = 0x10;
+export const EPOLLRDHUP = 0x2000;
+export const EPOLLET = 0x80000000;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CTL_MOD = 3;
@@ -61,6 +63,24 @@ export const send = fn('long send(int, void *, long, int)') as (fd: number, from
 export const shutdown = fn('int shutdown(int, int)') as (fd: number, how: number) => number;
 export const close = fn('int close(int)') as (fd: number) => number;
 export const epollWait = fn('int epoll_wait(int, void *, int, int)') as (epoll: number, events: Uint8Array, count: number, timeoutMs: number) => number;
+const pipe2Call = fn('int pipe2(void *, int)');
+const fcntlCall = fn('int fcntl(int, int, int)');
+const spliceCall = fn('long splice(int, void *, int, void *, size_t, unsigned int)');
+const SPLICE_F_MOVE_NONBLOCK = 3;
+const F_SETPIPE_SZ = 1031;
+
+/** Moves up to so many bytes between a socket and a pipe without copying them here: the count, 0 at the end, -1 for an error. */
+export const splice = (from: number, to: number, sizeBytes: number): number => spliceCall(from, null, to, null, sizeBytes, SPLICE_F_MOVE_NONBLOCK);
+
+const pipeEnds = Buffer.alloc(8);
+/** A pipe that holds up to `sizeBytes` (less where the system allows no more); undefined when there is no descriptor left. */
+export function openPipe(sizeBytes: number): { readonly readFd: number; readonly writeFd: number } | undefined {
+  if (pipe2Call(pipeEnds, SOCK_NONBLOCK | SOCK_CLOEXEC) < 0) return undefined;
+  const writeFd = pipeEnds.readInt32LE(4);
+  fcntlCall(writeFd, F_SETPIPE_SZ, sizeBytes);
+  return { readFd: pipeEnds.readInt32LE(0), writeFd };
+}
+
 const readCall = fn('long read(int, void *, long)');
 const writeCall = fn('long write(int, void *, long)');
 

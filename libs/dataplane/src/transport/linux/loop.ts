@@ -34,6 +34,7 @@ export class Loop {
   #free: number[] = [];
   #dirty: Flushed[] = [];
   #flushing: Flushed[] = [];
+  #later: Flushed[] = [];
   #held = 0;
   #closed = false;
   #onWake: () => void = () => undefined;
@@ -42,10 +43,14 @@ export class Loop {
 
   /**
    * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
-   * thread through Node's own loop, which then never waits longer than a millisecond for this one.
+   * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
+   * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
    */
-  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean } = {}) {
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer } = {}) {
     this.#onError = onError;
+    this.#descriptors = options.descriptors === undefined ? undefined : new Uint8Array(options.descriptors);
+    this.own(this.#epoll);
+    this.own(this.#wakeFd);
     this.#longestWaitMs = options.sharesThread === true ? HELD_MS : LONGEST_WAIT_MS;
     this.#nowMs = performance.now();
     this.clock = {
@@ -64,6 +69,7 @@ export class Loop {
   }
 
   readonly #longestWaitMs: number;
+  readonly #descriptors: Uint8Array | undefined;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
   get nowMs(): number {
@@ -77,6 +83,16 @@ export class Loop {
 
   set onWake(fn: () => void) {
     this.#onWake = fn;
+  }
+
+  /** Takes a descriptor as this loop's; `closeOwn` gives it back to the system. */
+  own(fd: number): void {
+    if (this.#descriptors !== undefined && fd < this.#descriptors.length) this.#descriptors[fd] = 1;
+  }
+
+  closeOwn(fd: number): void {
+    if (this.#descriptors !== undefined && fd < this.#descriptors.length) this.#descriptors[fd] = 0;
+    close(fd);
   }
 
   /** Registers a descriptor. Returns the key for `change` and `unwatch`. */
@@ -103,6 +119,11 @@ export class Loop {
     this.#release(key & 0xffffff);
   }
 
+  /** As `unwatch`, where the descriptor is closed right after and was never duplicated: the kernel lets go of it by itself. */
+  forget(key: number): void {
+    this.#release(key & 0xffffff);
+  }
+
   #release(slot: number): void {
     this.#watched[slot] = undefined;
     this.#free.push(slot);
@@ -111,6 +132,11 @@ export class Loop {
   /** Calls `flush` once at the end of this turn. */
   mark(flushed: Flushed): void {
     this.#dirty.push(flushed);
+  }
+
+  /** Calls `flush` in the next turn: others have theirs first. */
+  markNext(flushed: Flushed): void {
+    this.#later.push(flushed);
   }
 
   setTimer(delayMs: number, fn: () => void): TimerHandle {
@@ -133,17 +159,21 @@ export class Loop {
   }
 
   readonly #turn = (): void => {
-    this.#flushAll();
     const count = epollWait(this.#epoll, this.#events, EVENTS, this.#waitMs());
     this.#nowMs = performance.now();
     if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
     for (let i = 0; i < count; i++) this.#dispatch(i * EVENT_BYTES);
     this.#timers.run(this.#nowMs, this.#onError);
     this.#flushAll();
+    if (this.#later.length > 0) {
+      const later = this.#later;
+      this.#later = this.#dirty;
+      this.#dirty = later;
+    }
     if (!this.#closed) setImmediate(this.#turn);
     else {
-      close(this.#wakeFd);
-      close(this.#epoll);
+      this.closeOwn(this.#wakeFd);
+      this.closeOwn(this.#epoll);
     }
   };
 
@@ -177,7 +207,7 @@ export class Loop {
   }
 
   #waitMs(): number {
-    if (this.#closed) return 0;
+    if (this.#closed || this.#dirty.length > 0) return 0;
     const limitMs = this.#held > 0 ? HELD_MS : this.#longestWaitMs;
     const next = this.#timers.nextMs();
     return next === undefined ? limitMs : Math.max(0, Math.min(limitMs, Math.ceil(next - performance.now())));

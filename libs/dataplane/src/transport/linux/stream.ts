@@ -59,6 +59,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
 
   constructor(loop: Loop, fd: number, connecting: boolean, options: StreamOptions) {
     super();
+    loop.own(fd);
     this.loop = loop;
     this.fd = fd;
     this.connecting = connecting;
@@ -411,10 +412,10 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.#idleTimer?.cancel();
     this.#queue.length = 0;
     this.release();
-    if (this.#key >= 0) this.loop.unwatch(this.#key, this.fd);
+    if (this.#key >= 0) this.loop.forget(this.#key);
     const fd = this.fd;
     this.fd = -1;
-    libc.close(fd);
+    this.loop.closeOwn(fd);
     // Listeners hear of it after the caller is done, as with net.Socket.
     if (!this.#closeQueued) {
       this.#closeQueued = true;

@@ -1,0 +1,331 @@
+// One connection through the gateway: hello, dial, relay, end. Owns both sockets from accept to close.
+import type { RelayEnd, RelayRefusal } from '../engine.ts';
+import type { Destination, Target } from '../destination.ts';
+import { targetKey } from '../departures.ts';
+import type { OpenAccount } from '../ledger.ts';
+import type { IpPort } from '../ip-address.ts';
+import { readProxyHeader } from '../proxy-protocol.ts';
+import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader } from '../../tls/client-hello.ts';
+import { watchForSilence } from '../../transport/linux/dial.ts';
+import * as libc from '../../transport/linux/libc.ts';
+import type { Flushed, Watched } from '../../transport/linux/loop.ts';
+import type { Limited } from './deadlines.ts';
+import type { Gateway } from './gateway.ts';
+import { RelayStream, type Side } from './relay-stream.ts';
+
+/** All events at once, told when they change: one registration a socket. */
+const EVENTS = libc.EPOLLIN | libc.EPOLLOUT | libc.EPOLLRDHUP | libc.EPOLLET;
+const ENDS = libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
+const ALERTED: ReadonlySet<RelayRefusal> = new Set<RelayRefusal>(['no-sni', 'bad-sni', 'unknown-name', 'not-ours', 'not-exported', 'no-endpoint']);
+const NO_TRIES: ReadonlySet<string> = new Set();
+
+const first = Buffer.allocUnsafeSlow(65_536);
+
+type State = 'hello' | 'resolving' | 'connecting' | 'relaying' | 'closed';
+
+/** The caller's socket is `this`'s own; the endpoint's socket is `#upstream`'s. */
+export class Connection implements Watched, Flushed, Limited, Side {
+  readonly #gateway: Gateway;
+  fd: number;
+  readable = false;
+  writable = false;
+  peerEnded = false;
+  deadlineMs: number;
+  isDrained = false;
+  /** By `targetKey`; empty before an endpoint was connected to. */
+  target = '';
+  service = '';
+  readonly #acceptedMs: number;
+  #key: number;
+  #state: State = 'hello';
+  #reader: ClientHelloReader | undefined;
+  #header: Buffer | undefined;
+  #addresses: { readonly source: IpPort; readonly destination: IpPort } | undefined;
+  #hello: Buffer | undefined;
+  #destination: Destination | undefined;
+  #tried: Set<string> | undefined;
+  #current: Target | undefined;
+  #account: OpenAccount | undefined;
+  #upstream: Upstream | undefined;
+  #up: RelayStream | undefined;
+  #down: RelayStream | undefined;
+  #countedUp = 0;
+  #countedDown = 0;
+  #marked = false;
+  #isWatched = false;
+
+  constructor(gateway: Gateway, fd: number, isProxied: boolean) {
+    this.#gateway = gateway;
+    this.fd = fd;
+    this.#acceptedMs = gateway.loop.nowMs;
+    this.deadlineMs = this.#acceptedMs + gateway.limits.helloMs;
+    if (isProxied) this.#header = Buffer.alloc(0);
+    gateway.loop.own(fd);
+    this.#key = gateway.loop.watch(fd, EVENTS, this);
+    gateway.deadlines.add(this);
+  }
+
+  get closed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  get isReadingHello(): boolean {
+    return this.#state === 'hello';
+  }
+
+  onEvents(events: number): void {
+    if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
+    if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
+    if ((events & ENDS) !== 0) this.peerEnded = true;
+    if (this.#state === 'hello') {
+      if (this.readable) this.#readHello();
+    } else if (this.#state === 'relaying') this.pump();
+    // Gone before an endpoint was reached: nobody waits for the answer any more.
+    else if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) this.#abort('reset');
+  }
+
+  #readHello(): void {
+    for (;;) {
+      const count = libc.recv(this.fd, first, first.length, 0);
+      if (count < 0) {
+        const error = libc.errno();
+        if (error === libc.EAGAIN || error === libc.EINTR) {
+          this.readable = false;
+          return;
+        }
+        return this.#gateway.gone(this);
+      }
+      if (count === 0) return this.#endedEarly();
+      const chunk = first.subarray(0, count);
+      const rest = this.#header === undefined ? chunk : this.#takeHeader(this.#header, chunk);
+      if (this.closed) return;
+      if (rest === undefined || rest.length === 0) continue;
+      this.#reader ??= new ClientHelloReader();
+      const result = this.#reader.push(rest);
+      if (result.kind === 'refused') return this.refuse(result.reason);
+      if (result.kind === 'hello') {
+        this.#hello = this.#reader.bytes;
+        this.#reader = undefined;
+        return this.#led(this.#gateway.find(result.serverName));
+      }
+    }
+  }
+
+  #takeHeader(before: Buffer, chunk: Buffer): Buffer | undefined {
+    const bytes = Buffer.concat([before, chunk]);
+    const result = readProxyHeader(bytes);
+    if (result.kind === 'refused') this.refuse('proxy-protocol');
+    else if (result.kind === 'need-more') this.#header = bytes;
+    else {
+      this.#header = undefined;
+      this.#addresses = result.addresses;
+      return bytes.subarray(result.sizeBytes);
+    }
+    return undefined;
+  }
+
+  #endedEarly(): void {
+    if (this.#header !== undefined && this.#header.length > 0) this.refuse('proxy-protocol');
+    else this.refuse(this.#reader === undefined ? 'no-hello' : 'malformed');
+  }
+
+  /** Counts the refusal and closes; a TLS client is told by an alert. */
+  refuse(reason: RelayRefusal): void {
+    this.#gateway.refused(reason, this);
+    if (ALERTED.has(reason)) libc.send(this.fd, ALERT_UNRECOGNIZED_NAME, ALERT_UNRECOGNIZED_NAME.length, libc.MSG_NOSIGNAL);
+    this.close(false);
+  }
+
+  #led(destination: Destination | { readonly kind: 'refused'; readonly reason: RelayRefusal }): void {
+    if (destination.kind === 'refused') return this.refuse(destination.reason);
+    this.#destination = destination;
+    this.service = destination.service;
+    this.#state = 'resolving';
+    this.#gateway.helloRead();
+    this.#tryNext();
+  }
+
+  /** Nothing has been sent yet, so any endpoint may be tried after any other. */
+  #tryNext(): void {
+    const { limits, ledger } = this.#gateway;
+    const attempts = this.#tried?.size ?? 0;
+    const target = attempts < limits.attempts ? this.#destination?.pick(this.#tried ?? NO_TRIES) : undefined;
+    if (target === undefined) {
+      // Nothing was even dialled: the endpoints are there, and have all the connections they may have.
+      ledger.ended(this.service, attempts === 0 ? 'overloaded' : 'unreachable', this.#gateway.loop.nowMs - this.#acceptedMs);
+      return this.close(true);
+    }
+    (this.#tried ??= new Set()).add(target.id);
+    this.#current = target;
+    this.#account = ledger.opened(this.service, target.id);
+    this.deadlineMs = this.#gateway.loop.nowMs + limits.connectMs;
+    this.#gateway.deadlines.add(this);
+    this.#gateway.dial(target, this);
+  }
+
+  /** A socket on its way to the endpoint; owned from here on. */
+  dialling(fd: number): void {
+    if (this.closed) return this.#gateway.loop.closeOwn(fd);
+    this.#state = 'connecting';
+    this.#upstream = new Upstream(this, this.#gateway, fd);
+  }
+
+  /** The endpoint was not reached: the next one, while there is one. */
+  notReached(why: string): void {
+    if (this.closed) return;
+    const { ledger, outliers } = this.#gateway;
+    this.#upstream?.close(false);
+    this.#upstream = undefined;
+    this.#state = 'resolving';
+    if (this.#account !== undefined) ledger.connectFailed(this.#account);
+    this.#account = undefined;
+    const id = this.#current?.id ?? '';
+    this.#gateway.notReached(this.service, id, why, outliers.failed(id));
+    this.#tryNext();
+  }
+
+  /** The endpoint answers: the hello goes first, then everything as it comes. */
+  connected(upstream: Upstream): void {
+    const target = this.#current;
+    const hello = this.#hello;
+    if (target === undefined || hello === undefined) return;
+    this.#gateway.outliers.succeeded(target.id);
+    this.#state = 'relaying';
+    this.target = targetKey(target);
+    this.#up = new RelayStream(this, upstream, this.#gateway.pipes);
+    this.#down = new RelayStream(upstream, this, this.#gateway.pipes);
+    this.#countedUp = -hello.length; // what was read before the relay began counts as relayed once it is sent
+    this.#up.prepend(hello);
+    this.#hello = undefined;
+    this.#destination = undefined;
+    this.#tried = undefined;
+    if (target.takesProxyHeader) this.#up.prepend(this.#gateway.proxyHeader(this.fd, this.#addresses));
+    this.#gateway.relaying(this);
+    this.pump();
+  }
+
+  /** Moves what can be moved, both ways. */
+  pump(): void {
+    const up = this.#up;
+    const down = this.#down;
+    if (up === undefined || down === undefined) return;
+    const before = up.bytes + down.bytes;
+    const moved = up.done ? 'idle' : up.move(down.done);
+    const returned = moved === 'reset' || down.done ? 'idle' : down.move(up.done);
+    if (moved === 'reset' || returned === 'reset') return this.#abort('reset');
+    if (up.done && down.done) return this.#end('complete', false);
+    if (up.bytes + down.bytes !== before) this.deadlineMs = this.#gateway.loop.nowMs + this.#gateway.limits.idleMs;
+    if ((moved === 'again' || returned === 'again') && !this.#marked) {
+      this.#marked = true;
+      this.#gateway.again(this);
+    }
+  }
+
+  flush(): void {
+    this.#marked = false;
+    if (!this.closed) this.pump();
+  }
+
+  onDeadline(): void {
+    if (this.#state === 'hello') this.refuse('hello-timeout');
+    else if (this.#state === 'relaying') this.#abort('idle');
+    else this.notReached(`no connection within ${this.#gateway.limits.connectMs} ms`);
+  }
+
+  /** From now on a peer that vanishes without a word is found out (reliability 79); short connections are spared the calls. */
+  onReview(): void {
+    if (this.#isWatched || this.#upstream === undefined || this.#state !== 'relaying') return;
+    this.#isWatched = true;
+    watchForSilence(this.#upstream.fd);
+  }
+
+  /** Cuts the connection off, as if it had been reset. */
+  cut(): void {
+    if (this.closed) return;
+    this.isDrained = true;
+    this.#abort('reset');
+  }
+
+  #abort(end: RelayEnd): void {
+    this.#end(end === 'reset' && this.isDrained && this.#state === 'relaying' ? 'drained' : end, true);
+  }
+
+  #end(end: RelayEnd, reset: boolean): void {
+    if (this.#account !== undefined) {
+      this.count();
+      this.#gateway.ledger.closed(this.#account, end, this.#gateway.loop.nowMs - this.#acceptedMs);
+      this.#account = undefined;
+    }
+    this.close(reset);
+  }
+
+  /** Puts what was relayed since the last count on the account. */
+  count(): void {
+    if (this.#account === undefined || this.#up === undefined || this.#down === undefined) return;
+    this.#account.bytesIn += this.#up.bytes - this.#countedUp;
+    this.#account.bytesOut += this.#down.bytes - this.#countedDown;
+    this.#countedUp = this.#up.bytes;
+    this.#countedDown = this.#down.bytes;
+  }
+
+  close(reset: boolean): void {
+    if (this.#state === 'closed') return;
+    if (this.#account !== undefined) {
+      this.#gateway.ledger.connectFailed(this.#account);
+      this.#account = undefined;
+    }
+    this.#gateway.closed(this, this.#state === 'hello');
+    this.#state = 'closed';
+    this.#up?.release();
+    this.#down?.release();
+    this.#upstream?.close(reset);
+    closeSocket(this.#gateway, this.#key, this.fd, reset);
+    this.fd = -1;
+    this.#key = -1;
+  }
+}
+
+/** The endpoint's socket. Owned by its connection. */
+export class Upstream implements Watched, Side {
+  readonly #connection: Connection;
+  readonly #gateway: Gateway;
+  readonly #key: number;
+  fd: number;
+  readable = false;
+  writable = false;
+  peerEnded = false;
+  #connected = false;
+
+  constructor(connection: Connection, gateway: Gateway, fd: number) {
+    this.#connection = connection;
+    this.#gateway = gateway;
+    this.fd = fd;
+    this.#key = gateway.loop.watch(fd, EVENTS, this);
+  }
+
+  onEvents(events: number): void {
+    if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
+    if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
+    if ((events & ENDS) !== 0) this.peerEnded = true;
+    if (this.#connected) return this.#connection.pump();
+    if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) {
+      const error = libc.socketError(this.fd);
+      return this.#connection.notReached(error === 111 ? 'connection refused' : `errno ${error}`);
+    }
+    if (!this.writable) return;
+    this.#connected = true;
+    this.#connection.connected(this);
+  }
+
+  close(reset: boolean): void {
+    if (this.fd < 0) return;
+    closeSocket(this.#gateway, this.#key, this.fd, reset);
+    this.fd = -1;
+  }
+}
+
+function closeSocket(gateway: Gateway, key: number, fd: number, reset: boolean): void {
+  if (reset) libc.resetOnClose(fd);
+  gateway.loop.forget(key);
+  gateway.loop.closeOwn(fd);
+}

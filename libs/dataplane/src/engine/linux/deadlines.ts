@@ -1,0 +1,52 @@
+// Time limits of many connections: looked at in steps, moved by writing a number, so that a byte costs no timer.
+
+/** What has a time limit. */
+export interface Limited {
+  /** On the loop's clock; Infinity: none. May move either way, but sooner only together with `add`. */
+  deadlineMs: number;
+  readonly closed: boolean;
+  onDeadline(): void;
+  /** Looked at before its deadline: it has lived for a while. */
+  onReview(): void;
+}
+
+const STEP_MS = 100;
+
+/** Calls `onDeadline` at most a step late. **Bounds** two entries a connection. */
+export class Deadlines<T extends Limited> {
+  readonly #steps = new Map<number, T[]>();
+  #next: number;
+
+  constructor(nowMs: number) {
+    this.#next = Math.floor(nowMs / STEP_MS);
+  }
+
+  /** Looks at it again by its deadline. */
+  add(limited: T): void {
+    if (limited.deadlineMs === Infinity) return;
+    const step = Math.max(this.#next, Math.floor(limited.deadlineMs / STEP_MS) + 1);
+    const entries = this.#steps.get(step);
+    if (entries === undefined) this.#steps.set(step, [limited]);
+    else entries.push(limited);
+  }
+
+  /** To be called every `STEP_MS` or so. */
+  run(nowMs: number): void {
+    const last = Math.floor(nowMs / STEP_MS);
+    for (; this.#next <= last; this.#next++) {
+      const entries = this.#steps.get(this.#next);
+      if (entries === undefined) continue;
+      this.#steps.delete(this.#next);
+      for (const limited of entries) {
+        if (limited.closed) continue;
+        if (limited.deadlineMs <= nowMs) limited.onDeadline();
+        else {
+          limited.onReview();
+          this.add(limited);
+        }
+      }
+    }
+  }
+
+  static readonly stepMs = STEP_MS;
+}

@@ -1,0 +1,221 @@
+// What all connections of one worker share: routes, limits, counts, pipes, and the listening socket.
+import { compile, type Engine } from '@isthmus/decide';
+import { type Snapshot, messageOf } from '@isthmus/model';
+import type { Random } from '@isthmus/runtime';
+import type { Log } from '@isthmus/telemetry';
+import { addressOf, connectingSocket, type LoopListener, openListener } from '../../transport/linux/dial.ts';
+import * as libc from '../../transport/linux/libc.ts';
+import type { Loop } from '../../transport/linux/loop.ts';
+import { readSocketAddress, type SocketAddress, socketAddress } from '../../transport/linux/socket-address.ts';
+import { Outliers } from '../../upstream/outlier.ts';
+import { Departures } from '../departures.ts';
+import { type Destination, destinationOf, type DestinationRules, type Refused, type Target } from '../destination.ts';
+import type { RelayLimits, RelayRefusal, RelaySettings, SnapshotSource } from '../engine.ts';
+import { ipBytes, type IpPort, type IpRanges, ipRanges } from '../ip-address.ts';
+import { Ledger } from '../ledger.ts';
+import { writeProxyHeader } from '../proxy-protocol.ts';
+import { Connection } from './connection.ts';
+import { Deadlines } from './deadlines.ts';
+import { PipePool } from './pipe-pool.ts';
+
+export type GatewayParts = { readonly loop: Loop; readonly settings: RelaySettings; readonly snapshots: SnapshotSource; readonly random: Random; readonly log: Log };
+
+/** Addresses remembered in their binary form. */
+const MAX_ADDRESSES = 10_000;
+
+/** **Owns** its listener, connections and pipes. `settings.limits` are this worker's share. */
+export class Gateway {
+  readonly loop: Loop;
+  readonly limits: RelayLimits;
+  readonly ledger = new Ledger();
+  readonly outliers: Outliers;
+  readonly pipes: PipePool;
+  readonly deadlines: Deadlines<Connection>;
+  readonly #settings: RelaySettings;
+  readonly #snapshots: SnapshotSource;
+  readonly #log: Log;
+  readonly #rules: DestinationRules;
+  readonly #proxied: IpRanges;
+  readonly #departures: Departures<Connection>;
+  readonly #open = new Set<Connection>();
+  readonly #addresses = new Map<string, SocketAddress>();
+  readonly #stopFollowing: () => void;
+  #routes: Engine;
+  #hellos = 0;
+  #listener: LoopListener | undefined;
+  #ticking: { cancel(): void };
+  #onEmpty: (() => void) | undefined;
+
+  constructor({ loop, settings, snapshots, random, log }: GatewayParts) {
+    this.loop = loop;
+    this.limits = settings.limits;
+    this.#settings = settings;
+    this.#snapshots = snapshots;
+    this.#log = log;
+    this.outliers = new Outliers({ nowMs: () => loop.nowMs, random });
+    this.pipes = new PipePool(loop);
+    this.deadlines = new Deadlines(loop.nowMs);
+    this.#proxied = ipRanges(settings.proxyProtocol.acceptFrom);
+    this.#departures = new Departures(settings.limits.departedMs);
+    this.#rules = {
+      trustDomain: settings.trustDomain,
+      reserved: settings.reserved,
+      sendProxyHeader: settings.proxyProtocol.send,
+      random,
+      unavailable: (id) => this.outliers.isEjected(id),
+      isFull: (service, id) => this.ledger.connectionsOf(service, id) >= settings.limits.endpointConnections,
+    };
+    this.#routes = compile(snapshots.current());
+    this.#stopFollowing = snapshots.onChange((snapshot, changed) => {
+      this.#routes = compile(snapshot, this.#routes);
+      this.#departures.changed(snapshot, changed, loop.nowMs);
+    });
+    this.#ticking = loop.setTimer(Deadlines.stepMs, this.#tick);
+  }
+
+  get connections(): number {
+    return this.#open.size;
+  }
+
+  /** **Throws** DATAPLANE_LISTEN_FAILED. */
+  listen(host: string, port: number): { readonly host: string; readonly port: number } {
+    const accept = (fd: number): void => this.#accept(fd);
+    const onExhausted = (): void => this.#log.error('no descriptor is left: accepting rests for a moment', { code: 'EMFILE', open: this.#open.size });
+    this.#listener = openListener(this.loop, host, port, 'east-west gateway', accept, onExhausted, { sharesPort: true });
+    return this.#listener;
+  }
+
+  #accept(fd: number): void {
+    if (this.#open.size >= this.limits.connections) {
+      this.ledger.refused('too-many-connections');
+      return void libc.close(fd);
+    }
+    const connection = new Connection(this, fd, !this.#proxied.isEmpty && this.#proxied.has(addressOfPeer(fd)?.host));
+    this.#open.add(connection);
+    this.#hellos += 1;
+    if (this.#hellos > this.limits.hellos) connection.refuse('too-many-hellos');
+  }
+
+  find(serverName: string): Destination | Refused {
+    return destinationOf(this.#routes, serverName, this.#rules);
+  }
+
+  /** A connection's hello is whole. */
+  helloRead(): void {
+    this.#hellos -= 1;
+  }
+
+  refused(reason: RelayRefusal, { fd }: Connection): void {
+    this.ledger.refused(reason);
+    this.#log.warn('connection refused', { code: reason, remote: addressOfPeer(fd)?.host });
+  }
+
+  /** Left without having said anything that could be answered. */
+  gone(connection: Connection): void {
+    connection.close(false);
+  }
+
+  /** Starts to connect; `dialling` or `notReached` follows. A name is looked up first. */
+  dial(target: Target, connection: Connection): void {
+    const key = `${target.host} ${target.port}`;
+    const address = this.#addresses.get(key) ?? socketAddress(target.host, target.port);
+    if (address === undefined) {
+      addressOf(this.loop, target.host, target.port).then(
+        (found) => this.#connect(found, connection),
+        (error: unknown) => connection.notReached(messageOf(error)),
+      );
+      return;
+    }
+    if (this.#addresses.size >= MAX_ADDRESSES) this.#addresses.clear();
+    this.#addresses.set(key, address);
+    this.#connect(address, connection);
+  }
+
+  #connect(address: SocketAddress, connection: Connection): void {
+    let fd: number;
+    try {
+      fd = connectingSocket(address, false);
+    } catch (error) {
+      return connection.notReached(messageOf(error));
+    }
+    this.loop.own(fd);
+    connection.dialling(fd);
+  }
+
+  notReached(service: string, endpoint: string, error: string, ejected: boolean): void {
+    this.#log.info('endpoint not reached', { service, endpoint, error, ...(ejected && { ejected }) });
+  }
+
+  /** A reserved name stands in no snapshot, so it cannot leave one. */
+  relaying(connection: Connection): void {
+    connection.deadlineMs = this.loop.nowMs + this.limits.idleMs;
+    if (connection.service in this.#settings.reserved) return;
+    this.#departures.add(connection);
+  }
+
+  again(connection: Connection): void {
+    this.loop.markNext(connection);
+  }
+
+  proxyHeader(fd: number, addresses: { readonly source: IpPort; readonly destination: IpPort } | undefined): Buffer {
+    if (addresses !== undefined) return writeProxyHeader(addresses.source, addresses.destination);
+    return writeProxyHeader(ipPort(addressOfPeer(fd)), ipPort(readAddress(libc.getsockname, fd)));
+  }
+
+  closed(connection: Connection, wasReadingHello: boolean): void {
+    if (wasReadingHello) this.#hellos -= 1;
+    this.#departures.delete(connection);
+    this.#open.delete(connection);
+    if (this.#open.size === 0) this.#onEmpty?.();
+  }
+
+  readonly #tick = (): void => {
+    this.#ticking = this.loop.setTimer(Deadlines.stepMs, this.#tick);
+    this.deadlines.run(this.loop.nowMs);
+    for (const connection of this.#departures.takeDue(this.loop.nowMs)) connection.cut();
+  };
+
+  /** Puts on the accounts what was relayed so far. */
+  count(): void {
+    for (const connection of this.#open) connection.count();
+    this.outliers.retain(endpointsOf(this.#snapshots.current(), this.#settings));
+  }
+
+  stopAccepting(): void {
+    this.#listener?.close();
+  }
+
+  /** Resolves when the last connection has ended. */
+  emptied(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#onEmpty = resolve));
+  }
+
+  close(): void {
+    this.stopAccepting();
+    for (const connection of [...this.#open]) connection.cut();
+    this.#ticking.cancel();
+    this.#stopFollowing();
+    this.pipes.close();
+  }
+}
+
+function endpointsOf(snapshot: Snapshot, settings: RelaySettings): Set<string> {
+  const ids = new Set<string>(Object.keys(settings.reserved));
+  for (const resource of snapshot.resources.values()) if (resource.kind === 'service') for (const { id } of resource.endpoints) ids.add(id);
+  return ids;
+}
+
+const address = Buffer.alloc(28);
+const size = Buffer.alloc(4);
+function readAddress(call: typeof libc.getpeername, fd: number): { readonly host: string; readonly port: number } | undefined {
+  size.writeInt32LE(address.length, 0);
+  return call(fd, address, size) < 0 ? undefined : readSocketAddress(address);
+}
+
+const addressOfPeer = (fd: number): { readonly host: string; readonly port: number } | undefined => readAddress(libc.getpeername, fd);
+
+/** A socket that closed meanwhile has no address any more: then `0.0.0.0`, which nobody will read. */
+function ipPort(from: { readonly host: string; readonly port: number } | undefined): IpPort {
+  return { ip: ipBytes(from?.host ?? '') ?? Buffer.alloc(4), port: from?.port ?? 0 };
+}

@@ -1,0 +1,40 @@
+// What a listener of the agent is, as plain data: enough to open it on this thread or on another.
+import type { Engine } from '@isthmus/decide';
+import type { Protocol, ServiceName } from '@isthmus/model';
+import type { ListenAddress } from '../proxy/listen.ts';
+
+/** Whose SVID: `namespace/name` of a service, or the proxy's own for an empty string. */
+export type SvidName = string;
+
+/** One workload port: mutual TLS in, plain to the application. */
+export type InboundSpec = {
+  readonly listen: ListenAddress;
+  readonly service: ServiceName;
+  readonly instance: string;
+  /** Name of the service port. */
+  readonly port: string;
+  readonly application: { readonly host: string; readonly port: number };
+  readonly svids: SvidName;
+};
+
+/** One service port to call: plain in, mutual TLS out. */
+export type OutboundSpec = {
+  readonly listen: ListenAddress;
+  readonly service: ServiceName;
+  /** Name of the service port; without it the first one. */
+  readonly port: string | undefined;
+  /** For as long as the service is not known. */
+  readonly protocol: Protocol | undefined;
+  readonly svids: SvidName;
+};
+
+/** The protocol of a service port: what the service says, and until it is declared what the port's name suggests. */
+export function protocolOf(engine: Engine, service: ServiceName, port: string, otherwise: Protocol | undefined): Protocol {
+  const declared = engine.service(service)?.view.ports.find((p) => p.name === port)?.protocol;
+  return declared ?? otherwise ?? (port.startsWith('tcp') ? 'tcp' : 'http');
+}
+
+/** The port that is called when none is named. */
+export function portOf(engine: Engine, service: ServiceName, port: string | undefined): string {
+  return port ?? engine.service(service)?.view.ports[0]?.name ?? 'http';
+}
