@@ -110,8 +110,9 @@ class Http1Client implements ClientConnection, ExchangeOwner {
   }
 
   destroy(): void {
+    const reason = this.#exchange?.nothingSent(undefined) === true ? 'not-sent' : 'cancelled';
     this.stream.destroy();
-    this.#gone('cancelled', 'the connection was closed on this side');
+    this.#gone(reason, 'the connection was closed on this side');
   }
 
   // ---- reading

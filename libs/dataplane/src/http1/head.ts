@@ -41,7 +41,7 @@ const BODYLESS = refusal(400, 'length-where-no-body', 'a framing field in a resp
 
 const MAX_METHOD = 32;
 const VERSION_TEXT = /^HTTP\/[0-9]\.[0-9]$/;
-const KNOWN_CODINGS = /^(?:[a-z-]+[ \t]*,[ \t]*)*(?:x-)?(?:gzip|deflate|compress|identity)[ \t]*(?:,[ \t]*chunked)?$/i;
+const OTHER_CODINGS = /^(?:x-)?(?:gzip|deflate|compress|identity)[ \t]*(?:,[ \t]*chunked)?$/i;
 
 /** What the fields of one head said; filled by `readFields`, one object for each connection. */
 class FieldFacts {
@@ -166,7 +166,7 @@ export class HeadParser {
     if (transferEncoding !== undefined) {
       if (contentLength !== undefined) this.refused = BOTH;
       else if (old) this.refused = CODING;
-      else if (transferEncoding !== 'chunked' && transferEncoding.toLowerCase() !== 'chunked') this.refused = KNOWN_CODINGS.test(transferEncoding) ? CODING_UNKNOWN : CODING;
+      else if (transferEncoding !== 'chunked' && transferEncoding.toLowerCase() !== 'chunked') this.refused = OTHER_CODINGS.test(transferEncoding) ? CODING_UNKNOWN : CODING;
       else return undefined;
       return -1;
     }
