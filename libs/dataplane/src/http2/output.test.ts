@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
 import { Duplex } from 'node:stream';
 import test from 'node:test';
 import { Output } from './output.ts';
@@ -8,7 +7,13 @@ import { RawPeer } from './testing.ts';
 /** An output on a stream whose far end collects what was written, in the pieces it was written in. */
 function open(): { readonly out: Output; readonly writes: Buffer[]; readonly duplex: Duplex } {
   const writes: Buffer[] = [];
-  const duplex = Duplex.from({ writable: new Writable({ write: (chunk: Buffer, _, done) => (writes.push(Buffer.from(chunk)), done()) }) });
+  const duplex = new Duplex({
+    read: () => undefined,
+    write: (chunk: Buffer, _, done) => {
+      writes.push(Buffer.from(chunk));
+      done();
+    },
+  });
   return { out: new Output(duplex, () => undefined), writes, duplex };
 }
 
