@@ -31,7 +31,7 @@ export const configSchema = strict({
           strict({
             service: serviceName,
             portName: Type.Optional(Type.String({ description: 'name of the service port (default: the service’s first)' })),
-            protocol: Type.Optional(Type.Union([Type.Literal('http'), Type.Literal('tcp')], { description: 'until the service is known (default: http)' })),
+            protocol: Type.Optional(Type.Union([Type.Literal('http'), Type.Literal('http2'), Type.Literal('grpc'), Type.Literal('tcp')], { description: 'until the service is known (default: http)' })),
             port: Type.Optional(port),
             host: Type.Optional(Type.String()),
           }),

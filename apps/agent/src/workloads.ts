@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join as joinPath } from 'node:path';
 import { type HealthChecks, type InboundListener, startHealthChecks, startInbound } from '@isthmus/dataplane';
 import type { Identity } from '@isthmus/identity';
-import { formatProblems, formatServiceName, type Health, messageOf, parseWorkload, type Problem, type Registration, type ServiceName, type ServiceView, type Workload } from '@isthmus/model';
+import { formatProblems, formatServiceName, type Health, messageOf, parseWorkload, type Problem, type Protocol, type Registration, type ServiceName, type ServiceView, type Workload } from '@isthmus/model';
 import { parseYaml } from '@isthmus/runtime';
 import type { Config } from './config.ts';
 import { fail } from './errors.ts';
@@ -115,6 +115,7 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
             instance: workload.instance,
             host: workload.host ?? '127.0.0.1',
             port,
+            portName,
             get protocol() {
               return protocolOf(knowledge, service, portName); // asked for each connection: the service may be declared later
             },
@@ -182,9 +183,15 @@ function statusOf(r: Running): WorkloadStatus {
   return { namespace, service, instance, health: r.checks.health(), detail: r.checks.detail(), inbound };
 }
 
-function protocolOf(knowledge: Knowledge, service: ServiceName, portName: string): 'http' | 'tcp' {
+function protocolOf(knowledge: Knowledge, service: ServiceName, portName: string): Protocol {
   const view = serviceView(knowledge, service);
-  return view?.ports.find((p) => p.name === portName)?.protocol ?? (portName.startsWith('tcp') ? 'tcp' : 'http');
+  return view?.ports.find((p) => p.name === portName)?.protocol ?? protocolByName(portName);
+}
+
+/** What a port is called says what it speaks until its service is declared, as in Kubernetes and Istio: `grpc`, `http2-admin`. */
+function protocolByName(portName: string): Protocol {
+  const [word] = portName.split('-');
+  return word === 'http2' || word === 'grpc' ? word : portName.startsWith('tcp') ? 'tcp' : 'http';
 }
 
 /** The service as the snapshot in force has it. */

@@ -7,12 +7,13 @@ import type { Abort, ClientConnection, ClientExchange, HeaderList, RequestHead, 
 import { GRPC_STATUS, grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
 import { UNPROCESSED_HEADER, valueOfField, withoutOwn } from './headers.ts';
 import { type BodyOwner, RequestBody } from './request-body.ts';
+import { upgradedFor, upgradeFor } from './websocket.ts';
 
 /**
  * How an attempt failed before any answer began. `not-sent`: no byte of the request left; `unprocessed`: the other end says that
  * its application never got it; `failed`: it was sent; `malformed`: what came back is not HTTP; `full`: too many wait already.
  */
-export type AttemptFailure = { readonly kind: 'not-sent' | 'unprocessed' | 'failed' | 'malformed' | 'full'; readonly detail: string };
+export type AttemptFailure = { readonly kind: 'not-sent' | 'unprocessed' | 'failed' | 'malformed' | 'full'; readonly detail: string; /** Connecting itself failed. */ readonly isDial?: boolean };
 
 /** `broken`: the answer began and was cut off, and so was the caller. `answered`: by Isthmus itself. */
 export type Outcome = 'done' | 'upgraded' | 'broken' | 'caller-gone' | 'answered';
@@ -117,8 +118,10 @@ export abstract class Forward implements ResponseSink, ConnectionTaker, BodyOwne
     this.#pool = undefined;
     const ended = this.#ended;
     const { body } = this;
-    const head = this.outgoing(connection);
-    const client = connection.request(head, body === undefined && head.upgrade === undefined, this);
+    let head = this.outgoing(connection);
+    if (head.upgrade !== undefined) head = upgradeFor(connection.version, head);
+    // An upgrade's bytes come behind the answer: HTTP/1.1 ends the request before them, a stream of HTTP/2 stays open.
+    const client = connection.request(head, body === undefined && (head.upgrade === undefined || connection.version === '1.1'), this);
     if (this.#ended !== ended) return;
     this.#client = client;
     body?.attach(client);
@@ -126,11 +129,11 @@ export abstract class Forward implements ResponseSink, ConnectionTaker, BodyOwne
 
   refused(why: PoolRefusal): void {
     this.#pool = undefined;
-    this.failed({ kind: why.kind === 'full' ? 'full' : 'not-sent', detail: why.error.message });
+    this.failed({ kind: why.kind === 'full' ? 'full' : 'not-sent', detail: why.error.message, isDial: why.kind === 'dial' });
   }
 
   inform(head: ResponseHead): void {
-    if (this.isOver || head.status === 100) return; // told by the codec, when the body is asked for
+    if (this.isOver || head.status === 100) return; // the caller was told when its body was asked for
     this.exchange.inform({ status: head.status, headers: withoutOwn(head.headers), bodyBytes: 0 });
   }
 
@@ -160,7 +163,7 @@ export abstract class Forward implements ResponseSink, ConnectionTaker, BodyOwne
     this.#hasResponse = true;
     this.status = head.status;
     this.#deadlines?.remove(this);
-    this.exchange.switchProtocols({ status: head.status, headers: withoutOwn(head.headers), bodyBytes: undefined });
+    this.exchange.switchProtocols(upgradedFor(this.head, { status: head.status, headers: withoutOwn(head.headers), bodyBytes: undefined }));
     this.#tunnel = new RequestBody(this.exchange, { ...this.head, bodyBytes: undefined }, this, 0);
     this.#tunnel.attach(this.#client);
   }

@@ -1,5 +1,7 @@
 // A request's body on its way to one attempt after another: passed on as it comes, and remembered while it is small.
-import type { Abort, BodySink, ClientExchange, HeaderList, RequestHead, ServerExchange } from './exchange.ts';
+import type { Abort, BodySink, ClientExchange, HeaderList, RequestHead, ResponseHead, ServerExchange } from './exchange.ts';
+
+const CONTINUE: ResponseHead = { status: 100, headers: [], bodyBytes: 0 };
 
 /** Hears how the body ended. */
 export interface BodyOwner {
@@ -51,6 +53,7 @@ export class RequestBody implements BodySink {
     if (this.#hasEnded) return to.end(this.#trailers);
     if (this.#isReceiving) return this.#exchange.resumeBody();
     this.#isReceiving = true;
+    if (this.#head.expectsContinue) this.#exchange.inform(CONTINUE);
     this.#exchange.receive(this);
   }
 

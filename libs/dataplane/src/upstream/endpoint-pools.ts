@@ -1,8 +1,9 @@
 // The pools of all endpoints of one service; those of endpoints that are gone, or of an older SVID, finish their requests and close.
+import type { SvidSource } from '@isthmus/pki';
+import type { Clock } from '@isthmus/runtime';
 import type { ClientConnection } from '../http/exchange.ts';
 import { type Destination, destinationKey } from './connect.ts';
 import { ConnectionPool } from './pool.ts';
-import type { SvidSource } from '@isthmus/pki';
 
 export type HttpVersion = ClientConnection['version'];
 
@@ -13,6 +14,9 @@ export type EndpointPoolsOptions = {
   /** Requests that may wait for a connection to one endpoint. */
   readonly queue: number;
   readonly svids: SvidSource;
+  readonly clock: Clock;
+  /** Shorter than the inbound side's, so that the side that sends is the side that closes (no POST lost to a race). */
+  readonly keepAliveMs: number;
   readonly onDialFailed: (destination: Destination, error: Error) => void;
 };
 
@@ -38,11 +42,13 @@ export class EndpointPools {
     const key = `${destinationKey(destination)} ${version}`;
     let pool = this.#pools.get(key);
     if (pool === undefined) {
-      const { dial, connections, queue, onDialFailed } = this.#options;
+      const { dial, connections, queue, clock, keepAliveMs, onDialFailed } = this.#options;
       pool = new ConnectionPool({
         dial: () => dial(destination, version),
         connections,
         queue,
+        clock,
+        idleMs: keepAliveMs,
         requestsPerConnection: version === '2' ? STREAMS_EXPECTED : 1,
         onDialFailed: (error) => onDialFailed(destination, error),
       });

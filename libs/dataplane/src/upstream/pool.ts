@@ -1,4 +1,5 @@
 // Connections to one place that requests share: the last one used is used first, a dial is made once for all who wait.
+import type { Clock, TimerHandle } from '@isthmus/runtime';
 import type { ClientConnection } from '../http/exchange.ts';
 
 /** Why nobody can be had. `dial`: connecting failed; `full`: too many wait already; `gone`: the pool lets go of its place. */
@@ -20,11 +21,14 @@ export type ConnectionPoolOptions = {
   readonly queue: number;
   /** How many who wait one new connection is expected to serve: 1 in HTTP/1.1. */
   readonly requestsPerConnection: number;
+  readonly clock: Clock;
+  /** A connection nobody used for so long is closed; that may take half as long again. */
+  readonly idleMs: number;
   /** Hears of each dial that failed, once however many waited for it. */
   readonly onDialFailed?: (error: Error) => void;
 };
 
-type Entry = { readonly connection: ClientConnection; isListed: boolean };
+type Entry = { readonly connection: ClientConnection; isListed: boolean; /** The look-out of `#reap` that saw it unused first. */ unusedSince: number };
 
 const GONE = new Error('its connections are being closed');
 const FULL = new Error('too many requests wait for a connection');
@@ -37,6 +41,8 @@ export class ConnectionPool {
   readonly #free: Entry[] = [];
   readonly #waiting = new Set<ConnectionTaker>();
   #dialling = 0;
+  #timer: TimerHandle | undefined;
+  #look = 0;
   #state: 'open' | 'draining' | 'destroyed' = 'open';
   /** Called once the pool was told to drain and its last connection is closed. */
   onEmpty: (() => void) | undefined;
@@ -59,6 +65,7 @@ export class ConnectionPool {
     if (this.#state !== 'open') return taker.refused({ kind: 'gone', error: GONE });
     for (let entry = this.#free.pop(); entry !== undefined; entry = this.#free.pop()) {
       entry.isListed = false;
+      entry.unusedSince = 0;
       if (entry.connection.free <= 0) continue;
       taker.taken(entry.connection);
       return this.#list(entry);
@@ -77,6 +84,7 @@ export class ConnectionPool {
   drain(): void {
     if (this.#state !== 'open') return;
     this.#state = 'draining';
+    this.#timer?.cancel();
     this.#refuseAll({ kind: 'gone', error: GONE });
     for (const entry of [...this.#entries]) entry.connection.drain();
     this.#emptied();
@@ -86,6 +94,7 @@ export class ConnectionPool {
   destroy(): void {
     if (this.#state === 'destroyed') return;
     this.#state = 'destroyed';
+    this.#timer?.cancel();
     this.#refuseAll({ kind: 'gone', error: GONE });
     for (const entry of [...this.#entries]) entry.connection.destroy();
   }
@@ -111,12 +120,14 @@ export class ConnectionPool {
   }
 
   #add(connection: ClientConnection): void {
-    const entry: Entry = { connection, isListed: false };
+    const entry: Entry = { connection, isListed: false, unusedSince: 0 };
     this.#entries.add(entry);
     connection.onFree = () => this.#serve(entry);
     connection.onClose = () => this.#closed(entry);
-    if (this.#state === 'open') this.#serve(entry);
-    else if (this.#state === 'draining') connection.drain();
+    if (this.#state === 'open') {
+      this.#timer ??= this.#options.clock.setTimer(this.#options.idleMs / 2, this.#reap);
+      this.#serve(entry);
+    } else if (this.#state === 'draining') connection.drain();
     else connection.destroy();
   }
 
@@ -157,6 +168,18 @@ export class ConnectionPool {
     this.#dialEnough();
     this.#emptied();
   }
+
+  /** Closes what was not used between this look-out and the last but one. */
+  readonly #reap = (): void => {
+    this.#timer = undefined;
+    this.#look += 1;
+    for (const entry of [...this.#entries]) {
+      if (entry.connection.active > 0) entry.unusedSince = 0;
+      else if (entry.unusedSince === 0) entry.unusedSince = this.#look;
+      else if (this.#look - entry.unusedSince >= 2) entry.connection.drain();
+    }
+    if (this.#entries.size > 0) this.#timer = this.#options.clock.setTimer(this.#options.idleMs / 2, this.#reap);
+  };
 
   #refuseAll(why: PoolRefusal): void {
     const waiting = [...this.#waiting];

@@ -58,6 +58,7 @@ function portableProxies(options: ProxiesOptions): Proxies {
           service,
           instance,
           ...application,
+          portName: port,
           get protocol() {
             return protocolOf(follower.engine(), service, port, undefined);
           },

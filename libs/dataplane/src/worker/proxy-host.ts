@@ -1,15 +1,13 @@
 // The main thread's end of a data-plane worker: keeps it fed, writes its telemetry, and replaces it when it dies.
-import { Worker } from 'node:worker_threads';
 import { type ErrorClass, type ErrorFacts, IsthmusError, messageOf, type ServiceName } from '@isthmus/model';
 import type { BundleSource, SvidSource, X509Svid } from '@isthmus/pki';
 import { backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log, LogLevel, Metrics } from '@isthmus/telemetry';
 import type { SnapshotSource } from '../engine/engine.ts';
-import { fail } from '../errors.ts';
-import * as libc from '../transport/linux/libc.ts';
-import type { FromWorker, SvidMessage, ToWorker, WorkerStart } from './messages.ts';
+import type { FromWorker, SvidMessage, ToWorker } from './messages.ts';
 import { applyMetrics } from './relayed-telemetry.ts';
 import type { InboundSpec, OutboundSpec, SvidName } from './spec.ts';
+import { startThread, type Thread } from './thread.ts';
 
 export type ProxyHostOptions = {
   readonly snapshots: SnapshotSource;
@@ -47,8 +45,6 @@ type Entry = {
   closing: boolean;
 };
 
-const DESCRIPTORS = 1 << 20;
-const READY_LIMIT_MS = 10_000;
 /** Beyond a listener's own drain limit: then the worker is taken for hung. */
 const CLOSE_LIMIT_MS = 5_000;
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
@@ -67,11 +63,9 @@ class Host implements ProxyHost {
   readonly #stops: (() => void)[] = [];
   readonly #backoff;
   readonly #restarts;
-  #worker: Worker | undefined;
-  #wakeFd = -1;
+  #thread: Thread<ToWorker> | undefined;
   #nextId = 1;
-  #closing = false;
-  #ended: Promise<void> = Promise.resolve();
+  #closing: Promise<void> | undefined;
 
   constructor(options: ProxyHostOptions) {
     this.#options = options;
@@ -91,63 +85,44 @@ class Host implements ProxyHost {
 
   async start(): Promise<void> {
     const { log, clock, snapshots, bundles } = this.#options;
-    const descriptors = new SharedArrayBuffer(DESCRIPTORS);
-    const ready = Promise.withResolvers<void>();
-    const ended = Promise.withResolvers<void>();
-    this.#ended = ended.promise;
-    const level = LEVELS.find((l) => log.isEnabled(l)) ?? 'error';
-    const worker = new Worker(new URL('./proxy-worker.ts', import.meta.url), { workerData: { logLevel: level, descriptors } satisfies WorkerStart });
-    this.#worker = worker;
-    let up = false;
-    worker.on('message', (message: FromWorker) => {
-      if (message.kind === 'ready') {
-        up = true;
-        this.#wakeFd = message.wakeFd;
-        ready.resolve();
-      } else this.#onMessage(message);
+    const thread = await startThread<ToWorker, FromWorker>({
+      script: new URL('./proxy-worker.ts', import.meta.url),
+      data: { logLevel: LEVELS.find((level) => log.isEnabled(level)) ?? 'error' },
+      clock,
+      onMessage: (message) => this.#onMessage(message),
+      onExit: (error) => this.#onExit(error),
     });
-    worker.on('error', (error) => {
-      log.error('a data-plane worker failed', { detail: messageOf(error) });
-      ready.reject(fail('DATAPLANE_ENGINE_UNAVAILABLE', `the data-plane worker did not start: ${messageOf(error)}`, { cause: error }));
-    });
-    worker.on('exit', () => {
-      this.#wakeFd = -1;
-      this.#worker = undefined;
-      closeLeft(descriptors);
-      ended.resolve();
-      ready.reject(fail('DATAPLANE_ENGINE_UNAVAILABLE', 'the data-plane worker ended while it started'));
-      if (!this.#closing && up) void this.#replace();
-    });
-    const timer = clock.setTimer(READY_LIMIT_MS, () => void worker.terminate());
-    try {
-      await ready.promise;
-    } finally {
-      timer.cancel();
-    }
+    this.#thread = thread;
     const snapshot = snapshots.current();
-    this.#post({ kind: 'snapshot', version: snapshot.version, upserts: [...snapshot.resources], removals: [] });
-    this.#post({ kind: 'bundles', bundles: bundles.all() });
+    thread.post({ kind: 'snapshot', version: snapshot.version, upserts: [...snapshot.resources], removals: [] });
+    thread.post({ kind: 'bundles', bundles: bundles.all() });
     for (const name of this.#svids.keys()) this.#sendSvid(name);
     for (const entry of this.#entries.values()) this.#open(entry);
   }
 
   /** The worker died: its connections are gone, its listeners come back on the same ports. */
-  async #replace(): Promise<void> {
-    const { log, clock } = this.#options;
-    for (const entry of this.#entries.values()) {
+  #onExit(error: Error | undefined): void {
+    this.#thread = undefined;
+    for (const entry of [...this.#entries.values()]) {
       entry.connections = 0;
       if (entry.closing) this.#forget(entry);
     }
-    while (!this.#closing) {
+    if (this.#closing === undefined) void this.#replace(error);
+  }
+
+  async #replace(why: Error | undefined): Promise<void> {
+    const { log, clock } = this.#options;
+    log.error('the data-plane thread died and is replaced', { code: 'DATAPLANE_THREAD_DIED', detail: why === undefined ? 'no reason given' : messageOf(why) });
+    while (this.#closing === undefined) {
       this.#restarts.inc();
-      const delayMs = this.#backoff.nextMs();
-      log.error('a data-plane worker died and is replaced', { code: 'DATAPLANE_WORKER_DIED', delayMs });
-      await clock.sleep(delayMs);
       try {
-        if (!this.#closing) await this.start();
+        await this.start();
+        // Closed while it started: nobody else will end it.
+        if (this.#closing !== undefined) this.#thread?.kill();
         return;
       } catch (error) {
-        log.error('a data-plane worker could not be started', { detail: messageOf(error) });
+        log.error('the data-plane thread could not be replaced', { detail: messageOf(error) });
+        await clock.sleep(this.#backoff.nextMs());
       }
     }
   }
@@ -188,10 +163,10 @@ class Host implements ProxyHost {
   async #closeEntry(entry: Entry, drainMs: number): Promise<void> {
     if (!entry.closing && this.#entries.has(entry.id)) {
       entry.closing = true;
-      if (this.#worker === undefined) this.#forget(entry);
+      if (this.#thread === undefined) this.#forget(entry);
       else {
         this.#post({ kind: 'close', id: entry.id, drainMs });
-        const timer = this.#options.clock.setTimer(drainMs + CLOSE_LIMIT_MS, () => void this.#worker?.terminate());
+        const timer = this.#options.clock.setTimer(drainMs + CLOSE_LIMIT_MS, () => this.#thread?.kill());
         await entry.closed.promise;
         timer.cancel();
       }
@@ -217,13 +192,10 @@ class Host implements ProxyHost {
   }
 
   #post(message: ToWorker): void {
-    // Before the worker is up, `start` sends everything.
-    if (this.#worker === undefined || this.#wakeFd < 0) return;
-    this.#worker.postMessage(message);
-    libc.signalEventFd(this.#wakeFd);
+    this.#thread?.post(message); // before it is up, `start` sends everything
   }
 
-  #onMessage(message: Exclude<FromWorker, { readonly kind: 'ready' }>): void {
+  #onMessage(message: FromWorker): void {
     const { log, metrics } = this.#options;
     switch (message.kind) {
       case 'opened': {
@@ -255,30 +227,28 @@ class Host implements ProxyHost {
         return log[message.level](message.message, message.fields);
       case 'application-down':
         return this.#options.onApplicationDown(message.service, message.instance, new Error(message.message));
+      case 'ready':
+        return;
     }
   }
 
-  async close(): Promise<void> {
-    if (!this.#closing) {
-      this.#closing = true;
-      for (const stop of this.#stops) stop();
-      for (const stop of this.#svids.values()) stop();
-      const timer = this.#options.clock.setTimer(CLOSE_LIMIT_MS, () => void this.#worker?.terminate());
-      this.#post({ kind: 'stop' });
-      await this.#ended;
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    for (const stop of [...this.#stops, ...this.#svids.values()]) stop();
+    const thread = this.#thread;
+    if (thread !== undefined) {
+      const timer = this.#options.clock.setTimer(CLOSE_LIMIT_MS, () => thread.kill());
+      thread.post({ kind: 'stop' });
+      await thread.ended;
       timer.cancel();
-      for (const entry of this.#entries.values()) this.#forget(entry);
     }
-    await this.#ended;
+    for (const entry of [...this.#entries.values()]) this.#forget(entry);
   }
 }
 
 function toMessage(svid: X509Svid): SvidMessage {
   return { chain: svid.chain.map((der) => new Uint8Array(der)), key: svid.key };
-}
-
-/** What a worker that died left open. Nobody else owns these: the worker marked each of its own and no other. */
-function closeLeft(descriptors: SharedArrayBuffer): void {
-  const owned = new Uint8Array(descriptors);
-  for (let fd = owned.indexOf(1); fd >= 0; fd = owned.indexOf(1, fd + 1)) libc.close(fd);
 }

@@ -37,6 +37,7 @@ function openInbound(spec: InboundSpec): Promise<InboundListener> {
       service,
       instance,
       ...application,
+      portName,
       get protocol() {
         return protocolOf(follower.engine(), service, portName, undefined);
       },
