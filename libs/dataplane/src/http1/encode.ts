@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { HeaderList, RequestHead } from '../http/exchange.ts';
 import { isAuthority } from './head.ts';
-import { FIELD_OCTET, TARGET_OCTET, TOKEN_LOWER } from './octets.ts';
+import { FIELD_NAMES, TOKEN_LOWER } from './octets.ts';
 
 const STATUS_LINES: (string | undefined)[] = [];
 
@@ -11,29 +11,11 @@ export function statusLine(status: number): string {
   return (STATUS_LINES[status] ??= `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`);
 }
 
-/** Framing and connection fields are the codec's own: whatever a list says of them is not sent. */
-function isOwn(name: string): boolean {
-  switch (name.length) {
-    case 2:
-      return name === 'te';
-    case 4:
-      return name === 'host';
-    case 6:
-      return name === 'expect';
-    case 7:
-      return name === 'upgrade';
-    case 10:
-      return name === 'connection' || name === 'keep-alive';
-    case 14:
-      return name === 'content-length';
-    case 16:
-      return name === 'proxy-connection';
-    case 17:
-      return name === 'transfer-encoding';
-    default:
-      return false;
-  }
-}
+// Framing and connection fields are the codec's own: whatever a list says of them is not sent.
+const OWN: ReadonlySet<string> = new Set(['te', 'host', 'expect', 'upgrade', 'connection', 'keep-alive', 'content-length', 'proxy-connection', 'transfer-encoding']);
+const COMMON: ReadonlySet<string> = new Set(FIELD_NAMES.filter((name) => !OWN.has(name)));
+const NO_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
+const NO_TARGET = /[^!-~]|#/;
 
 /**
  * The list's fields as lines, without those that are the codec's own; undefined if one of them cannot be said in
@@ -44,26 +26,29 @@ export function fieldLines(headers: HeaderList): string | undefined {
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] as string;
     const value = headers[i + 1] as string;
-    if (!isOf(TOKEN_LOWER, name) || name.length === 0 || !isOf(FIELD_OCTET, value)) return undefined;
-    if (!isOwn(name)) text += name + ': ' + value + '\r\n';
+    if (NO_VALUE.test(value)) return undefined;
+    if (!COMMON.has(name)) {
+      if (!isToken(name)) return undefined;
+      if (OWN.has(name)) continue;
+    }
+    text += name + ': ' + value + '\r\n';
   }
   return text;
 }
 
-/** Whether each character is one octet that the table allows. */
-function isOf(octets: Uint8Array, text: string): boolean {
+function isToken(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);
-    if (c > 255 || octets[c] === 0) return false;
+    if (c > 255 || TOKEN_LOWER[c] === 0) return false;
   }
-  return true;
+  return text.length > 0;
 }
 
 /** A request's head; undefined if a part of it cannot be said in HTTP/1.1. */
 export function requestText(head: RequestHead, endsNow: boolean): string | undefined {
   const { method, target, authority } = head;
   const lines = fieldLines(head.headers);
-  if (lines === undefined || method === '' || !isOf(TOKEN_LOWER, method) || !isOf(TARGET_OCTET, target)) return undefined;
+  if (lines === undefined || (method !== 'GET' && !isToken(method)) || NO_TARGET.test(target)) return undefined;
   if (target.charCodeAt(0) !== 0x2f && target !== '*') return undefined;
   if (authority !== '' && !isAuthority(authority)) return undefined;
   let text = method + ' ' + target + ' HTTP/1.1\r\nhost: ' + authority + '\r\n' + lines;

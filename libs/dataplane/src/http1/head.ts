@@ -284,6 +284,16 @@ function withoutNominated(headers: readonly string[], nominated: ReadonlySet<str
 
 /** Host and optional port, without user, list or escapes. Source: RFC 9110 §7.2, RFC 3986 §3.2. */
 export function isAuthority(value: string): boolean {
+  if (value === lastAuthority) return true;
+  if (!isHostAndPort(value)) return false;
+  lastAuthority = value;
+  return true;
+}
+
+// Requests come in runs to one host, and each is looked at twice: on its way in and on its way out.
+let lastAuthority: string | undefined;
+
+function isHostAndPort(value: string): boolean {
   let i = 0;
   if (value.charCodeAt(0) === 0x5b) {
     const close = value.indexOf(']');

@@ -57,27 +57,29 @@ export const FIELD_NAMES: readonly string[] = [
   'x-envoy-upstream-service-time', 'x-forwarded-client-cert', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-frame-options', 'x-powered-by', 'x-real-ip', 'x-request-id',
 ];
 
-const SLOTS = 1024;
-const BUCKETS: (number[] | undefined)[] = Array.from({ length: SLOTS });
+const SLOTS = 2048;
+/** Numbers of names by hash, linear probing; -1 ends a run. */
+const SLOT_OF = new Int16Array(SLOTS).fill(-1);
+const NAME_OCTETS: readonly Uint8Array[] = FIELD_NAMES.map((name) => Buffer.from(name, 'latin1'));
 for (let id = 0; id < FIELD_NAMES.length; id++) {
   let hash = 0;
-  for (const octet of Buffer.from(FIELD_NAMES[id] ?? '')) hash = (Math.imul(hash, 31) + octet) | 0;
-  (BUCKETS[hash & (SLOTS - 1)] ??= []).push(id);
+  for (const octet of NAME_OCTETS[id] as Uint8Array) hash = (Math.imul(hash, 31) + octet) | 0;
+  let slot = hash & (SLOTS - 1);
+  while (SLOT_OF[slot] !== -1) slot = (slot + 1) & (SLOTS - 1);
+  SLOT_OF[slot] = id;
 }
 
 /** The number of the name at `[start, end)` whose lower-case octets hash to `hash` (31 h + c), or -1. */
 export function fieldNumber(bytes: Uint8Array, start: number, end: number, hash: number): number {
-  const bucket = BUCKETS[hash & (SLOTS - 1)];
-  if (bucket === undefined) return -1;
-  for (let i = 0; i < bucket.length; i++) {
-    const id = bucket[i] as number;
-    const name = FIELD_NAMES[id] as string;
+  for (let slot = hash & (SLOTS - 1); ; slot = (slot + 1) & (SLOTS - 1)) {
+    const id = SLOT_OF[slot] as number;
+    if (id === -1) return -1;
+    const name = NAME_OCTETS[id] as Uint8Array;
     if (name.length !== end - start) continue;
     let k = 0;
-    while (k < name.length && TOKEN_LOWER[bytes[start + k] as number] === name.charCodeAt(k)) k++;
+    while (k < name.length && TOKEN_LOWER[bytes[start + k] as number] === name[k]) k++;
     if (k === name.length) return id;
   }
-  return -1;
 }
 
 type Latin1 = { latin1Slice(start: number, end: number): string; latin1Write(text: string, at: number): number };
