@@ -1,5 +1,4 @@
 // The connections requests come in on: each served in the version it speaks, all of them told when to go.
-import type { Duplex } from 'node:stream';
 import { messageOf } from '@isthmus/model';
 import type { Clock } from '@isthmus/runtime';
 import type { Log } from '@isthmus/telemetry';
@@ -60,7 +59,7 @@ export class Front {
     const { limits, clock, scheme, reset } = this.#options;
     const caller = new Caller(version, peer);
     const options = { limits, clock, scheme, reset, handlers: this.#handlers, peer: caller, ...(first === undefined ? {} : { first }) };
-    const connection = version === '2' ? serveHttp2(stream as unknown as Duplex, options) : serveHttp1(stream, options);
+    const connection = version === '2' ? serveHttp2(stream, options) : serveHttp1(stream, options);
     caller.connection = connection;
     if (stream.destroyed) return;
     this.#connections.add(connection);

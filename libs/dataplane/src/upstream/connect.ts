@@ -1,5 +1,4 @@
 // Dials one endpoint as a property of that endpoint: its address, SNI, trust domain and expected identity.
-import type { Duplex } from 'node:stream';
 import { type Endpoint, type ServiceName, serviceSni, type SpiffeId, type TrustDomain } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { ClientConnection, HttpLimits } from '../http/exchange.ts';
@@ -64,5 +63,5 @@ const PING_MS = 5_000;
 
 /** Speaks HTTP as a client on a connected stream, and owns it. */
 export function openConnection(stream: ByteStream, version: '1.1' | '2', limits: HttpLimits, { clock }: Transport): ClientConnection {
-  return version === '2' ? openHttp2(stream as unknown as Duplex, { limits, clock, pingMs: PING_MS }) : openHttp1(stream, { limits, clock });
+  return version === '2' ? openHttp2(stream, { limits, clock, pingMs: PING_MS }) : openHttp1(stream, { limits, clock });
 }
