@@ -273,6 +273,17 @@ for (const engine of ENGINES) {
     assert.equal(connection.active, 0);
   });
 
+  scene('giving up in the middle of a read is heard at once', (socket) => socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n'), async (connection) => {
+    const closed = new Promise<void>((resolve) => (connection.onClose = resolve));
+    const sink = takeResponse();
+    const request = connection.request(requestOf(), true, sink);
+    sink.onData = () => request.abort({ reason: 'cancelled', detail: 'enough' });
+    await closed;
+    assert.equal(sink.body, 'a');
+    assert.equal(sink.trailers, undefined);
+    assert.equal(sink.aborted, undefined);
+  });
+
   scene('draining closes after the response', (socket) => socket.write(OK), async (connection) => {
     const closed = new Promise<void>((resolve) => (connection.onClose = resolve));
     const sink = takeResponse();
