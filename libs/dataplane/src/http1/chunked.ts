@@ -31,6 +31,7 @@ const DATA_CR = 5;
 const DATA_LF = 6;
 const IN_TRAILERS = 7;
 const DONE = 8;
+const STOPPED = 9;
 
 /** One message's decoder; `reset` makes it ready for the next. Source: RFC 9112 §7.1. */
 export class ChunkedDecoder {
@@ -58,6 +59,11 @@ export class ChunkedDecoder {
     this.#extensions = 0;
     this.#section = undefined;
     this.#sectionBytes = 0;
+  }
+
+  /** The message was given up: its taker hears no more, not even the rest of this read. */
+  stop(): void {
+    this.#state = STOPPED;
   }
 
   get done(): boolean {

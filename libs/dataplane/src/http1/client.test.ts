@@ -148,6 +148,17 @@ for (const engine of ENGINES) {
     assert.equal(connection.free, 0);
   });
 
+  for (const first of ['HTTP/1.1 204 No Content\r\n\r\n', OK, 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n']) {
+    scene(`a second answer in one read with ${JSON.stringify(first.slice(9, 40))} is never given to the next request`, (socket) => socket.write(`${first}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil`), async (connection) => {
+      const closed = new Promise<void>((resolve) => (connection.onClose = resolve));
+      const next = takeResponse();
+      connection.onFree = () => void connection.request(requestOf(), true, next);
+      connection.request(requestOf(), true, takeResponse());
+      await closed;
+      assert.equal(next.status, 0);
+    });
+  }
+
   scene('an idle connection that the origin closes takes no request', (socket) => socket.end(OK), async (connection) => {
     const closed = new Promise<void>((resolve) => (connection.onClose = resolve));
     const sink = takeResponse();
@@ -271,6 +282,17 @@ for (const engine of ENGINES) {
     await closed;
     assert.equal(sink.aborted, undefined);
     assert.equal(connection.active, 0);
+  });
+
+  scene('giving up in the middle of a read is heard at once', (socket) => socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n'), async (connection) => {
+    const closed = new Promise<void>((resolve) => (connection.onClose = resolve));
+    const sink = takeResponse();
+    const request = connection.request(requestOf(), true, sink);
+    sink.onData = () => request.abort({ reason: 'cancelled', detail: 'enough' });
+    await closed;
+    assert.equal(sink.body, 'a');
+    assert.equal(sink.trailers, undefined);
+    assert.equal(sink.aborted, undefined);
   });
 
   scene('draining closes after the response', (socket) => socket.write(OK), async (connection) => {

@@ -265,6 +265,7 @@ class Http1Client implements ClientConnection, ExchangeOwner {
   #close(): void {
     this.#phase = CLOSED;
     this.#keepAlive = false;
+    this.#chunked?.stop();
     this.#stopTimer();
     dropGathered(this.stream);
     this.stream.destroy();
@@ -274,6 +275,7 @@ class Http1Client implements ClientConnection, ExchangeOwner {
     this.#phase = CLOSED;
     this.#keepAlive = false;
     this.#input = undefined;
+    this.#chunked?.stop();
     this.#stopTimer();
     dropGathered(this.stream);
     const exchange = this.#exchange;

@@ -176,6 +176,55 @@ for (const engine of ENGINES) {
   }
 
   {
+    let taken = 0;
+    scene('a body taken late by a taker that pauses at once does not flow', (_head, x) => {
+      setTimeout(() => {
+        x.receive({
+          data(chunk) {
+            taken += chunk.length;
+            x.pauseBody();
+          },
+          end: () => x.respond({ status: 200, headers: ['x-taken', `${taken}`], bodyBytes: 0 }, true),
+          abort: () => undefined,
+        });
+        let turns = 0;
+        const look = (): void => {
+          assert.ok(taken <= 200_000, `${taken} bytes came though paused`);
+          turns += 1;
+          if (turns < 50) return void setImmediate(look);
+          x.respond({ status: 200, headers: [], bodyBytes: 0 }, true);
+        };
+        look();
+      }, 20);
+    }, async ({ port }) => {
+      const caller = new Caller(port);
+      caller.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000\r\n\r\n');
+      caller.socket.write(Buffer.alloc(5_000_000));
+      await caller.sees(/200 OK/);
+      caller.socket.destroy();
+    });
+  }
+
+  {
+    const heard: string[] = [];
+    scene('a taker that gives up hears nothing more, not even the rest of one read', (_head, x) => {
+      x.receive({
+        data(chunk) {
+          heard.push(chunk.toString());
+          x.abort({ reason: 'cancelled', detail: 'enough' });
+        },
+        end: () => void heard.push('end'),
+        abort: () => void heard.push('abort'),
+      });
+    }, async ({ port }) => {
+      const caller = new Caller(port);
+      caller.send('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n');
+      await caller.end;
+      assert.deepEqual(heard, ['a', 'abort']);
+    });
+  }
+
+  {
     let full = 0;
     scene('a slow reader holds the response back', (_head, x) => {
       let left = 400;

@@ -250,7 +250,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
   /** Takes a body that nobody wants any more: so much of it as the limit allows. */
   data(chunk: Buffer): void {
     this.#discarded += chunk.length;
-    if (this.#discarded > this.#limits.bufferBytes) this.#close();
+    if (this.#phase === BODY && this.#discarded > this.#limits.bufferBytes) this.#close();
   }
 
   #bodyEnded(exchange: Http1ServerExchange, trailers: HeaderList | undefined): void {
@@ -276,8 +276,11 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     const at = this.#at;
     const end = this.#end;
     this.#input = undefined;
+    const wasPaused = this.#paused;
+    this.#paused = false;
     this.#run(input, at, end);
-    if (this.#input === undefined && this.#phase !== CLOSED) this.#resume();
+    // Whoever took these bytes may have asked for a pause of its own.
+    if (wasPaused && !this.#paused && !this.stream.destroyed) this.stream.resume();
   }
 
   pauseBody(exchange: Http1ServerExchange): void {
@@ -348,6 +351,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     this.#phase = CLOSED;
     this.#exchange = undefined;
     this.#input = undefined;
+    this.#chunked?.stop();
     flushGathered(this.stream);
     if (exchange?.sink !== undefined) exchange.gone({ reason: 'cancelled', detail: 'the response ended first' });
     if (this.stream.destroyed) return;
@@ -358,6 +362,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
 
   #gone(why: Abort): void {
     this.#phase = CLOSED;
+    this.#chunked?.stop();
     this.#input = undefined;
     this.#timer?.cancel();
     this.#timer = undefined;
