@@ -226,9 +226,11 @@ test('a gRPC answer of trailers only stays one: a head that ends', async (t) => 
     endsNow = ends;
     take.call(response, h, ends);
   };
+  response.end = () => assert.fail('an end behind a head that ends');
   const exchange = client.request(head(), false, response);
   exchange.end();
   await response.ended;
+  await get(client);
   assert.equal(endsNow, true);
   assert.deepEqual(response.head?.headers, ['content-type', 'application/grpc', 'grpc-status', '12']);
 });
@@ -316,6 +318,44 @@ test('a taker that pauses stops the sender, and gets all once it goes on', async
   request.end();
   await end;
   assert.equal(bytes, written);
+});
+
+test('a taker that pauses amid what was held for it is given no more until it goes on', async (t) => {
+  const chunks: string[] = [];
+  const exchanges: ServerExchange[] = [];
+  const server = await serve(t, { onRequest: (_head, x) => void exchanges.push(x) });
+  const { connectRaw, requestBlock } = await import('./testing.ts');
+  const peer = await connectRaw(server.port);
+  peer.send(frame(1, 4, 1, requestBlock('POST')), frame(0, 0, 1, 'a'.repeat(1000)), frame(0, 1, 1, 'b'.repeat(1000)), frame(6, 0, 0, Buffer.alloc(8)));
+  await peer.find('PING', (f) => f.type === 6);
+  const [exchange] = exchanges;
+  assert.ok(exchange);
+  exchange.receive({
+    data: (chunk) => {
+      chunks.push(chunk.toString('latin1', 0, 1));
+      exchange.pauseBody();
+    },
+    end: () => void chunks.push('end'),
+    abort: () => assert.fail('aborted'),
+  });
+  assert.deepEqual(chunks, ['a']);
+  exchange.resumeBody();
+  assert.deepEqual(chunks, ['a', 'b', 'end']);
+  peer.socket.destroy();
+});
+
+test('a server that has answered in full asks for the rest of the request no more', async (t) => {
+  const server = await serve(t, { onRequest: (_head, exchange) => exchange.respond({ status: 413, headers: [], bodyBytes: 0 }, true) });
+  const { connectRaw, requestBlock } = await import('./testing.ts');
+  const peer = await connectRaw(server.port);
+  peer.send(frame(1, 4, 1, requestBlock('POST')));
+  await peer.find('the answer', (f) => f.type === 1 && f.flags === 5);
+  assert.equal((await peer.find('RST_STREAM', (f) => f.type === 3)).payload.readUInt32BE(0), ERROR.none);
+  assert.equal(server.connections[0]?.active, 0);
+  peer.send(frame(0, 1, 1, 'late'), frame(6, 0, 0, Buffer.alloc(8)));
+  await peer.find('PING', (f) => f.type === 6);
+  assert.deepEqual(server.refusals, []);
+  peer.socket.destroy();
 });
 
 // Ends.
