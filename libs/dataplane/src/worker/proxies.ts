@@ -20,7 +20,7 @@ export interface Proxies {
   inbound(spec: InboundSpec): Promise<HostedListener>;
   /** **Throws** DATAPLANE_LISTEN_FAILED. */
   outbound(spec: OutboundSpec): Promise<HostedListener>;
-  /** After the listeners have been closed. */
+  /** Ends what is still open, at once. */
   close(): Promise<void>;
 }
 
@@ -48,11 +48,17 @@ async function chooseEngine(options: ProxiesOptions): Promise<Proxies> {
 function portableProxies(options: ProxiesOptions): Proxies {
   const { snapshots, bundles, svids, clock, random, log, metrics } = options;
   const follower = followSnapshots(snapshots);
+  const open = new Set<HostedListener>();
+  const hosted = async (opening: Promise<HostedListener>): Promise<HostedListener> => {
+    const listener = await opening;
+    open.add(listener);
+    return listener;
+  };
   const parts = { transport: portableTransport(clock), clock, random, log, metrics };
   return {
     engine: 'portable',
     inbound: ({ listen, service, instance, application, port, svids: name }) =>
-      startInbound({
+      hosted(startInbound({
         listen,
         workload: {
           service,
@@ -67,9 +73,9 @@ function portableProxies(options: ProxiesOptions): Proxies {
         bundles,
         onApplicationDown: (_workload, error) => options.onApplicationDown(service, instance, error),
         ...parts,
-      }),
+      })),
     outbound: ({ listen, service, port, protocol, svids: name }) =>
-      startOutbound({
+      hosted(startOutbound({
         listen,
         service,
         get port() {
@@ -82,8 +88,11 @@ function portableProxies(options: ProxiesOptions): Proxies {
         svids: svids(name),
         bundles,
         ...parts,
-      }),
-    close: async () => follower.close(),
+      })),
+    close: async () => {
+      follower.close();
+      await Promise.all([...open].map((listener) => listener.close()));
+    },
   };
 }
 

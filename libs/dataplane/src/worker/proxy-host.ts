@@ -4,6 +4,7 @@ import type { BundleSource, SvidSource, X509Svid } from '@isthmus/pki';
 import { backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log, LogLevel, Metrics } from '@isthmus/telemetry';
 import type { SnapshotSource } from '../engine/engine.ts';
+import { threadRestarts } from '../metrics.ts';
 import type { FromWorker, SvidMessage, ToWorker } from './messages.ts';
 import { applyMetrics } from './relayed-telemetry.ts';
 import type { InboundSpec, OutboundSpec, SvidName } from './spec.ts';
@@ -70,7 +71,7 @@ class Host implements ProxyHost {
   constructor(options: ProxyHostOptions) {
     this.#options = options;
     this.#backoff = backoff({ baseMs: 100, maxMs: 10_000, random: options.random });
-    this.#restarts = options.metrics.counter('isthmus_dataplane_worker_restarts_total', 'Data-plane workers replaced because they died');
+    this.#restarts = threadRestarts(options.metrics);
     this.#stops.push(
       options.snapshots.onChange((snapshot, changed) => {
         const upserts = changed.flatMap((key) => {

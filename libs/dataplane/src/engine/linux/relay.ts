@@ -4,6 +4,7 @@ import { retryForever } from '@isthmus/runtime';
 import type { LogLevel } from '@isthmus/telemetry';
 import { startThread, type Thread } from '../../worker/thread.ts';
 import { fail } from '../../errors.ts';
+import { threadRestarts } from '../../metrics.ts';
 import type { Relay, RelayLimits, RelayOptions, StartRelay } from '../engine.ts';
 import { LedgerReport } from '../ledger-report.ts';
 import type { FromRelayWorker, ToRelayWorker } from './messages.ts';
@@ -42,7 +43,7 @@ class LinuxRelay implements Relay {
     const { settings, snapshots, metrics } = options;
     this.#options = options;
     this.#report = new LedgerReport(metrics, Object.keys(settings.reserved));
-    this.#restarts = metrics.counter('isthmus_dataplane_worker_restarts_total', 'Data-plane threads replaced because they died');
+    this.#restarts = threadRestarts(metrics);
     this.#seats = Array.from({ length: Math.max(1, settings.workers) }, (_, index) => ({ index, thread: undefined, connections: 0, why: undefined, listening: Promise.withResolvers(), drained: Promise.withResolvers() }));
     this.#unsubscribe = snapshots.onChange((snapshot, changed) => {
       const upserts = changed.flatMap((key) => {
