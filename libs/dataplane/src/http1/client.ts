@@ -16,7 +16,13 @@ export type Http1ClientOptions = {
   readonly clock: Clock;
 };
 
-/** Takes over a connected stream and owns it from now on. */
+/**
+ * Takes over a connected stream and owns it from now on. Source: RFC 9110, RFC 9112.
+ *
+ * A request aborts with `not-sent` only where it is certain that none of it left; else `closed` (the other end closed),
+ * `reset` (the connection broke) or `protocol` (the response is ambiguous, or the request cannot be said in HTTP/1.1).
+ * After a byte too many, an early answer or a `Connection: close` the connection takes no further request.
+ */
 export function openHttp1(stream: ByteStream, options: Http1ClientOptions): ClientConnection {
   return new Http1Client(stream, options);
 }

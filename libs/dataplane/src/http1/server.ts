@@ -24,7 +24,14 @@ export type Http1ServerOptions = {
   readonly reset?: (stream: ByteStream) => void;
 };
 
-/** Takes over an accepted stream and owns it from now on. */
+/**
+ * Takes over an accepted stream and owns it from now on. Source: RFC 9110, RFC 9112.
+ *
+ * What is ambiguous is refused and the connection ends. CONNECT is refused with 405; of upgrades only `websocket` is
+ * heard of. 100 Continue is sent by `inform` alone, never by the codec. A caller that ends its side before its response
+ * is over has gone: its exchange is aborted. A request whose response ends first is read to its end where that is near,
+ * else the connection ends.
+ */
 export function serveHttp1(stream: ByteStream, options: Http1ServerOptions): ServerConnection {
   return new Http1Server(stream, options);
 }
