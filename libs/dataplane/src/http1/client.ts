@@ -124,10 +124,14 @@ class Http1Client implements ClientConnection, ExchangeOwner {
   // ---- reading
 
   readonly #onData = (chunk: Buffer): void => {
-    if (this.#input === undefined) this.#run(chunk, 0, chunk.length);
-    else {
-      const input = appended(this.#input, this.#size, chunk, 0, chunk.length);
-      this.#run(input, 0, this.#size + chunk.length);
+    try {
+      if (this.#input === undefined) this.#run(chunk, 0, chunk.length);
+      else this.#run(appended(this.#input, this.#size, chunk, 0, chunk.length), 0, this.#size + chunk.length);
+    } catch (error) {
+      // A fault of the owner's costs this connection, not those beside it (reliability 68).
+      this.stream.destroy();
+      this.#gone('cancelled', 'an internal error');
+      throw error;
     }
   };
 

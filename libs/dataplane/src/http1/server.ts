@@ -115,6 +115,17 @@ class Http1Server implements ServerConnection, ExchangeOwner {
 
   readonly #onData = (chunk: Buffer): void => {
     if (this.#phase === CLOSED) return;
+    try {
+      this.#take(chunk);
+    } catch (error) {
+      // A fault of the owner's costs this connection, not those beside it (reliability 68).
+      this.stream.destroy();
+      this.#gone({ reason: 'cancelled', detail: 'an internal error' });
+      throw error;
+    }
+  };
+
+  #take(chunk: Buffer): void {
     if (this.#input === undefined) this.#run(chunk, 0, chunk.length);
     else {
       const size = this.#end - this.#at;
@@ -128,7 +139,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
         this.#run(input, 0, size + chunk.length);
       }
     }
-  };
+  }
 
   #run(bytes: Buffer, from: number, end: number): void {
     let at = from;
