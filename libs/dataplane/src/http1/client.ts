@@ -16,7 +16,13 @@ export type Http1ClientOptions = {
   readonly clock: Clock;
 };
 
-/** Takes over a connected stream and owns it from now on. */
+/**
+ * Takes over a connected stream and owns it from now on. Source: RFC 9110, RFC 9112.
+ *
+ * A request aborts with `not-sent` only where it is certain that none of it left; else `closed` (the other end closed),
+ * `reset` (the connection broke) or `protocol` (the response is ambiguous, or the request cannot be said in HTTP/1.1).
+ * After a byte too many, an early answer or a `Connection: close` the connection takes no further request.
+ */
 export function openHttp1(stream: ByteStream, options: Http1ClientOptions): ClientConnection {
   return new Http1Client(stream, options);
 }
@@ -118,10 +124,14 @@ class Http1Client implements ClientConnection, ExchangeOwner {
   // ---- reading
 
   readonly #onData = (chunk: Buffer): void => {
-    if (this.#input === undefined) this.#run(chunk, 0, chunk.length);
-    else {
-      const input = appended(this.#input, this.#size, chunk, 0, chunk.length);
-      this.#run(input, 0, this.#size + chunk.length);
+    try {
+      if (this.#input === undefined) this.#run(chunk, 0, chunk.length);
+      else this.#run(appended(this.#input, this.#size, chunk, 0, chunk.length), 0, this.#size + chunk.length);
+    } catch (error) {
+      // A fault of the owner's costs this connection, not those beside it (reliability 68).
+      this.stream.destroy();
+      this.#gone('cancelled', 'an internal error');
+      throw error;
     }
   };
 

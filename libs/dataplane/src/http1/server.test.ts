@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { duplexPair } from 'node:stream';
 import { test } from 'node:test';
+import { systemClock } from '@isthmus/runtime';
 import { HTTP_LIMITS, type Abort, type HttpLimits, type RequestHead, type ServerConnection, type ServerExchange } from '../http/exchange.ts';
-import type { Transport } from '../transport/transport.ts';
+import type { ByteStream, Transport } from '../transport/transport.ts';
 import { serveHttp1 } from './server.ts';
 import { ENGINES, withTransport } from './testing.ts';
 
@@ -396,6 +398,20 @@ for (const engine of ENGINES) {
     }, { idleMs: 40, headMs: 40 });
   }
 }
+
+test('an owner that throws loses that connection, and is heard', () => {
+  const [side] = duplexPair();
+  const stream = Object.assign(side, { bytesRead: 0, bytesWritten: 0 }) as unknown as ByteStream;
+  let heard: Abort | undefined;
+  const onRequest: Handler = (_head, x) => {
+    x.onAbort = (why) => void (heard = why);
+    throw new Error('a fault');
+  };
+  serveHttp1(stream, { limits: HTTP_LIMITS, peer: undefined, scheme: 'http', clock: systemClock, handlers: { onRequest, onRefused: () => undefined } });
+  assert.throws(() => side.emit('data', Buffer.from('GET / HTTP/1.1\r\nHost: a\r\n\r\n')), /a fault/);
+  assert.equal(stream.destroyed, true);
+  assert.equal(heard?.reason, 'cancelled');
+});
 
 async function listen(transport: Transport, handler: Handler, limits: HttpLimits): Promise<Setting & { readonly listener: { close(): void } }> {
   const refused: string[] = [];

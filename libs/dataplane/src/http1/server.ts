@@ -24,7 +24,14 @@ export type Http1ServerOptions = {
   readonly reset?: (stream: ByteStream) => void;
 };
 
-/** Takes over an accepted stream and owns it from now on. */
+/**
+ * Takes over an accepted stream and owns it from now on. Source: RFC 9110, RFC 9112.
+ *
+ * What is ambiguous is refused and the connection ends. CONNECT is refused with 405; of upgrades only `websocket` is
+ * heard of. 100 Continue is sent by `inform` alone, never by the codec. A caller that ends its side before its response
+ * is over has gone: its exchange is aborted. A request whose response ends first is read to its end where that is near,
+ * else the connection ends.
+ */
 export function serveHttp1(stream: ByteStream, options: Http1ServerOptions): ServerConnection {
   return new Http1Server(stream, options);
 }
@@ -108,6 +115,17 @@ class Http1Server implements ServerConnection, ExchangeOwner {
 
   readonly #onData = (chunk: Buffer): void => {
     if (this.#phase === CLOSED) return;
+    try {
+      this.#take(chunk);
+    } catch (error) {
+      // A fault of the owner's costs this connection, not those beside it (reliability 68).
+      this.stream.destroy();
+      this.#gone({ reason: 'cancelled', detail: 'an internal error' });
+      throw error;
+    }
+  };
+
+  #take(chunk: Buffer): void {
     if (this.#input === undefined) this.#run(chunk, 0, chunk.length);
     else {
       const size = this.#end - this.#at;
@@ -121,7 +139,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
         this.#run(input, 0, size + chunk.length);
       }
     }
-  };
+  }
 
   #run(bytes: Buffer, from: number, end: number): void {
     let at = from;
