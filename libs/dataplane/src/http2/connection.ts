@@ -51,6 +51,7 @@ const MAX_LINGER_BYTES = 1_048_576;
 // One block is decoded and taken before the next begins, whatever connection it is on.
 const fields = new MessageFields();
 const NO_BYTES = Buffer.alloc(0);
+const PING_BYTES = Buffer.from('isthmus\0', 'latin1');
 
 /** One connection. Its owner is a server or a client, which it calls by `Side`. */
 export class Connection implements FrameSink {
@@ -697,5 +698,3 @@ export class Connection implements FrameSink {
     }
   }
 }
-
-const PING_BYTES = Buffer.from('isthmus\0', 'latin1');
