@@ -57,12 +57,15 @@ export function sTimeLoad(output: string): Load {
 function outputOf(path: string, args: readonly string[], expectedMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: expectedMs + SLACK_MS, killSignal: 'SIGKILL' });
+    const onExit = (): void => void child.kill('SIGKILL');
+    process.once('exit', onExit);
     let output = '';
     const keep = (chunk: Buffer): void => void (output += chunk.toString());
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
     child.once('error', reject);
     child.once('close', (code, signal) => {
+      process.off('exit', onExit);
       if (code === 0) resolve(output);
       else reject(new Error(`${path} ended with ${signal ?? code}:\n${output.slice(-500)}`));
     });
