@@ -15,9 +15,9 @@ Transfer/sec:      7.61MB
 test('wrk’s count and time are read; a bad answer or a socket error fails the sample', () => {
   assert.deepEqual(wrkLoad(WRK), { count: 104_969, elapsedMs: 5_050 });
   assert.deepEqual(wrkLoad(WRK.replace('5.05s', '1.01m')), { count: 104_969, elapsedMs: 60_600 });
-  assert.throws(() => wrkLoad(`${WRK}  Non-2xx or 3xx responses: 7\n`), /7 bad answers of 104969/);
+  assert.throws(() => wrkLoad(`${WRK}  Non-2xx or 3xx responses: 7\n`), /104969 answers, 7 of them bad/);
   assert.throws(() => wrkLoad(`${WRK}  Socket errors: connect 0, read 3, write 0, timeout 0\n`), /read 3/);
-  assert.throws(() => wrkLoad(''), /of 0/);
+  assert.throws(() => wrkLoad(''), /no answer/);
 });
 
 const H2LOAD = `finished in 1.05s, 57142.86 req/s, 9.95MB/s

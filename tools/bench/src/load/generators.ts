@@ -18,7 +18,8 @@ export function wrkLoad(output: string): Load {
   const [, count = '0', time = '0', unit = 's'] = /(\d+) requests in ([\d.]+)(ms|s|m)/.exec(output) ?? [];
   const bad = /Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1];
   const broken = /Socket errors: (.*)/.exec(output)?.[1];
-  if (Number(count) === 0 || bad !== undefined || broken !== undefined) throw new Error(`wrk had ${bad ?? 'no'} bad answers of ${count}; socket errors: ${broken ?? 'none'}`);
+  if (Number(count) === 0) throw new Error('wrk got no answer');
+  if (bad !== undefined || broken !== undefined) throw new Error(`wrk got ${count} answers, ${bad ?? 'none'} of them bad; socket errors: ${broken ?? 'none'}`);
   return { count: Number(count), elapsedMs: Number(time) * (unit === 'm' ? 60_000 : unit === 's' ? 1_000 : 1) };
 }
 
@@ -57,12 +58,15 @@ export function sTimeLoad(output: string): Load {
 function outputOf(path: string, args: readonly string[], expectedMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: expectedMs + SLACK_MS, killSignal: 'SIGKILL' });
+    const onExit = (): void => void child.kill('SIGKILL');
+    process.once('exit', onExit);
     let output = '';
     const keep = (chunk: Buffer): void => void (output += chunk.toString());
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
     child.once('error', reject);
     child.once('close', (code, signal) => {
+      process.off('exit', onExit);
       if (code === 0) resolve(output);
       else reject(new Error(`${path} ended with ${signal ?? code}:\n${output.slice(-500)}`));
     });

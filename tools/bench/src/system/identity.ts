@@ -4,16 +4,15 @@ import { join } from 'node:path';
 import type { Bundle } from '@isthmus/model';
 import { svidToPem, toPem } from '@isthmus/pki';
 import { testAuthority } from '@isthmus/pki/testing';
-import { CALLER_ID, SERVICE_ID } from '../ours/service.ts';
+import { CALLER_ID, SERVER_NAME, SERVICE_ID } from '../ours/service.ts';
 import type { MutualTls } from '../peers/proxy-spec.ts';
 
 /** What our own proxies need: files and the trust bundle. */
 export type BundleFile = { readonly bundle: Bundle; readonly caller: MutualTls; readonly service: MutualTls };
 
-const SERVICE_DNS = 'payments.bench.test';
 const CALLER_DNS = 'web.bench.test';
 
-/** Issues both certificates and writes them under `folder`. */
+/** Issues both certificates and writes them under `folder`. The service's DNS name is the one the mesh asks for: our inbound refuses others. */
 export function issueIdentities(folder: string): BundleFile {
   mkdirSync(folder, { recursive: true });
   const authority = testAuthority({ federation: 'acme.example', cluster: 'east' });
@@ -26,5 +25,5 @@ export function issueIdentities(folder: string): BundleFile {
     const { certPem, keyPem } = svidToPem(authority.issue(id, { dnsNames: [dnsName] }));
     return { certFile: write(`${name}.crt`, certPem), keyFile: write(`${name}.key`, keyPem), pemFile: write(`${name}.pem`, certPem + keyPem), caFile, peerName };
   };
-  return { bundle: authority.bundle, caller: identity('caller', CALLER_ID, CALLER_DNS, SERVICE_DNS), service: identity('service', SERVICE_ID, SERVICE_DNS, CALLER_DNS) };
+  return { bundle: authority.bundle, caller: identity('caller', CALLER_ID, CALLER_DNS, SERVER_NAME), service: identity('service', SERVICE_ID, SERVER_NAME, CALLER_DNS) };
 }
