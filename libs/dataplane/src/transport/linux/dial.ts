@@ -123,8 +123,6 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
       if (closed) return;
       closed = true;
       resting?.cancel();
-      // Callers the system has answered already would be reset with the socket (reliability 66).
-      for (let accepted = libc.accept(fd); accepted >= 0; accepted = libc.accept(fd)) onAccept(accepted);
       loop.unwatch(key, fd);
       loop.closeOwn(fd);
     },
