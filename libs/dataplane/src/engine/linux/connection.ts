@@ -84,6 +84,11 @@ export class Connection implements Watched, Flushed, Limited, Side {
     }
   }
 
+  /** A hello often comes together with its connection: looked for before any event tells of it. */
+  begin(): void {
+    this.onEvents(libc.EPOLLIN);
+  }
+
   /** Given up for a bug: nothing of it is kept. */
   failed(error: unknown): void {
     this.#gateway.failed(error);

@@ -100,6 +100,7 @@ export class Gateway {
     this.#open.add(connection);
     this.#hellos += 1;
     if (this.#hellos > this.limits.hellos) connection.refuse('too-many-hellos');
+    else connection.begin();
   }
 
   find(serverName: string): Destination | Refused {
@@ -200,10 +201,10 @@ export class Gateway {
     this.#listener?.close();
   }
 
-  /** Resolves when the last connection has ended. */
-  emptied(): Promise<void> {
-    if (this.#open.size === 0) return Promise.resolve();
-    return new Promise((resolve) => (this.#onEmpty = resolve));
+  /** Calls back when the last connection has ended; at once when there is none. */
+  whenEmpty(fn: () => void): void {
+    if (this.#open.size === 0) fn();
+    else this.#onEmpty = fn;
   }
 
   close(): void {

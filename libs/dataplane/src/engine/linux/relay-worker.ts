@@ -14,9 +14,12 @@ const port = parentPort;
 const { settings, logLevel, descriptors } = workerData as RelayWorkerStart;
 const post = (message: FromRelayWorker): void => port.postMessage(message);
 
+/** No handler of the gateway waits for a promise but for a name being looked up, which the loop is told of. */
+const WAITS_A_TURN = 32;
+
 const relayedLog = new RelayedLog(logLevel, post);
 const log = relayedLog.log();
-const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors });
+const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors, waitsATurn: WAITS_A_TURN });
 const replica = new Replica();
 const gateway = new Gateway({ loop, settings, snapshots: replica.snapshots, random: systemRandom, log });
 
@@ -53,7 +56,7 @@ port.on('message', (message: ToRelayWorker) => {
       return listen(message);
     case 'drain':
       gateway.stopAccepting();
-      return void gateway.emptied().then(() => {
+      return gateway.whenEmpty(() => {
         handOver();
         post({ kind: 'drained' });
       });

@@ -45,12 +45,14 @@ export class Loop {
    * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
    * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
    * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
+   * `waitsATurn`: so many waits for events to one turn of Node's loop, for handlers that settle no promises; one without it.
    */
-  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer } = {}) {
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly waitsATurn?: number } = {}) {
     this.#onError = onError;
     this.#descriptors = options.descriptors === undefined ? undefined : new Uint8Array(options.descriptors);
     this.own(this.#epoll);
     this.own(this.#wakeFd);
+    this.#waitsATurn = options.waitsATurn ?? 1;
     this.#longestWaitMs = options.sharesThread === true ? HELD_MS : LONGEST_WAIT_MS;
     this.#nowMs = performance.now();
     this.clock = {
@@ -62,6 +64,7 @@ export class Loop {
     this.watch(this.#wakeFd, EPOLLIN, {
       onEvents: () => {
         clearEventFd(this.#wakeFd);
+        this.#needsNode = true;
         this.#onWake();
       },
     });
@@ -69,6 +72,9 @@ export class Loop {
   }
 
   readonly #longestWaitMs: number;
+  readonly #waitsATurn: number;
+  /** Something is there that only Node's own loop can do: a message from another thread, a name looked up. */
+  #needsNode = false;
   readonly #descriptors: Uint8Array | undefined;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
@@ -159,6 +165,16 @@ export class Loop {
   }
 
   readonly #turn = (): void => {
+    for (let left = this.#waitsATurn; left > 0 && !this.#needsNode; left--) this.#waitOnce();
+    this.#needsNode = false;
+    if (!this.#closed) setImmediate(this.#turn);
+    else {
+      this.closeOwn(this.#wakeFd);
+      this.closeOwn(this.#epoll);
+    }
+  };
+
+  #waitOnce(): void {
     const count = epollWait(this.#epoll, this.#events, EVENTS, this.#waitMs());
     this.#nowMs = performance.now();
     if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
@@ -170,12 +186,8 @@ export class Loop {
       this.#later = this.#dirty;
       this.#dirty = later;
     }
-    if (!this.#closed) setImmediate(this.#turn);
-    else {
-      this.closeOwn(this.#wakeFd);
-      this.closeOwn(this.#epoll);
-    }
-  };
+    if (this.#held > 0 || this.#closed) this.#needsNode = true;
+  }
 
   #dispatch(at: number): void {
     const key = this.#view.getUint32(at + EVENT_DATA_AT, true);
