@@ -8,6 +8,8 @@ import * as libc from '../transport/linux/libc.ts';
 /** Most descriptors a thread is cleaned up after. */
 const DESCRIPTORS = 1 << 20;
 const READY_LIMIT_MS = 10_000;
+/** Connections make short-lived objects: with more room they die before they are looked at. */
+const YOUNG_GENERATION_MB = 32;
 
 export type ThreadOptions<Out> = {
   readonly script: URL;
@@ -33,7 +35,7 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
   const descriptors = new SharedArrayBuffer(DESCRIPTORS);
   const ready = Promise.withResolvers<number>();
   const ended = Promise.withResolvers<void>();
-  const worker = new Worker(options.script, { workerData: { ...options.data, descriptors } });
+  const worker = new Worker(options.script, { workerData: { ...options.data, descriptors }, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } });
   let wakeFd = -1;
   let why: Error | undefined;
   worker.on('message', (message: Out | Ready) => {

@@ -5,8 +5,9 @@ import { targetKey } from '../departures.ts';
 import type { OpenAccount } from '../ledger.ts';
 import type { IpPort } from '../ip-address.ts';
 import { readProxyHeader } from '../proxy-protocol.ts';
-import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader } from '../../tls/client-hello.ts';
+import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader, readWholeHello } from '../../tls/client-hello.ts';
 import { keepAlive } from '../../transport/linux/dial.ts';
+import { SILENCE_MS } from '../../transport/silence.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
 import type { Limited } from './deadlines.ts';
@@ -18,9 +19,6 @@ const EVENTS = libc.EPOLLIN | libc.EPOLLOUT | libc.EPOLLRDHUP | libc.EPOLLET;
 const ENDS = libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
 const ALERTED: ReadonlySet<RelayRefusal> = new Set<RelayRefusal>(['no-sni', 'bad-sni', 'unknown-name', 'not-ours', 'not-exported', 'no-endpoint']);
 const NO_TRIES: ReadonlySet<string> = new Set();
-
-/** A peer that owes an answer for so long is gone. */
-const SILENT_MS = 30_000;
 
 const first = Buffer.allocUnsafeSlow(65_536);
 
@@ -122,6 +120,12 @@ export class Connection implements Watched, Flushed, Limited, Side {
       const rest = this.#header === undefined ? chunk : this.#takeHeader(this.#header, chunk);
       if (this.closed) return;
       if (rest === undefined || rest.length === 0) continue;
+      const whole = this.#reader === undefined ? readWholeHello(rest) : undefined;
+      if (whole !== undefined) {
+        if (count < first.length && !this.peerEnded) this.readable = false;
+        this.#hello = Buffer.from(rest);
+        return this.#led(this.#gateway.find(whole.serverName));
+      }
       this.#reader ??= new ClientHelloReader();
       const result = this.#reader.push(rest);
       if (result.kind === 'refused') return this.refuse(result.reason);
@@ -273,7 +277,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
     if (this.#upstream === undefined || this.#state !== 'relaying') return;
     if (!this.#isWatched) keepAlive(this.#upstream.fd);
     this.#isWatched = true;
-    if (libc.hasFallenSilent(this.fd, SILENT_MS) || libc.hasFallenSilent(this.#upstream.fd, SILENT_MS)) this.#abort('reset');
+    if (libc.hasFallenSilent(this.fd, SILENCE_MS) || libc.hasFallenSilent(this.#upstream.fd, SILENCE_MS)) this.#abort('reset');
   }
 
   /** Cuts the connection off, as if it had been reset. */

@@ -6,13 +6,13 @@ export interface Limited {
   deadlineMs: number;
   readonly closed: boolean;
   onDeadline(): void;
-  /** Looked at before its deadline: it has lived for a while. About every ten seconds. */
+  /** Looked at before its deadline: it has lived for a while. About every five seconds. */
   onReview(): void;
 }
 
 const STEP_MS = 100;
 /** Looked at no later than this: what has ended is let go of then, however far its deadline was. */
-const REVIEW_MS = 10_000;
+const REVIEW_MS = 5_000;
 
 /** Calls `onDeadline` at most a step late. **Bounds** two entries a connection. */
 export class Deadlines<T extends Limited> {

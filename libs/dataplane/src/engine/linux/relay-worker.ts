@@ -14,12 +14,9 @@ const port = parentPort;
 const { settings, logLevel, descriptors } = workerData as RelayWorkerStart;
 const post = (message: FromRelayWorker): void => port.postMessage(message);
 
-/** No handler of the gateway waits for a promise but for a name being looked up, which the loop is told of. */
-const WAITS_A_TURN = 32;
-
 const relayedLog = new RelayedLog(logLevel, post);
 const log = relayedLog.log();
-const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors, waitsATurn: WAITS_A_TURN });
+const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors, turnsInARow: 16 });
 const replica = new Replica();
 const gateway = new Gateway({ loop, settings, snapshots: replica.snapshots, random: systemRandom, log });
 

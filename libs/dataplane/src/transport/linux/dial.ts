@@ -1,6 +1,7 @@
 // Opens connections and listening sockets on the loop.
 import { lookup } from 'node:dns/promises';
 import { fail } from '../../errors.ts';
+import { SILENCE_MS } from '../silence.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
@@ -19,7 +20,7 @@ export function keepAlive(fd: number): void {
  */
 function watchForSilence(fd: number): void {
   keepAlive(fd);
-  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, 30_000);
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, SILENCE_MS);
 }
 
 /** A socket on its way to `address`; the caller owns it. Without `watched` the caller sees to silence later: calls that a short connection does not need. */

@@ -37,6 +37,8 @@ export class Loop {
   #later: Flushed[] = [];
   #held = 0;
   #closed = false;
+  #woken = false;
+  #busy = false;
   #onWake: () => void = () => undefined;
   readonly #timers = new TimerHeap();
   readonly #onError: (error: unknown) => void;
@@ -45,14 +47,14 @@ export class Loop {
    * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
    * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
    * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
-   * `waitsATurn`: so many waits for events to one turn of Node's loop, for handlers that settle no promises; one without it.
+   * `turnsInARow`: busy turns before Node's own loop has one; promises and messages wait so long.
    */
-  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly waitsATurn?: number } = {}) {
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly turnsInARow?: number } = {}) {
+    this.#turnsInARow = options.turnsInARow ?? 1;
     this.#onError = onError;
     this.#descriptors = options.descriptors === undefined ? undefined : new Uint8Array(options.descriptors);
     this.own(this.#epoll);
     this.own(this.#wakeFd);
-    this.#waitsATurn = options.waitsATurn ?? 1;
     this.#longestWaitMs = options.sharesThread === true ? HELD_MS : LONGEST_WAIT_MS;
     this.#nowMs = performance.now();
     this.clock = {
@@ -64,7 +66,7 @@ export class Loop {
     this.watch(this.#wakeFd, EPOLLIN, {
       onEvents: () => {
         clearEventFd(this.#wakeFd);
-        this.#needsNode = true;
+        this.#woken = true;
         this.#onWake();
       },
     });
@@ -72,9 +74,7 @@ export class Loop {
   }
 
   readonly #longestWaitMs: number;
-  readonly #waitsATurn: number;
-  /** Something is there that only Node's own loop can do: a message from another thread, a name looked up. */
-  #needsNode = false;
+  readonly #turnsInARow: number;
   readonly #descriptors: Uint8Array | undefined;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
@@ -165,8 +165,10 @@ export class Loop {
   }
 
   readonly #turn = (): void => {
-    for (let left = this.#waitsATurn; left > 0 && !this.#needsNode; left--) this.#waitOnce();
-    this.#needsNode = false;
+    let turns = 0;
+    do this.#turnOnce();
+    while (!this.#closed && this.#held === 0 && !this.#woken && ++turns < this.#turnsInARow && this.#busy);
+    this.#woken = false;
     if (!this.#closed) setImmediate(this.#turn);
     else {
       this.closeOwn(this.#wakeFd);
@@ -174,7 +176,7 @@ export class Loop {
     }
   };
 
-  #waitOnce(): void {
+  #turnOnce(): void {
     const count = epollWait(this.#epoll, this.#events, EVENTS, this.#waitMs());
     this.#nowMs = performance.now();
     if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
@@ -186,7 +188,7 @@ export class Loop {
       this.#later = this.#dirty;
       this.#dirty = later;
     }
-    if (this.#held > 0 || this.#closed) this.#needsNode = true;
+    this.#busy = count > 0;
   }
 
   #dispatch(at: number): void {
