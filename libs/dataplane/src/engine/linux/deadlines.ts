@@ -14,13 +14,20 @@ const STEP_MS = 100;
 /** Looked at no later than this: what has ended is let go of then, however far its deadline was. */
 const REVIEW_MS = 5_000;
 
-/** Calls `onDeadline` at most a step late. **Bounds** two entries a connection. */
+/** Calls `onDeadline` at most a step late. **Bounds** one entry for each `add`, kept at most five seconds after it closed. */
 export class Deadlines<T extends Limited> {
   readonly #steps = new Map<number, T[]>();
   #next: number;
 
   constructor(nowMs: number) {
     this.#next = Math.floor(nowMs / STEP_MS);
+  }
+
+  /** Entries held, those of closed things not yet let go of among them. */
+  get size(): number {
+    let sum = 0;
+    for (const entries of this.#steps.values()) sum += entries.length;
+    return sum;
   }
 
   /** Looks at it again by its deadline. */
