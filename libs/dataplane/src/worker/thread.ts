@@ -65,7 +65,7 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
   return {
     post: (message) => {
       if (wakeFd < 0) return;
-      worker.postMessage(message);
+      worker.postMessage(message, []);
       libc.signalEventFd(wakeFd); // it sleeps in epoll_wait, where no message is heard
     },
     kill: () => void worker.terminate(),

@@ -53,7 +53,7 @@ port.on('message', (message: ToRelayWorker) => {
       return listen(message);
     case 'drain':
       gateway.stopAccepting();
-      return void gateway.emptied().then(() => {
+      return gateway.whenEmpty(() => {
         handOver();
         post({ kind: 'drained' });
       });

@@ -48,7 +48,7 @@ test('a worker that an exception ends is replaced too', { timeout: 60_000 }, () 
   withRig('linux', { over: { workers: 1 } }, async (rig) => {
     const { client } = await rig.open();
     const [thread] = alive().slice(-1);
-    thread?.postMessage(null); // its handler reads a field of it, and throws
+    thread?.postMessage(undefined, []); // its handler reads a field of it, and throws
     assert.equal(await client.closed(), 'ECONNRESET');
     await rig.counts('isthmus_dataplane_worker_restarts_total 1');
     let next = await rig.connect();
@@ -138,3 +138,20 @@ test('connections killed in every state leave no descriptor behind', { timeout: 
     await rig.relay.close();
     assert.ok(descriptors() < before, 'pipes, listeners and loops are closed with the relay');
   }));
+
+test('an exception costs the one connection that met it, which is let go at once (reliability 68)', { timeout: 60_000 }, () => {
+  const good = (port: number): ServiceView[] => [...viewsOf([endpointAt(port)])];
+  return withRig('linux', {}, async (rig) => {
+    const started = threads.length;
+    const [view] = good(rig.backend.port);
+    assert.ok(view !== undefined);
+    rig.snapshots.set({ ...view, endpoints: [{ ...endpointAt(rig.backend.port), ports: null }] } as unknown as ServiceView);
+    const client = await rig.connect();
+    await client.write(HELLO);
+    assert.equal(await client.closed(), 'ECONNRESET');
+    await until('it to be let go', () => rig.relay.connections === 0);
+    rig.snapshots.set(...good(rig.backend.port));
+    await rig.open();
+    assert.equal(threads.length, started);
+  });
+});
