@@ -31,6 +31,8 @@ test('an address is in a range, mapped or not', () => {
   for (const inside of ['10.1.2.3', '::ffff:10.1.2.3', '2001:db8:1::9', '192.0.2.7']) assert.equal(ranges.has(inside), true, inside);
   for (const outside of ['11.1.2.3', '2001:db9::1', '192.0.2.8', '::1', 'no address']) assert.equal(ranges.has(outside), false, outside);
   assert.equal(ranges.has(undefined), false, 'a socket that is gone has no address');
+  assert.equal(ipRanges(['::/0']).has('10.1.2.3'), false);
+  assert.equal(ipRanges(['0.0.0.0/0']).has('2001:db8::1'), false);
   assert.equal(ipRanges([]).isEmpty, true);
   assert.equal(ipRanges([]).has('10.1.2.3'), false);
 });

@@ -49,11 +49,13 @@ export interface IpRanges {
 
 /** **Throws** TypeError for a range that is none; configuration is checked with `isCidr` before. */
 export function ipRanges(cidrs: readonly string[]): IpRanges {
-  const list = new BlockList();
+  // One list for both families would take an IPv4 address for its IPv6 form: `::/0` is every IPv6 address and no other.
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
   for (const cidr of cidrs) {
     if (!isCidr(cidr)) throw new TypeError(`${cidr} is not a CIDR range`);
     const [address = '', bits] = cidr.split('/');
-    list.addSubnet(address, Number(bits), isIPv4(address) ? 'ipv4' : 'ipv6');
+    const family = isIPv4(address) ? 'ipv4' : 'ipv6';
+    lists[family].addSubnet(address, Number(bits), family);
   }
   return {
     isEmpty: cidrs.length === 0,
@@ -61,7 +63,8 @@ export function ipRanges(cidrs: readonly string[]): IpRanges {
       if (address === undefined) return false;
       const ip = ipBytes(address);
       if (ip === undefined) return false;
-      return ip.length === 4 || isMappedV4(ip) ? list.check(ipText(ip), 'ipv4') : list.check(ipText(ip), 'ipv6');
+      const family = ip.length === 4 || isMappedV4(ip) ? 'ipv4' : 'ipv6';
+      return lists[family].check(ipText(ip), family);
     },
   };
 }

@@ -5,7 +5,7 @@ import { targetKey } from '../departures.ts';
 import type { OpenAccount } from '../ledger.ts';
 import type { IpPort } from '../ip-address.ts';
 import { readProxyHeader } from '../proxy-protocol.ts';
-import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader } from '../../tls/client-hello.ts';
+import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader, readWholeHello } from '../../tls/client-hello.ts';
 import { watchForSilence } from '../../transport/linux/dial.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
@@ -100,6 +100,12 @@ export class Connection implements Watched, Flushed, Limited, Side {
       const rest = this.#header === undefined ? chunk : this.#takeHeader(this.#header, chunk);
       if (this.closed) return;
       if (rest === undefined || rest.length === 0) continue;
+      const whole = this.#reader === undefined ? readWholeHello(rest) : undefined;
+      if (whole !== undefined) {
+        if (count < first.length && !this.peerEnded) this.readable = false;
+        this.#hello = Buffer.from(rest);
+        return this.#led(this.#gateway.find(whole.serverName));
+      }
       this.#reader ??= new ClientHelloReader();
       const result = this.#reader.push(rest);
       if (result.kind === 'refused') return this.refuse(result.reason);

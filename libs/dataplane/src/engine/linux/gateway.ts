@@ -78,10 +78,10 @@ export class Gateway {
   }
 
   /** **Throws** DATAPLANE_LISTEN_FAILED. */
-  listen(host: string, port: number): { readonly host: string; readonly port: number } {
+  listen(host: string, port: number, sharesPort: 'first' | 'joins'): { readonly host: string; readonly port: number } {
     const accept = (fd: number): void => this.#accept(fd);
     const onExhausted = (): void => this.#log.error('no descriptor is left: accepting rests for a moment', { code: 'EMFILE', open: this.#open.size });
-    this.#listener = openListener(this.loop, host, port, 'east-west gateway', accept, onExhausted, { sharesPort: true });
+    this.#listener = openListener(this.loop, host, port, 'east-west gateway', accept, onExhausted, { sharesPort });
     return this.#listener;
   }
 

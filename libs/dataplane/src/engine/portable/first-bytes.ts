@@ -19,6 +19,14 @@ export type FirstBytes =
   /** The peer left; nobody is there to be told anything. */
   | { readonly kind: 'gone' };
 
+export type FirstBytesOptions = {
+  /** From accept to the last byte of the hello. */
+  readonly limitMs: number;
+  /** Whether the peer must begin with a PROXY header. */
+  readonly isProxied: boolean;
+  readonly clock: Clock;
+};
+
 const NOTHING = Buffer.alloc(0);
 
 /** Reads until the hello is whole, refused or late; the socket is then paused. Calls `done` once. */
@@ -31,13 +39,16 @@ class FirstBytesReader {
   #header: Buffer | undefined;
   #addresses: { readonly source: IpPort; readonly destination: IpPort } | undefined;
 
-  constructor(socket: Socket, options: { readonly limitMs: number; readonly isProxied: boolean; readonly clock: Clock }, done: (first: FirstBytes) => void) {
+  constructor(socket: Socket, options: FirstBytesOptions, done: (first: FirstBytes) => void) {
     this.#socket = socket;
     this.#done = done;
     this.#header = options.isProxied ? NOTHING : undefined;
     this.#timer = options.clock.setTimer(options.limitMs, () => this.#settle({ kind: 'refused', reason: 'hello-timeout' }));
-    socket.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose);
-    socket.resume();
+  }
+
+  start(): void {
+    this.#socket.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose);
+    this.#socket.resume();
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -81,8 +92,6 @@ class FirstBytesReader {
 }
 
 /** **Bounds** 16 KiB of hello, a PROXY header, and `limitMs`; never rejects. */
-export function readFirstBytes(socket: Socket, options: { readonly limitMs: number; readonly isProxied: boolean; readonly clock: Clock }): Promise<FirstBytes> {
-  return new Promise((resolve) => {
-    new FirstBytesReader(socket, options, resolve);
-  });
+export function readFirstBytes(socket: Socket, options: FirstBytesOptions): Promise<FirstBytes> {
+  return new Promise((resolve) => new FirstBytesReader(socket, options, resolve).start());
 }

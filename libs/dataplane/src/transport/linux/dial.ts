@@ -50,8 +50,11 @@ const ACCEPTS_A_TURN = 64;
 /** Out of descriptors: accepting rests that long, what is open goes on (reliability 59). */
 const REST_MS = 100;
 
-/** One of several sockets on the same port, each in a loop of its own; the kernel spreads connections over them. */
-export type ListenerOptions = { readonly sharesPort?: boolean };
+/**
+ * One of several sockets on the same port, each in a loop of its own; the kernel spreads connections over them. The `first`
+ * takes the port only where nobody has it, so that a second program meets a port in use (reliability 85); the others join it.
+ */
+export type ListenerOptions = { readonly sharesPort?: 'first' | 'joins' };
 
 /** Listens; each accepted descriptor is `onAccept`'s to own. **Throws** DATAPLANE_LISTEN_FAILED. */
 export function openListener(loop: Loop, host: string, port: number, label: string, onAccept: (fd: number) => void, onExhausted: () => void, options: ListenerOptions = {}): LoopListener {
@@ -65,11 +68,13 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
   };
   if (fd < 0) give('socket');
   libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
-  if (options.sharesPort === true) libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
+  if (options.sharesPort === 'joins') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
   // Accepted sockets take these over from the listening one.
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
   watchForSilence(fd);
   if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
+  // Bound alone, shared from here on.
+  if (options.sharesPort === 'first') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
   if (libc.listen(fd, BACKLOG) < 0) give('listen');
   loop.own(fd);
   const bound = Buffer.alloc(28);
