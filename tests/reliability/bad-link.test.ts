@@ -89,15 +89,20 @@ function echo(agent: Agent, limitMs: number): Promise<'right' | 'wrong' | 'none'
       response.on('error', () => resolve('none'));
       response.on('end', () => {
         if (response.statusCode !== 200) return resolve('none');
-        try {
-          resolve((JSON.parse(Buffer.concat(chunks).toString()) as { path: string }).path === path ? 'right' : 'wrong');
-        } catch {
-          resolve('wrong');
-        }
+        resolve(pathIn(Buffer.concat(chunks).toString()) === path ? 'right' : 'wrong');
       });
     });
     request.on('error', () => resolve('none'));
   });
+}
+
+/** The path the application says it was asked for; undefined for an answer that is not its own. */
+function pathIn(answer: string): string | undefined {
+  try {
+    return (JSON.parse(answer) as { path: string }).path;
+  } catch {
+    return undefined;
+  }
 }
 
 async function echoes(count: number, limitMs: number): Promise<Readonly<Record<'right' | 'wrong' | 'none', number>>> {
