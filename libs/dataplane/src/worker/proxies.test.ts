@@ -21,7 +21,7 @@ process.on('worker', note);
 const closers: (() => Promise<unknown> | void)[] = [];
 after(async () => {
   process.off('worker', note);
-  for (const close of closers.reverse()) await close();
+  for (const close of closers.toReversed()) await close();
 });
 
 const ANY = { host: '127.0.0.1', port: 0 };
