@@ -19,6 +19,8 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/upstream/connect.ts': 'libs/dataplane/src/tls/mutual-tls.test.ts',
   'libs/dataplane/src/upstream/grpc-health.ts': 'libs/dataplane/src/upstream/health-check.test.ts',
   'libs/dataplane/src/upstream/pool.ts': 'libs/dataplane/src/proxy/http-proxy.test.ts',
+  'libs/dataplane/src/transport/linux/libc.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
+  'libs/dataplane/src/worker/thread.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
   'libs/discovery/src/': 'libs/discovery/src/push.test.ts',
   'libs/discovery/src/workload-records.ts': 'libs/discovery/src/registry.test.ts',
   'libs/federation/src/': 'libs/federation/src/federation.test.ts',
