@@ -29,6 +29,8 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/upstream/pool.ts': 'libs/dataplane/src/proxy/http-proxy.test.ts',
   'libs/dataplane/src/upstream/endpoint-pools.ts': 'libs/dataplane/src/proxy/http-proxy.test.ts',
   'libs/dataplane/src/worker/': 'libs/dataplane/src/worker/proxies.test.ts',
+  'libs/dataplane/src/transport/linux/libc.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
+  'libs/dataplane/src/worker/thread.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
   'libs/discovery/src/': 'libs/discovery/src/push.test.ts',
   'libs/discovery/src/workload-records.ts': 'libs/discovery/src/registry.test.ts',
   'libs/federation/src/': 'libs/federation/src/federation.test.ts',

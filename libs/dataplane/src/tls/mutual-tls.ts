@@ -6,7 +6,6 @@ import { messageOf, type SpiffeId, type TrustDomain } from '@isthmus/model';
 import { type BundleSource, type SvidSource, svidToPem, type X509Svid } from '@isthmus/pki';
 import { type Clock, systemClock } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
-import { limitSilence } from '../transport/silence.ts';
 import { judgeCaller, judgeServer, MAX_CHAIN, type Peer } from './judge.ts';
 
 export type ConnectMutualTlsOptions = {
@@ -53,7 +52,6 @@ export async function connectMutualTls(options: ConnectMutualTlsOptions): Promis
   if (svid === undefined) throw fail('DATAPLANE_NO_IDENTITY', 'no SVID to call with yet', { facts: { host, port } });
   const allowHalfOpen = options.allowHalfOpen ?? false;
   const raw = connect({ host, port, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
-  raw.once('connect', () => limitSilence(raw));
   const socket = connectTls({
     socket: raw,
     servername: options.sni,

@@ -7,7 +7,7 @@ import type { IpPort } from '../ip-address.ts';
 import { readProxyHeader } from '../proxy-protocol.ts';
 import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader, readWholeHello } from '../../tls/client-hello.ts';
 import { keepAlive } from '../../transport/linux/dial.ts';
-import { SILENCE_MS } from '../../transport/silence.ts';
+import { SILENCE_MS } from '../../transport/linux/silence-watch.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
 import type { Limited } from './deadlines.ts';

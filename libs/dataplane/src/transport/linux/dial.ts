@@ -1,7 +1,6 @@
 // Opens connections and listening sockets on the loop.
 import { lookup } from 'node:dns/promises';
 import { fail } from '../../errors.ts';
-import { SILENCE_MS } from '../silence.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
@@ -14,21 +13,12 @@ export function keepAlive(fd: number): void {
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
 }
 
-/**
- * As `keepAlive`, and also while something is on its way. The kernel then cuts off a peer that reads nothing for so long,
- * too: not for connections that may stand still.
- */
-function watchForSilence(fd: number): void {
-  keepAlive(fd);
-  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, SILENCE_MS);
-}
-
-/** A socket on its way to `address`; the caller owns it. Without `watched` the caller sees to silence later: calls that a short connection does not need. */
-export function connectingSocket(address: SocketAddress, watched = true): number {
+/** A socket on its way to `address`; the caller owns it. Without `isKeptAlive` the caller calls `keepAlive` later: calls that a short connection does not need. */
+export function connectingSocket(address: SocketAddress, isKeptAlive = true): number {
   const fd = libc.openSocket(address.family);
   if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`, { facts: { errno: libc.errno() } });
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
-  if (watched) watchForSilence(fd);
+  if (isKeptAlive) keepAlive(fd);
   if (libc.connect(fd, address.bytes, address.bytes.length) < 0 && libc.errno() !== libc.EINPROGRESS) {
     const error = libc.errno();
     libc.close(fd);
@@ -84,7 +74,7 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
   // Accepted sockets take these over from the listening one.
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
   if (options.mayStall === true) keepAlive(fd);
-  else watchForSilence(fd);
+  else keepAlive(fd);
   if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
   // Bound alone, shared from here on.
   if (options.sharesPort === 'first') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
