@@ -192,3 +192,26 @@ test('a black hole between two clusters loses nothing that is local, is told as 
   assert.deepEqual(Object.values(probes).map((p) => p.failures().length), before_);
   for (const probe of Object.values(probes)) probe.stop();
 });
+
+test('a black hole between a VM and its own gateway: requests in flight end, the next ones go to the other cluster, and come back', { skip, timeout: 120_000 }, async (t) => {
+  const probe = startProbe('vm', OUTBOUND.payments);
+  let isCut = false;
+  try {
+    await waitFor('answers from east', 30_000, () => (probe.ok() > 20 && /east/.test(probe.last()) ? true : undefined));
+    const failedBefore = probe.failures().length;
+    network.cut('vm', 'east');
+    isCut = true;
+    const cutAtMs = performance.now();
+    await waitFor('answers from west', 30_000, () => (/west/.test(probe.last()) ? true : undefined));
+    t.diagnostic(`answered by west ${Math.round(performance.now() - cutAtMs)} ms after the cut; failed: ${JSON.stringify(probe.failures().slice(failedBefore))}`);
+    assert.ok(probe.failures().length - failedBefore <= 2, `failed: ${JSON.stringify(probe.failures().slice(failedBefore))}`);
+    const since = probe.ok();
+    await waitFor('steady answers while cut', 30_000, () => (probe.ok() > since + 100 ? true : undefined));
+    network.heal('vm', 'east');
+    isCut = false;
+    await waitFor('answers from east again', 40_000, () => (/east/.test(probe.last()) ? true : undefined));
+  } finally {
+    if (isCut) network.heal('vm', 'east');
+    probe.stop();
+  }
+});

@@ -35,9 +35,11 @@ export function verdictOf(samples: readonly Sample[]): readonly Growth[] {
     const thirds = [own.slice(0, third), own.slice(third, 2 * third), own.slice(2 * third)] as const;
     const medians = (of: (p: (typeof own)[number]) => number): [number, number, number] => [median(thirds[0].map(of)), median(thirds[1].map(of)), median(thirds[2].map(of))];
     const residentMib = medians((p) => p.residentMib);
+    // A heap that shrank meanwhile and came back did not grow.
+    const peak = Math.max(residentMib[0], residentMib[1]);
     const descriptors = medians((p) => p.descriptors);
     const problems = [
-      ...(judgesMemory && residentMib[2] > residentMib[1] + Math.max(SLACK_MIB, residentMib[1] * SLACK_SHARE) ? [`resident memory grew from ${residentMib[1]} to ${residentMib[2]} MiB`] : []),
+      ...(judgesMemory && residentMib[2] > peak + Math.max(SLACK_MIB, peak * SLACK_SHARE) ? [`resident memory grew from ${residentMib[1]} to ${residentMib[2]} MiB`] : []),
       ...(descriptors[2] > descriptors[1] + SLACK_DESCRIPTORS ? [`descriptors grew from ${descriptors[1]} to ${descriptors[2]}`] : []),
     ];
     return { name, residentMib, descriptors, ok: problems.length === 0, problem: problems.join('; ') };

@@ -1,5 +1,5 @@
 // Every setting of an agent: name, type, unit, default and what it is for.
-import { schemas, type Static, strict, Type, workloadSchema } from '@isthmus/model';
+import { byLabel, schemas, type Static, strict, Type, workloadSchema } from '@isthmus/model';
 
 const serviceName = Type.String({ pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$', description: 'namespace/service' });
 const port = Type.Integer({ minimum: 0, maximum: 65_535 });
@@ -31,7 +31,7 @@ export const configSchema = strict({
           strict({
             service: serviceName,
             portName: Type.Optional(Type.String({ description: 'name of the service port (default: the service’s first)' })),
-            protocol: Type.Optional(Type.Union([Type.Literal('http'), Type.Literal('tcp')], { description: 'until the service is known (default: http)' })),
+            protocol: Type.Optional(Type.Union([Type.Literal('http'), Type.Literal('http2'), Type.Literal('grpc'), Type.Literal('tcp')], { description: 'until the service is known (default: http)' })),
             port: Type.Optional(port),
             host: Type.Optional(Type.String()),
           }),
@@ -42,6 +42,12 @@ export const configSchema = strict({
       addressRange: Type.Optional(Type.String({ default: '127.64.0.0/16', pattern: '^[0-9.]+/[0-9]{1,2}$', description: 'addresses for the same' })),
     }),
   ),
+  engine: Type.Optional(
+    Type.Union([Type.Literal('auto'), Type.Literal('linux'), Type.Literal('portable')], {
+      default: 'auto',
+      description: 'what moves the bytes: linux (epoll and OpenSSL on a thread of its own), portable (Node’s own sockets), auto (linux where it runs)',
+    }),
+  ),
   identity: Type.Optional(strict({ callAs: Type.Optional(serviceName) })),
   dns: Type.Optional(strict({ host: Type.Optional(Type.String({ default: LOOPBACK })), port })),
   workloads: Type.Optional(
@@ -49,7 +55,7 @@ export const configSchema = strict({
       Type.Object(
         {
           ...workloadSchema.properties,
-          inbound: Type.Optional(Type.Record(schemas.dnsLabel, port, { description: 'port of the inbound listener, by service port name' })),
+          inbound: Type.Optional(byLabel(port, { description: 'port of the inbound listener, by service port name' })),
         },
         { additionalProperties: false },
       ),

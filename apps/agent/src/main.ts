@@ -1,5 +1,5 @@
 // The agent: identity, snapshot, inbound and outbound listeners, DNS and health checks beside the workloads of one machine.
-import { startDns } from '@isthmus/dataplane';
+import { startDns, startProxies } from '@isthmus/dataplane';
 import { parseServiceName, valueOf } from '@isthmus/model';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
@@ -25,10 +25,20 @@ await runProcess({
     const knowledge = await openKnowledge(config, identity, parts);
     own({ name: 'subscription', stop: () => knowledge.close() });
 
-    const workloads = await startWorkloads(config, planned, identity, knowledge, parts);
+    const proxies = await startProxies({
+      engine: config.engine ?? 'auto',
+      snapshots: { current: () => knowledge.subscription.snapshot(), onChange: (fn) => knowledge.subscription.onSnapshot(fn) },
+      bundles: identity.bundles,
+      svids: (name) => (name === '' ? identity.svids : identity.serviceSvids(valueOf(parseServiceName(name, 'svids')))),
+      onApplicationDown: (service, instance, error) => workloads.applicationDown(service, instance, error),
+      ...parts,
+    });
+    own({ name: 'data path', stop: () => proxies.close() });
+
+    const workloads = await startWorkloads(config, planned, identity, knowledge, proxies, parts);
     own({ name: 'workloads', stop: () => workloads.close() });
 
-    const listeners = await startOutboundListeners(config, identity, knowledge, parts);
+    const listeners = await startOutboundListeners(config, knowledge, proxies, parts);
     own({ name: 'outbound', stop: () => listeners.close() });
 
     if (config.dns !== undefined) {

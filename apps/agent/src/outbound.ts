@@ -1,9 +1,7 @@
 // The listeners applications call through: those the configuration names, and one for every service where it says so.
 import { isIPv4 } from 'node:net';
-import { type OutboundListener, startOutbound } from '@isthmus/dataplane';
-import type { Identity } from '@isthmus/identity';
+import type { HostedListener, Proxies } from '@isthmus/dataplane';
 import { formatServiceName, messageOf, parseServiceName, type Protocol, serviceDnsName, type ServiceName, valueOf } from '@isthmus/model';
-import type { SvidSource } from '@isthmus/pki';
 import type { Config } from './config.ts';
 import { fail } from './errors.ts';
 import type { Knowledge, Parts } from './join.ts';
@@ -18,38 +16,23 @@ export interface OutboundListeners {
   close(): Promise<void>;
 }
 
+type Open = { readonly service: ServiceName; readonly portName: string | undefined; readonly listener: HostedListener };
 type Wanted = { readonly service: ServiceName; readonly host: string; readonly port: number; readonly portName: string | undefined; readonly protocol: Protocol | undefined };
 
 /** Opens them. **Throws** DATAPLANE_LISTEN_FAILED for a configured one; one of `all` that cannot be opened is logged and tried again. */
-export async function startOutboundListeners(config: Config, identity: Identity, knowledge: Knowledge, parts: Parts): Promise<OutboundListeners> {
+export async function startOutboundListeners(config: Config, knowledge: Knowledge, proxies: Proxies, parts: Parts): Promise<OutboundListeners> {
   const { log } = parts;
-  const svids = callerSvids(config, identity);
-  const open = new Map<string, OutboundListener>();
+  const open = new Map<string, Open>();
   const addressOf = new Map<string, string>();
   const addresses = config.outbound?.all === true ? addressTaker(config.outbound.addressRange ?? '127.64.0.0/16') : undefined;
 
   async function start(key: string, wanted: Wanted): Promise<void> {
     const { service } = wanted;
-    const portOf = () => {
-      const ports = serviceView(knowledge, service)?.ports ?? [];
-      return wanted.portName === undefined ? ports[0] : ports.find((p) => p.name === wanted.portName);
-    };
-    const listener = await startOutbound({
-      listen: { host: wanted.host, port: wanted.port },
-      service,
-      // Asked for each connection: the service may be declared after its listener was opened.
-      get port() {
-        return wanted.portName ?? portOf()?.name ?? 'http';
-      },
-      get protocol() {
-        return portOf()?.protocol ?? wanted.protocol ?? 'http';
-      },
-      engine: knowledge.engine,
-      svids,
-      bundles: identity.bundles,
-      ...parts,
-    });
-    open.set(key, listener);
+    const { host, port, portName, protocol } = wanted;
+    // Who the calls are made as: the configured service, or the agent itself.
+    const svids = config.identity?.callAs ?? '';
+    const listener = await proxies.outbound({ listen: { host, port }, service, port: portName, protocol, svids });
+    open.set(key, { service, portName, listener });
     addressOf.set(serviceDnsName(service), listener.host);
   }
 
@@ -66,10 +49,10 @@ export async function startOutboundListeners(config: Config, identity: Identity,
         wanted.set(`all ${formatServiceName(service)} ${port.name}`, { service, host: addresses(formatServiceName(service)), port: port.port, portName: port.name, protocol: port.protocol });
       }
     }
-    for (const [key, listener] of open) {
+    for (const [key, { service, listener }] of open) {
       if (!key.startsWith('all ') || wanted.has(key)) continue;
       open.delete(key);
-      addressOf.delete(serviceDnsName(listener.service));
+      addressOf.delete(serviceDnsName(service));
       void listener.close({ drainMs: config.drainMs ?? 5_000 });
     }
     for (const [key, want] of wanted) {
@@ -82,7 +65,7 @@ export async function startOutboundListeners(config: Config, identity: Identity,
     closed = true;
     stop();
     await following;
-    await Promise.all([...open.values()].map((listener) => listener.close({ drainMs: config.drainMs ?? 5_000 })));
+    await Promise.all([...open.values()].map(({ listener }) => listener.close({ drainMs: config.drainMs ?? 5_000 })));
   };
   const stop = knowledge.onEngine(() => {
     following = following.then(follow);
@@ -100,16 +83,15 @@ export async function startOutboundListeners(config: Config, identity: Identity,
   }
 
   return {
-    status: () => [...open.values()].map((l) => ({ service: formatServiceName(l.service), portName: l.servicePort, host: l.host, port: l.port, connections: l.connections })),
+    status: () => [...open.values()].map((o) => statusOf(o, knowledge)),
     lookup: (name) => addressOf.get(name.toLowerCase().replace(/\.$/, '')),
     close,
   };
 }
 
-/** Who the outbound calls are made as: the configured service, or the agent itself. */
-function callerSvids(config: Config, identity: Identity): SvidSource {
-  const callAs = config.identity?.callAs;
-  return callAs === undefined ? identity.svids : identity.serviceSvids(valueOf(parseServiceName(callAs, 'identity.callAs')));
+function statusOf({ service, portName, listener }: Open, knowledge: Knowledge): ListenerStatus {
+  const name = portName ?? serviceView(knowledge, service)?.ports[0]?.name ?? 'http';
+  return { service: formatServiceName(service), portName: name, host: listener.host, port: listener.port, connections: listener.connections };
 }
 
 /** Gives each name an address of the range, the same one again after a restart while no two names meet. */

@@ -1,7 +1,7 @@
 // The workloads beside this agent: their files, inbound listeners, health, and what the control plane is told of them.
 import { readdir, readFile } from 'node:fs/promises';
 import { join as joinPath } from 'node:path';
-import { type HealthChecks, type InboundListener, startHealthChecks, startInbound } from '@isthmus/dataplane';
+import { type HealthChecks, type HostedListener, type Proxies, startHealthChecks } from '@isthmus/dataplane';
 import type { Identity } from '@isthmus/identity';
 import { formatProblems, formatServiceName, type Health, messageOf, parseWorkload, type Problem, type Registration, type ServiceName, type ServiceView, type Workload } from '@isthmus/model';
 import { parseYaml } from '@isthmus/runtime';
@@ -70,6 +70,8 @@ export type WorkloadStatus = {
 
 export interface Workloads {
   status(): readonly WorkloadStatus[];
+  /** The data path could not connect to an application: faster than the next probe. */
+  applicationDown(service: ServiceName, instance: string, error: Error): void;
   /** **Throws** AGENT_WORKLOAD_UNKNOWN. */
   setDraining(service: ServiceName, instance: string, draining: boolean): void;
   /** Says draining first, so that callers turn elsewhere; then lets requests end; then withdraws the registrations. */
@@ -78,7 +80,7 @@ export interface Workloads {
 
 type Running = {
   readonly workload: Workload;
-  readonly inbound: ReadonlyMap<string, InboundListener>;
+  readonly inbound: ReadonlyMap<string, HostedListener>;
   readonly checks: HealthChecks;
   readonly hasIdentity: () => boolean;
 };
@@ -87,7 +89,7 @@ type Running = {
 const DRAIN_NOTICE_MS = 250;
 
 /** Opens the inbound listeners, starts the checks and registers everything. **Throws** DATAPLANE_LISTEN_FAILED naming the port. */
-export async function startWorkloads(config: Config, planned: readonly PlannedWorkload[], identity: Identity, knowledge: Knowledge, parts: Parts): Promise<Workloads> {
+export async function startWorkloads(config: Config, planned: readonly PlannedWorkload[], identity: Identity, knowledge: Knowledge, proxies: Proxies, parts: Parts): Promise<Workloads> {
   const host = config.inbound?.host ?? '127.0.0.1';
   const ports = portTaker(config.inbound?.portRange);
   const running: Running[] = [];
@@ -101,28 +103,20 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
   async function startOne({ workload, inbound: wanted }: PlannedWorkload): Promise<Running> {
     const service = { namespace: workload.namespace, name: workload.service };
     const svids = identity.serviceSvids(service);
-    const inbound = new Map<string, InboundListener>();
+    const inbound = new Map<string, HostedListener>();
     const checks = startHealthChecks({ workload, onChange: report, ...parts });
     stops.push(() => checks.close(), svids.onChange(report));
     running.push({ workload, inbound, checks, hasIdentity: () => svids.current() !== undefined });
     for (const [portName, port] of Object.entries(workload.ports)) {
       const fixed = wanted[portName];
       const listener = await ports(fixed, (listenPort) =>
-        startInbound({
+        proxies.inbound({
           listen: { host, port: listenPort },
-          workload: {
-            service,
-            instance: workload.instance,
-            host: workload.host ?? '127.0.0.1',
-            port,
-            get protocol() {
-              return protocolOf(knowledge, service, portName); // asked for each connection: the service may be declared later
-            },
-          },
-          svids,
-          bundles: identity.bundles,
-          onApplicationDown: (_workload, error) => checks.reportDown(`the data path could not connect: ${error.message}`),
-          ...parts,
+          service,
+          instance: workload.instance,
+          port: portName,
+          application: { host: workload.host ?? '127.0.0.1', port },
+          svids: formatServiceName(service),
         }),
       );
       inbound.set(portName, listener);
@@ -150,8 +144,11 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
 
   return {
     status: () => running.map(statusOf),
+    applicationDown(service, instance, error) {
+      running.find((r) => isOf(r, service) && r.workload.instance === instance)?.checks.reportDown(`the data path could not connect: ${error.message}`);
+    },
     setDraining(service, instance, draining) {
-      const found = running.find((r) => r.workload.namespace === service.namespace && r.workload.service === service.name && (instance === '' || r.workload.instance === instance));
+      const found = running.find((r) => isOf(r, service) && (instance === '' || r.workload.instance === instance));
       if (found === undefined) throw fail('AGENT_WORKLOAD_UNKNOWN', `no workload ${formatServiceName(service)}/${instance} beside this agent`);
       found.checks.setDraining(draining);
     },
@@ -176,15 +173,14 @@ function registrationOf(r: Running, config: Config, identity: Identity, inboundH
   };
 }
 
+function isOf({ workload }: Running, service: ServiceName): boolean {
+  return workload.namespace === service.namespace && workload.service === service.name;
+}
+
 function statusOf(r: Running): WorkloadStatus {
   const { namespace, service, instance } = r.workload;
   const inbound = Object.fromEntries([...r.inbound].map(([name, l]) => [name, { host: l.host, port: l.port, connections: l.connections }]));
   return { namespace, service, instance, health: r.checks.health(), detail: r.checks.detail(), inbound };
-}
-
-function protocolOf(knowledge: Knowledge, service: ServiceName, portName: string): 'http' | 'tcp' {
-  const view = serviceView(knowledge, service);
-  return view?.ports.find((p) => p.name === portName)?.protocol ?? (portName.startsWith('tcp') ? 'tcp' : 'http');
 }
 
 /** The service as the snapshot in force has it. */

@@ -98,7 +98,7 @@ function addService(program: Command): void {
   service
     .command('apply <namespace/name>')
     .description('create or replace a service')
-    .requiredOption('--port <name=port/protocol...>', 'a port, such as http=80/http or db=5432/tcp')
+    .requiredOption('--port <name=port/protocol...>', 'a port, such as http=80/http, api=9000/grpc or db=5432/tcp')
     .option('--label <key=value...>', 'a label', [])
     .action(run('control-plane', async () => (await load()).applyService));
   service.command('list').description('services declared here').action(run('control-plane', async () => (await load()).listServices));

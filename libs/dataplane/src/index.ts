@@ -8,3 +8,6 @@ export { type EastWest, type EastWestOptions, startEastWest } from './proxy/east
 export type { EngineKind, ProxyProtocolOptions, RelayLimits, SnapshotSource } from './engine/engine.ts';
 export { isCidr } from './engine/ip-address.ts';
 export { type DnsOptions, type DnsServer, startDns } from './dns/server.ts';
+export type { HostedListener } from './worker/proxy-host.ts';
+export { type Proxies, type ProxiesOptions, startProxies } from './worker/proxies.ts';
+export type { InboundSpec, OutboundSpec, SvidName } from './worker/spec.ts';

@@ -1,4 +1,4 @@
-// The gateway's metrics; label values come from closed sets, never from what a stranger sent.
+// The data plane's metrics that more than one part counts; label values come from closed sets, never from what a stranger sent.
 import type { Counter, Gauge, Histogram, Metrics } from '@isthmus/telemetry';
 import { DURATION_BOUNDS_MS } from './engine/ledger.ts';
 
@@ -23,4 +23,9 @@ export function gatewayMetrics(metrics: Metrics): GatewayMetrics {
     durations: metrics.histogram('isthmus_gateway_connection_seconds', 'How long connections lasted, from accept to close', ['service'], boundsSeconds),
     connectFailures: metrics.counter('isthmus_gateway_connect_failures_total', 'Endpoints that could not be connected to', ['service']),
   };
+}
+
+/** Threads of either engine that died. */
+export function threadRestarts(metrics: Metrics): Counter {
+  return metrics.counter('isthmus_dataplane_worker_restarts_total', 'Data-plane threads replaced because they died');
 }

@@ -33,8 +33,10 @@ export const schemas = {
 
 /** Compiles a schema into a parser that names every problem by its path. */
 export function compileSchema<T extends TSchema>(schema: T): (input: unknown) => Parsed<Static<T>> {
-  const check = Compile(schema);
+  // At its first use: a process uses few of all schemas, and each takes half a megabyte compiled.
+  let check: ReturnType<typeof Compile<T>> | undefined;
   return (input) => {
+    check ??= Compile(schema);
     if (check.Check(input)) return parsed(input as Static<T>);
     return { ok: false, problems: problemsOf(check.Errors(input)).slice(0, MAX_PROBLEMS) };
   };

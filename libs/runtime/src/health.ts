@@ -2,6 +2,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Metrics } from '@isthmus/telemetry';
+import { systemClock } from './clock.ts';
+import { watchEventLoop } from './event-loop.ts';
 import { portBusy } from './process.ts';
 
 export interface HealthServer {
@@ -9,7 +11,10 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-/** Serves `/healthz` (alive), `/readyz` (every check holds; names those that do not) and `/metrics`. **Throws** PORT_BUSY. */
+/**
+ * Serves `/healthz` (alive), `/readyz` (every check holds; names those that do not) and `/metrics`. The event loop of this
+ * thread is watched and is a check of its own. **Throws** PORT_BUSY.
+ */
 export async function serveHealth(options: {
   readonly host?: string;
   readonly port: number;
@@ -17,13 +22,15 @@ export async function serveHealth(options: {
   readonly metrics: Metrics;
 }): Promise<HealthServer> {
   const host = options.host ?? '127.0.0.1';
+  const loop = watchEventLoop({ clock: systemClock, metrics: options.metrics });
+  const checks = { ...options.checks, 'event-loop': () => loop.isResponsive() };
   const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000, maxHeaderSize: 8_192 }, (request, response) => {
     const answer = (status: number, body: string, type = 'text/plain; charset=utf-8'): void => {
       response.writeHead(status, { 'content-type': type }).end(body);
     };
     if (request.url === '/healthz') answer(200, 'ok\n');
     else if (request.url === '/readyz') {
-      const failing = Object.entries(options.checks).flatMap(([name, holds]) => (isTrue(holds) ? [] : [name]));
+      const failing = Object.entries(checks).flatMap(([name, holds]) => (isTrue(holds) ? [] : [name]));
       answer(failing.length === 0 ? 200 : 503, failing.length === 0 ? 'ready\n' : `not ready: ${failing.join(', ')}\n`);
     } else if (request.url === '/metrics') {
       options.metrics.text().then(
@@ -34,13 +41,17 @@ export async function serveHealth(options: {
   });
   server.maxConnections = 64;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(portBusy(error, host, options.port)));
+    server.once('error', (error) => {
+      loop.close();
+      reject(portBusy(error, host, options.port));
+    });
     server.listen(options.port, host, resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,
     close: () =>
       new Promise((resolve) => {
+        loop.close();
         server.close(() => resolve());
         server.closeAllConnections();
       }),

@@ -5,6 +5,8 @@ export { RetryBudget, type RetryBudgetOptions } from './budget.ts';
 export { type Clock, type Random, sleepOn, systemClock, systemRandom, type TimerHandle } from './clock.ts';
 export { loadConfig, type LoadConfigOptions, type ReadConfig, readConfig } from './config.ts';
 export { type ConfigSchema, environmentName, helpText, keysOf, typeName } from './config-schema.ts';
+export { connectionsWithin, descriptorLimit } from './descriptors.ts';
+export { type EventLoopOptions, type EventLoopWatch, watchEventLoop } from './event-loop.ts';
 export { type HealthServer, serveHealth } from './health.ts';
 export * from './http-client.ts';
 export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';

@@ -49,6 +49,7 @@ export function openMetrics(): Metrics {
   const counter = (name: string, help: string, labels: readonly string[] = []): Counter =>
     once('counter', name, () => {
       const bound = boundLabels(labels, () => folded.inc({ metric: name }));
+      const keyOf = (given: Labels): string => JSON.stringify(labels.map((label) => given[label]));
       const waiting = new Map<string, { readonly labels: Labels; count: number }>();
       const settle = (): void => {
         for (const w of waiting.values()) {
@@ -59,9 +60,13 @@ export function openMetrics(): Metrics {
       const metric: PromCounter = new PromCounter({ name, help, labelNames: [...labels], registers: [registry], collect: settle });
       return {
         inc: (given = {}, by = 1) => metric.inc(bound.take(given), by),
-        remove: (given) => bound.forget(given) && metric.remove(given),
+        remove: (given) => {
+          const known = waiting.get(keyOf(given));
+          if (known !== undefined) known.count = 0;
+          if (bound.forget(given)) metric.remove(given);
+        },
         bind: (given) => {
-          const key = JSON.stringify(labels.map((label) => given[label]));
+          const key = keyOf(given);
           const known = waiting.get(key) ?? { labels: given, count: 0 };
           waiting.set(key, known);
           return { inc: (by = 1) => void (known.count += by) };

@@ -12,6 +12,8 @@ export type TestFederationOptions = {
   readonly store?: StoreKind;
   /** Puts a link that can be cut in front of each cluster's gateway, as other clusters reach it. */
   readonly links?: boolean;
+  /** Gives clusters other addresses to be reached by, once their gateways’ ports are known; before anything starts. */
+  readonly reachedBy?: (gatewayPort: (cluster: string) => number) => Promise<Readonly<Record<string, string>>>;
   /** False leaves all processes to the test to start. */
   readonly start?: boolean;
 };
@@ -46,7 +48,10 @@ export async function startFederation(options: TestFederationOptions = {}, t?: T
     paths,
     supervisor,
     store: options.store ?? 'embedded',
-    gatewayAddresses: Object.fromEntries([...links].map(([cluster, link]) => [cluster, `127.0.0.1:${link.port}`])),
+    gatewayAddresses: {
+      ...Object.fromEntries([...links].map(([cluster, link]) => [cluster, `127.0.0.1:${link.port}`])),
+      ...(await options.reachedBy?.((cluster) => ports[`${cluster}-gateway`] ?? 0)),
+    },
   });
   let closed = false;
   const close = async ({ showLogs = false } = {}): Promise<void> => {

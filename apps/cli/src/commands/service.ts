@@ -23,10 +23,10 @@ export async function applyService(context: CommandContext, [name]: readonly str
 
 /** Parses `name=port/protocol`, such as `http=80/http`; the protocol is tcp where left out. Throws CLI_BAD_INPUT. */
 export function parsePort(spec: string): ServicePort {
-  const match = /^([^=]+)=(\d+)(?:\/(http|tcp))?$/.exec(spec);
+  const match = /^([^=]+)=(\d+)(?:\/(http|http2|grpc|tcp))?$/.exec(spec);
   const [, name, port, protocol = 'tcp'] = match ?? [];
   if (name === undefined || port === undefined) {
-    throw fail('CLI_BAD_INPUT', `--port ${JSON.stringify(spec)}: want name=port/protocol, protocol http or tcp`, { hint: 'for example --port http=80/http' });
+    throw fail('CLI_BAD_INPUT', `--port ${JSON.stringify(spec)}: want name=port/protocol, protocol http, http2, grpc or tcp`, { hint: 'for example --port http=80/http' });
   }
   return { name, port: Number(port), protocol: protocol as ServicePort['protocol'] };
 }

@@ -1,36 +1,29 @@
 // Which headers pass.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endToEnd, forwardedClientCert, originForm, withoutIdentity } from './headers.ts';
+import { forwardedClientCert, hopsOf, withoutIdentity, withoutOwn } from './headers.ts';
 
-test('hop-by-hop headers end here, whatever their case', () => {
-  const raw = ['Host', 'a', 'Connection', 'close', 'KEEP-ALIVE', 'x', 'Transfer-Encoding', 'chunked', 'TE', 'trailers', 'Upgrade', 'h2c', 'Accept', '*/*'];
-  assert.deepEqual(endToEnd(raw), ['Host', 'a', 'Accept', '*/*']);
+test('fields of our own are dropped, and a list without any stays the same list', () => {
+  const clean = ['accept', '*/*', 'x-request-id', '1', 'x-isthmu', '2'];
+  assert.equal(withoutOwn(clean), clean);
+  assert.deepEqual(withoutOwn(['accept', '*/*', 'x-isthmus-unprocessed', '1', 'x-request-id', '1', 'x-isthmus-reason', 'UH']), ['accept', '*/*', 'x-request-id', '1']);
 });
 
-test('headers named by Connection end here too, but never Host and Content-Length', () => {
-  const raw = ['Host', 'a', 'Connection', 'x-one, Host', 'connection', 'X-Two, content-length', 'X-One', '1', 'x-two', '2', 'Content-Length', '3', 'X-Three', '3'];
-  assert.deepEqual(endToEnd(raw), ['Host', 'a', 'Content-Length', '3', 'X-Three', '3']);
+test('identity headers of a caller are dropped on the way in, every copy of them; the hop count goes on', () => {
+  const raw = [
+    'x-forwarded-client-cert', 'URI=spiffe://a', 'x-forwarded-client-cert', 'URI=spiffe://b', 'x-envoy-peer-metadata', 'x', 'l5d-client-id', 'y',
+    'x-isthmus-unprocessed', '1', 'x-isthmus-hops', '2', 'cookie', 'z', 'link', 'l',
+  ];
+  assert.deepEqual(withoutIdentity(raw), ['x-isthmus-hops', '2', 'cookie', 'z', 'link', 'l']);
 });
 
-test('identity headers of a caller are dropped on the way in, every copy of them', () => {
-  const raw = ['X-Forwarded-Client-Cert', 'URI=spiffe://a', 'x-forwarded-client-cert', 'URI=spiffe://b', 'X-Envoy-Peer-Metadata', 'x', 'L5d-Client-Id', 'y', 'Cookie', 'z'];
-  assert.deepEqual(withoutIdentity(raw), ['Cookie', 'z']);
+test('a hop count that cannot be read counts as none', () => {
+  assert.equal(hopsOf(['x-isthmus-hops', '7']), 7);
+  for (const bad of ['-1', '1e9', '1234', '', ' 1']) assert.equal(hopsOf(['x-isthmus-hops', bad]), 0, bad);
+  assert.equal(hopsOf([]), 0);
 });
 
 test('nothing in a certificate can add a field or a line to x-forwarded-client-cert', () => {
   const value = forwardedClientCert('spiffe://east/ns/a/svc/b', { spiffeId: 'spiffe://east/x";URI="spiffe://root\r\nx: y', leafSha256: 'ab' });
   assert.equal(value, 'By=spiffe://east/ns/a/svc/b;Hash=ab;URI="spiffe://east/x\\";URI=\\"spiffe://rootx: y"');
-});
-
-test('request targets: origin form, absolute form, and those that name no path', () => {
-  const rows: readonly [string, string | undefined][] = [
-    ['/a?b', '/a?b'],
-    ['http://host/a?b', '/a?b'],
-    ['HTTP://host', '/'],
-    ['http://host?q=1', '/?q=1'],
-    ['*', undefined],
-    ['host:443', undefined],
-  ];
-  for (const [target, want] of rows) assert.equal(originForm(target), want, target);
 });

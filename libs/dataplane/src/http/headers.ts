@@ -1,49 +1,65 @@
-// Which headers pass through a proxy and which end there, on raw header lists, so that order, case and repeats are kept.
+// Which headers pass through a proxy and which end there, on lists whose hop-by-hop fields the codecs took out before.
+import type { HeaderList } from './exchange.ts';
 
 /** Set between mesh peers over mutual TLS only: `1` the request never reached the application, `0` it may have, but no answer came. */
 export const UNPROCESSED_HEADER = 'x-isthmus-unprocessed';
-/** Tells a caller why Isthmus itself answered: a response flag of the field (UH, UF, UC, UT, UO). */
+/** Tells a caller why Isthmus itself answered: a response flag of the field (UH, UF, UC, UT, UO, UPE). */
 export const REASON_HEADER = 'x-isthmus-reason';
+/** How many outbound listeners a request has passed. The one field of ours an application gets: passed on, it ends loops. */
+export const HOPS_HEADER = 'x-isthmus-hops';
+/** A request that passed more outbound listeners than this goes round in circles (reliability row 74). */
+export const MAX_HOPS = 16;
 
-// RFC 9110 §7.6.1, and what undici and node:http set for themselves.
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  'connection', 'proxy-connection', 'keep-alive', 'te', 'transfer-encoding', 'upgrade', 'expect', 'proxy-authenticate', 'proxy-authorization',
-]);
-// A caller's word about identity: worth nothing, so it never reaches the application (facts 6).
-const IDENTITY: ReadonlySet<string> = new Set(['x-forwarded-client-cert', 'l5d-client-id']);
-// Never removed because a Connection header names them: that would change where the message goes or ends.
-const FRAMING: ReadonlySet<string> = new Set(['host', 'content-length']);
+const OWN_PREFIX = 'x-isthmus-';
+const X = 0x78;
+const L = 0x6c;
 
-/** Flat name, value list as node:http and undici keep it. */
-export type RawHeaders = readonly string[];
-
-/** End-to-end headers only; own `x-isthmus-*` are dropped in both directions. */
-export function endToEnd(raw: RawHeaders): string[] {
-  return keep(raw, nominated(raw), (name) => !name.startsWith('x-isthmus-'));
+/** Without our own `x-isthmus-*`, which mean something between mesh peers only. The same list where there are none. */
+export function withoutOwn(headers: HeaderList): HeaderList {
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (name.charCodeAt(0) === X && name.startsWith(OWN_PREFIX)) return copyWithoutOwn(headers, i);
+  }
+  return headers;
 }
 
-/** As `endToEnd`, and without anything that could pass for an identity: what an application may see of a peer's request. */
-export function withoutIdentity(raw: RawHeaders): string[] {
-  return keep(raw, nominated(raw), (name) => !name.startsWith('x-isthmus-') && !name.startsWith('x-envoy-') && !IDENTITY.has(name));
+function copyWithoutOwn(headers: HeaderList, from: number): string[] {
+  const out = headers.slice(0, from);
+  for (let i = from; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (!name.startsWith(OWN_PREFIX)) out.push(name, headers[i + 1] as string);
+  }
+  return out;
 }
 
-/** The values of one header. */
-export function valuesOf(raw: RawHeaders, name: string): string[] {
-  const values: string[] = [];
-  for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i]?.toLowerCase() === name) values.push(raw[i + 1] ?? '');
-  return values;
+/** A copy without our own fields, whoever said them, and without anything that could pass for an identity (facts 6). */
+export function withoutIdentity(headers: HeaderList): string[] {
+  const out: string[] = [];
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    const first = name.charCodeAt(0);
+    if ((first === X || first === L) && isClaim(name)) continue;
+    out.push(name, headers[i + 1] as string);
+  }
+  return out;
 }
 
-/**
- * The request target in origin form; undefined for one that names no path here (`*`, authority form).
- * Source: RFC 9112 §3.2.
- */
-export function originForm(target: string): string | undefined {
-  if (target.startsWith('/')) return target;
-  const match = /^https?:\/\/[^/?#]*(.*)$/i.exec(target);
-  if (match === null) return undefined;
-  const rest = match[1] ?? '';
-  return rest.startsWith('/') ? rest : `/${rest}`;
+/** A caller's word about identity is worth nothing, so it never reaches the application. */
+function isClaim(name: string): boolean {
+  if (name.startsWith(OWN_PREFIX)) return name !== HOPS_HEADER;
+  return name.startsWith('x-envoy-') || name === 'x-forwarded-client-cert' || name === 'l5d-client-id';
+}
+
+/** The value of one field; its first where there are several. */
+export function valueOfField(headers: HeaderList, name: string): string | undefined {
+  for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
+  return undefined;
+}
+
+/** How many outbound listeners a request has passed; 0 where it says nothing that can be read. */
+export function hopsOf(headers: HeaderList): number {
+  const value = valueOfField(headers, HOPS_HEADER);
+  return value !== undefined && /^\d{1,3}$/.test(value) ? Number(value) : 0;
 }
 
 /**
@@ -57,21 +73,4 @@ export function forwardedClientCert(own: string, peer: { readonly spiffeId: stri
 function quoted(value: string): string {
   const clean = value.replace(/[^\x20-\x7e]/g, '');
   return /[,;="\\ ]/.test(clean) ? `"${clean.replace(/["\\]/g, '\\$&')}"` : clean;
-}
-
-function nominated(raw: RawHeaders): ReadonlySet<string> | undefined {
-  const values = valuesOf(raw, 'connection');
-  if (values.length === 0) return undefined;
-  return new Set(values.join(',').split(',').map((v) => v.trim().toLowerCase()));
-}
-
-function keep(raw: RawHeaders, dropped: ReadonlySet<string> | undefined, passes: (name: string) => boolean): string[] {
-  const out: string[] = [];
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = (raw[i] ?? '').toLowerCase();
-    if (HOP_BY_HOP.has(name) || !passes(name)) continue;
-    if (dropped !== undefined && dropped.has(name) && !FRAMING.has(name)) continue;
-    out.push(raw[i] ?? '', raw[i + 1] ?? '');
-  }
-  return out;
 }

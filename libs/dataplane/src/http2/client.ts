@@ -1,7 +1,7 @@
 // The client's end: sends requests on a connection.
-import type { Duplex } from 'node:stream';
 import type { Clock } from '@isthmus/runtime';
 import type { ClientConnection, ClientExchange, HttpLimits, RequestHead, ResponseSink } from '../http/exchange.ts';
+import type { ByteStream } from '../transport/transport.ts';
 import { Connection, type Side } from './connection.ts';
 import { DECODED } from './hpack/decoder.ts';
 import type { MessageFields } from './message.ts';
@@ -21,7 +21,7 @@ export type OpenHttp2Options = {
 };
 
 /** Speaks HTTP/2 as a client on a connected socket, which it owns from here on. **Source** RFC 9113. */
-export function openHttp2(socket: Duplex, options: OpenHttp2Options): ClientConnection {
+export function openHttp2(socket: ByteStream, options: OpenHttp2Options): ClientConnection {
   return new Client(socket, options);
 }
 
@@ -35,7 +35,7 @@ class Client implements ClientConnection, Side {
   #isDraining = false;
   #pingTick = 0;
 
-  constructor(socket: Duplex, options: OpenHttp2Options) {
+  constructor(socket: ByteStream, options: OpenHttp2Options) {
     this.#options = options;
     this.#connection = new Connection(socket, this, { limits: options.limits, clock: options.clock, isServer: false, peer: undefined });
     const { out } = this.#connection;
@@ -44,6 +44,7 @@ class Client implements ClientConnection, Side {
     out.commit(position + PREFACE.length);
     this.#connection.begin();
     socket.on('data', (chunk: Buffer) => this.#connection.read(chunk));
+    socket.resume();
   }
 
   get active(): number {
@@ -60,9 +61,12 @@ class Client implements ClientConnection, Side {
     const connection = this.#connection;
     const stream = new Stream(connection, this.#nextId);
     stream.response = sink;
-    if (connection.isClosed || this.#nextId > MAX_STREAM_ID) {
+    const problem = this.#problem(head);
+    if (problem !== undefined) {
       stream.receive(sink);
-      stream.fail({ reason: 'not-sent', detail: 'the connection is closed' });
+      stream.isLocalEnded = true;
+      // The caller has its exchange before the sink hears of the end.
+      process.nextTick(() => stream.fail({ reason: 'not-sent', detail: problem }));
       return stream;
     }
     connection.lastId = this.#nextId;
@@ -74,6 +78,12 @@ class Client implements ClientConnection, Side {
     connection.sendRequest(stream, head, endsNow);
     if (endsNow) stream.isLocalEnded = true;
     return stream;
+  }
+
+  #problem(head: RequestHead): string | undefined {
+    if (this.#connection.isClosed) return 'the connection is closed';
+    if (this.#nextId > MAX_STREAM_ID) return 'the connection has no stream left';
+    return head.upgrade !== undefined && !this.#connection.peerTakesTunnels ? 'the other end takes no extended CONNECT' : undefined;
   }
 
   drain(): void {
@@ -143,7 +153,7 @@ class Client implements ClientConnection, Side {
 
   ended(): void {
     if (this.#isDraining) this.#closeIfDone();
-    else this.onFree?.();
+    else if (!this.#connection.isClosed) this.onFree?.();
   }
 
   #closeIfDone(): void {

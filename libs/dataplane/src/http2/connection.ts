@@ -1,6 +1,6 @@
 // What both ends of an HTTP/2 connection do alike: frames in and out, windows, settings, resets, the end.
-import type { Duplex } from 'node:stream';
 import type { Clock, TimerHandle } from '@isthmus/runtime';
+import type { ByteStream } from '../transport/transport.ts';
 import type { Abort, HeaderList, HttpLimits, RequestHead, ResponseHead } from '../http/exchange.ts';
 import { FloodGuard } from './flood-guard.ts';
 import { FrameReader, type FrameSink } from './frame.ts';
@@ -51,6 +51,7 @@ const MAX_LINGER_BYTES = 1_048_576;
 // One block is decoded and taken before the next begins, whatever connection it is on.
 const fields = new MessageFields();
 const NO_BYTES = Buffer.alloc(0);
+const PING_BYTES = Buffer.from('isthmus\0', 'latin1');
 
 /** One connection. Its owner is a server or a client, which it calls by `Side`. */
 export class Connection implements FrameSink {
@@ -60,7 +61,7 @@ export class Connection implements FrameSink {
   readonly out: Output;
   readonly streams = new Map<number, Stream>();
   readonly tickMs: number;
-  readonly #socket: Duplex;
+  readonly #socket: ByteStream;
   readonly #side: Side;
   readonly #clock: Clock;
   readonly #isServer: boolean;
@@ -79,6 +80,8 @@ export class Connection implements FrameSink {
   peerFrameBytes = 16_384;
   peerStreams = 100;
   peerTakesTunnels = false;
+  /** It has acknowledged our settings: until then it may not know how many streams it may open. */
+  knowsLimits = false;
   #sendWindow = DEFAULT_WINDOW_BYTES;
   #receiveWindow: number;
   readonly #fullWindow: number;
@@ -92,6 +95,8 @@ export class Connection implements FrameSink {
   #block: Buffer[] = [];
   #blockBytes = 0;
   #blockTick = 0;
+  #heldFrame: number | undefined;
+  #heldTick = 0;
   #dataFlags = 0;
   #dataLength = 0;
   #dataStream: Stream | undefined;
@@ -103,7 +108,7 @@ export class Connection implements FrameSink {
   #timer: TimerHandle;
   isClosed = false;
 
-  constructor(socket: Duplex, side: Side, options: ConnectionOptions) {
+  constructor(socket: ByteStream, side: Side, options: ConnectionOptions) {
     const { limits, clock } = options;
     this.#socket = socket;
     this.#side = side;
@@ -227,7 +232,10 @@ export class Connection implements FrameSink {
     fields.reset();
     const result = this.#decoder.decode(input, start, end, fields);
     if (result === DECODED.broken) return this.fail(ERROR.compression, 'h2-compression', 'a block of fields does not decode');
-    this.#side.block(id, this.streams.get(id), isEnd, fields, result);
+    const stream = this.streams.get(id);
+    // Trailers, informational and late heads come on streams that were paid for once.
+    if ((stream !== undefined || id <= this.lastId) && this.guard.control()) return this.fail(ERROR.enhanceYourCalm, 'h2-control-flood', 'too many HEADERS for the streams there are');
+    this.#side.block(id, stream, isEnd, fields, result);
   }
 
   dataStart(id: number, flags: number, length: number): void {
@@ -342,8 +350,12 @@ export class Connection implements FrameSink {
     const stream = this.streams.get(id);
     if (stream === undefined) return this.#forget(id);
     const code = input.readUInt32BE(start);
+    if (!this.#isServer && stream.isRemoteEnded) {
+      stream.stopSending();
+      return this.settle(stream);
+    }
     this.streams.delete(id);
-    stream.fail({ reason: code === ERROR.refusedStream ? 'unprocessed' : code === ERROR.cancel ? 'cancelled' : 'reset', detail: `RST_STREAM ${errorName(code)}` });
+    stream.fail({ reason: code === ERROR.refusedStream ? 'unprocessed' : code === ERROR.cancel && this.#isServer ? 'cancelled' : 'reset', detail: `RST_STREAM ${errorName(code)}` });
     this.#side.ended(stream);
     if (this.#isServer && this.guard.reset()) this.fail(ERROR.enhanceYourCalm, 'h2-rapid-reset', 'too many streams were reset');
   }
@@ -352,6 +364,7 @@ export class Connection implements FrameSink {
     if (id !== 0) return this.fail(ERROR.protocol, 'h2-protocol', 'SETTINGS on a stream');
     if ((flags & FLAG.ack) !== 0) {
       if (start !== end) this.fail(ERROR.frameSize, 'h2-frame-size', 'a SETTINGS ack is empty');
+      this.knowsLimits = true;
       return;
     }
     if ((end - start) % 6 !== 0) return this.fail(ERROR.frameSize, 'h2-frame-size', 'SETTINGS come in sixes');
@@ -539,28 +552,22 @@ export class Connection implements FrameSink {
 
   /** Takes a stream out once both halves are over and its body was taken. */
   settle(stream: Stream): void {
-    if (stream.isGone || !stream.isLocalEnded) {
-      if (stream.isGone || !stream.isRemoteEnded || this.#isServer || stream.isTunnel || !stream.isTaken) return;
-      // The response is complete: what is left of the request has no reader. RFC 9113 §8.1.
-      this.reset(stream, ERROR.none);
-      return;
-    }
-    if (!stream.isRemoteEnded) {
-      if (!this.#isServer || stream.isTunnel) return;
-      this.reset(stream, ERROR.none, { reason: 'cancelled', detail: 'the response ended before the request' });
-      return;
-    }
-    // A server's stream may go before its body was taken: what waits is the stream's own.
-    if (!this.streams.delete(stream.id)) return;
-    this.#side.ended(stream);
+    const { isLocalEnded, isRemoteEnded } = stream;
+    if (stream.isGone || (!isLocalEnded && !isRemoteEnded)) return;
+    if (isLocalEnded && isRemoteEnded) {
+      // Its body may not have been taken yet: what waits is the stream's own.
+      if (this.streams.delete(stream.id)) this.#side.ended(stream);
+    } else if (stream.isTunnel || isLocalEnded !== this.#isServer) return;
+    // A response is complete, and what is left of its request has no reader. RFC 9113 §8.1.
+    else if (this.#isServer) this.reset(stream, ERROR.none, { reason: 'cancelled', detail: 'the response ended before the request' });
+    else if (stream.isTaken) this.reset(stream, ERROR.none);
   }
 
   /** RST_STREAM from here. `why` is told to those who still listen to the stream. */
   reset(stream: Stream, code: number, why: Abort = { reason: 'cancelled', detail: `RST_STREAM ${errorName(code)} sent` }): void {
     const wasOpen = this.streams.delete(stream.id);
     if (wasOpen && !this.isClosed) {
-      this.out.word(FRAME.rstStream, stream.id, code);
-      this.remember(stream.id);
+      this.sendReset(stream.id, code);
     }
     if (code === ERROR.none) stream.onAbort = undefined;
     stream.fail(why);
@@ -589,9 +596,13 @@ export class Connection implements FrameSink {
   /** RST_STREAM for a stream that never was; ends the connection when it is one too many. */
   rejectId(id: number, code: number, refusal: Refusal, detail: string): void {
     this.#side.refused(refusal, detail);
+    this.sendReset(id, code);
+    this.countReset();
+  }
+
+  sendReset(id: number, code: number): void {
     this.out.word(FRAME.rstStream, id, code);
     this.remember(id);
-    this.countReset();
   }
 
   /** A peer made us reset once more (CVE-2025-8671). */
@@ -629,6 +640,7 @@ export class Connection implements FrameSink {
     this.#end(why);
     this.#isLingering = true;
     this.#socket.end();
+    this.#socket.resume();
     this.#timer = this.#clock.setTimer(LINGER_MS, () => this.#socket.destroy());
   }
 
@@ -670,7 +682,12 @@ export class Connection implements FrameSink {
   #checkIdle(): void {
     const idleTicks = Math.ceil(this.limits.idleMs / this.tickMs) + 1;
     const headTicks = Math.ceil(this.limits.headMs / this.tickMs) + 1;
-    if (!this.#hasSettings && this.tick >= headTicks) return this.fail(ERROR.settingsTimeout, 'h2-head-timeout', 'no SETTINGS in time');
+    if ((!this.#hasSettings || !this.knowsLimits) && this.tick >= headTicks) return this.fail(ERROR.settingsTimeout, 'h2-head-timeout', 'no SETTINGS, or none acknowledged, in time');
+    const { held } = this.#reader;
+    if (held === undefined || held !== this.#heldFrame) {
+      this.#heldFrame = held;
+      this.#heldTick = this.tick;
+    } else if (this.tick - this.#heldTick >= headTicks) return this.fail(ERROR.enhanceYourCalm, 'h2-head-timeout', 'a frame did not end in time');
     if (this.#blockId !== 0 && this.tick - this.#blockTick >= headTicks) return this.fail(ERROR.enhanceYourCalm, 'h2-head-timeout', 'a block of fields did not end in time');
     if (this.tick < idleTicks) return;
     for (const stream of [...this.streams.values()]) {
@@ -681,5 +698,3 @@ export class Connection implements FrameSink {
     }
   }
 }
-
-const PING_BYTES = Buffer.from('isthmus\0', 'latin1');

@@ -25,6 +25,7 @@ export class FrameReader {
   /** The part of a frame that came so far, when a chunk ended inside it. */
   #held: Buffer | undefined;
   #heldCount = 0;
+  #serial = 0;
   /** Payload of the current DATA frame still to come, and the padding behind it. */
   #dataRest = 0;
   #paddingRest = 0;
@@ -40,9 +41,9 @@ export class FrameReader {
     this.#held = undefined;
   }
 
-  /** A frame was begun and is not complete. */
-  get isInFrame(): boolean {
-    return this.#heldCount > 0 || this.#isInData;
+  /** Counts up with each frame that was held; undefined while none is. The same number for long: a frame that does not end. */
+  get held(): number | undefined {
+    return this.#heldCount > 0 ? this.#serial : undefined;
   }
 
   /** Takes the next bytes; DATA parts refer to `chunk`. */
@@ -77,6 +78,7 @@ export class FrameReader {
     needed = this.#needed(this.#held as Buffer, 0, this.#heldCount);
     if (needed >= 0 && this.#heldCount >= needed) {
       const whole = this.#held as Buffer;
+      this.#serial++;
       this.#heldCount = 0;
       this.#held = undefined;
       this.#handle(whole, 0, needed);

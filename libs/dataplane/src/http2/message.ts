@@ -84,10 +84,10 @@ export class MessageFields {
       // Crumbs become one field again: what comes next may speak HTTP/1.1. RFC 9113 §8.2.3.
       this.#cookie = this.#cookie === undefined ? value : `${this.#cookie}; ${value}`;
     } else if (kind === KIND.contentLength) {
-      if (this.contentLength !== undefined && this.contentLength !== value) this.problem ??= 'content-length comes twice';
+      if (this.contentLength !== undefined) this.problem ??= 'content-length comes twice';
       this.contentLength = value;
     } else if (kind === KIND.host) {
-      if (this.host !== undefined && this.host !== value) this.problem ??= 'host comes twice';
+      if (this.host !== undefined) this.problem ??= 'host comes twice';
       this.host = value;
     } else if (kind === KIND.expect) {
       if (value.toLowerCase() === '100-continue') this.#expectsContinue = true;
@@ -154,7 +154,8 @@ export class MessageFields {
 
 /** Bytes that a list of fields may take when encoded, pseudo-headers of `extraBytes` included. */
 export function encodedBound(headers: HeaderList, extraBytes: number): number {
-  let bound = 128 + extraBytes;
+  // What stands beside them: pseudo-headers, content-length, te, expect, and the changes of table size.
+  let bound = 320 + extraBytes;
   for (let i = 0; i + 1 < headers.length; i += 2) bound += boundOf(headers[i] as string, headers[i + 1] as string);
   return bound;
 }

@@ -1,6 +1,6 @@
 // What a connection sends: frames written one after another into a slab that many connections take turns with, and handed to the
 // socket once a turn of the event loop.
-import type { Duplex } from 'node:stream';
+import type { ByteStream } from '../transport/transport.ts';
 import { HEAD_BYTES } from './protocol.ts';
 
 /** A slab serves until less than `SLAB_REST_BYTES` of it are left; what was handed to a socket is never written again. */
@@ -14,19 +14,20 @@ const idleSlabs: Slab[] = [];
 const MAX_IDLE_SLABS = 16;
 
 // Outputs that hold something unsent. One turn of the loop serves all of them, after all sockets that were readable.
-let dirty: Output[] = [];
+const dirty = new Set<Output>();
 let isScheduled = false;
 
 function flushAll(): void {
   isScheduled = false;
-  const outputs = dirty;
-  dirty = [];
+  // What a flush leads to is for the next turn.
+  const outputs = [...dirty];
+  dirty.clear();
   for (let i = 0; i < outputs.length; i++) (outputs[i] as Output).flush();
 }
 
 /** Writes frames of one connection. Positions returned by `reserve` hold until the next call. */
 export class Output {
-  readonly #socket: Duplex;
+  readonly #socket: ByteStream;
   readonly #flushed: () => void;
   #slab: Slab | undefined;
   #start = 0;
@@ -43,7 +44,7 @@ export class Output {
   flushedBytes = 0;
 
   /** `flushed` is called after each hand-over that left the socket uncongested. */
-  constructor(socket: Duplex, flushed: () => void) {
+  constructor(socket: ByteStream, flushed: () => void) {
     this.#socket = socket;
     this.#flushed = flushed;
   }
@@ -144,6 +145,7 @@ export class Output {
 
   /** Hands all that was written to the socket. */
   flush(): void {
+    if (this.#isDirty) dirty.delete(this);
     this.#isDirty = false;
     this.#lastFlags = -1;
     if (this.#isClosed) return;
@@ -172,14 +174,24 @@ export class Output {
   /** Lets go of everything; nothing is sent any more. */
   close(): void {
     this.#isClosed = true;
+    this.#isDirty = false;
+    dirty.delete(this);
+    if (this.#slab !== undefined) {
+      // Nobody has seen what was written since the last cut.
+      this.#slab.position = this.#start;
+      this.#giveBack(this.#slab);
+    }
+    this.#slab = undefined;
     this.#segments = [];
     this.#segmentsBytes = 0;
     this.#lastFlags = -1;
   }
 
   #schedule(): void {
+    if (this.#isClosed) return;
     this.#isDirty = true;
-    dirty.push(this);
+    if (this.#socket.atTurnEnd !== undefined) return this.#socket.atTurnEnd(this);
+    dirty.add(this);
     if (isScheduled) return;
     isScheduled = true;
     setImmediate(flushAll);

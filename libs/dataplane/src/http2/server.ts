@@ -1,7 +1,7 @@
 // The server's end: takes requests from a connection.
-import type { Duplex } from 'node:stream';
 import type { Clock } from '@isthmus/runtime';
 import type { HttpLimits, ServerConnection, ServerHandlers } from '../http/exchange.ts';
+import type { ByteStream } from '../transport/transport.ts';
 import { Connection, type Side } from './connection.ts';
 import { DECODED } from './hpack/decoder.ts';
 import type { MessageFields } from './message.ts';
@@ -24,7 +24,7 @@ export type ServeHttp2Options = {
  * Serves HTTP/2 on a socket, which it owns from here on; how both ends agreed on HTTP/2 is the caller's business. Refused, with
  * GOAWAY or RST_STREAM, is told through `handlers.onRefused` by a word of `REFUSALS`. **Source** RFC 9113.
  */
-export function serveHttp2(socket: Duplex, options: ServeHttp2Options): ServerConnection {
+export function serveHttp2(socket: ByteStream, options: ServeHttp2Options): ServerConnection {
   return new Server(socket, options);
 }
 
@@ -42,18 +42,26 @@ class Server implements ServerConnection, Side {
   /** The highest stream that counts. */
   #finalId = MAX_STREAM_ID;
 
-  constructor(socket: Duplex, options: ServeHttp2Options) {
+  constructor(socket: ByteStream, options: ServeHttp2Options) {
     this.#handlers = options.handlers;
     this.#limits = options.limits;
     this.#scheme = options.scheme;
     this.#connection = new Connection(socket, this, { limits: options.limits, clock: options.clock, isServer: true, peer: options.peer });
     this.#connection.begin();
     const { first } = options;
-    // The owner has its connection before the first request comes.
-    process.nextTick(() => {
-      if (first !== undefined) this.#read(first);
-      socket.on('data', (chunk: Buffer) => this.#read(chunk));
-    });
+    if (first === undefined) this.#listen(socket);
+    else {
+      // The owner has its connection before the first request comes.
+      process.nextTick(() => {
+        this.#read(first);
+        this.#listen(socket);
+      });
+    }
+  }
+
+  #listen(socket: ByteStream): void {
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.resume();
   }
 
   get active(): number {
@@ -92,11 +100,11 @@ class Server implements ServerConnection, Side {
     if (id > this.#finalId) return connection.remember(id);
     connection.lastId = id;
     connection.guard.opened();
-    if (connection.streams.size >= this.#limits.streams) return connection.rejectId(id, ERROR.refusedStream, 'h2-stream-limit', 'more streams than allowed');
-    if (result === DECODED.tooLarge) return this.#tooLarge(id, isEnd);
+    if (connection.streams.size >= this.#limits.streams) return this.#tooMany(id);
+    if (result === DECODED.tooLarge) return this.#tooLarge(id, isEnd, 431);
     const head = fields.request(this.#scheme, isEnd);
     if (head === undefined) return connection.rejectId(id, ERROR.protocol, 'h2-malformed', fields.problem ?? '');
-    if (head.target.length > this.#limits.targetBytes) return this.#tooLarge(id, isEnd);
+    if (head.target.length > this.#limits.targetBytes) return this.#tooLarge(id, isEnd, 414);
     const opened = this.#open(id, isEnd);
     if (head.bodyBytes !== undefined && !isEnd) opened.restBytes = head.bodyBytes;
     opened.isTunnel = head.upgrade !== undefined;
@@ -111,10 +119,16 @@ class Server implements ServerConnection, Side {
     return stream;
   }
 
-  /** 431, as an answer that a person can read. RFC 6585 §5. */
-  #tooLarge(id: number, isEnd: boolean): void {
+  /** A client that has not read our settings is no attacker: its streams are refused, and it may send them again. */
+  #tooMany(id: number): void {
+    if (this.#connection.knowsLimits) this.#connection.rejectId(id, ERROR.refusedStream, 'h2-stream-limit', 'more streams than allowed');
+    else this.#connection.sendReset(id, ERROR.refusedStream);
+  }
+
+  /** 431 or 414, as an answer that a person can read. RFC 6585 §5, RFC 9110 §15.5.15. */
+  #tooLarge(id: number, isEnd: boolean, status: number): void {
     this.refused('h2-header-limit', 'more header fields or bytes than allowed');
-    this.#open(id, isEnd).respond({ status: 431, headers: [], bodyBytes: 0 }, true);
+    this.#open(id, isEnd).respond({ status, headers: [], bodyBytes: 0 }, true);
     this.#connection.countReset();
   }
 

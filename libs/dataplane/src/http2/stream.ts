@@ -81,7 +81,8 @@ export class Stream implements ServerExchange, ClientExchange {
   receive(sink: BodySink): void {
     if (this.#sink !== undefined) return;
     this.#sink = sink;
-    this.#release();
+    if (this.isGone) sink.abort({ reason: 'closed', detail: 'the stream was over before' });
+    else this.#release();
   }
 
   pauseBody(): void {
@@ -153,15 +154,19 @@ export class Stream implements ServerExchange, ClientExchange {
   }
 
   respond(head: ResponseHead, endsNow: boolean): void {
+    this.#respond(head, endsNow, false);
+  }
+
+  #respond(head: ResponseHead, endsNow: boolean, isTunnel: boolean): void {
     if (this.isLocalEnded || this.hasResponse) return;
     this.hasResponse = true;
+    this.isTunnel = isTunnel;
     this.connection.sendResponse(this, head, endsNow);
     if (endsNow) this.#ended();
   }
 
   switchProtocols(head: ResponseHead): void {
-    this.isTunnel = true;
-    this.respond({ status: 200, headers: head.headers, bodyBytes: undefined }, false);
+    this.#respond({ status: 200, headers: head.headers, bodyBytes: undefined }, false, true);
   }
 
   write(chunk: Buffer): boolean {
@@ -187,32 +192,28 @@ export class Stream implements ServerExchange, ClientExchange {
     if (this.#queue === undefined || this.#queue.bytes === 0) this.#sendEnd();
   }
 
-  /** Sends what windows and socket let through, `frames` at most. True: it is blocked by the connection, not by its own window. */
-  pump(frames: number): boolean {
+  /** Sends what windows and socket let through, `frames` at most, and asks for more once half of what may wait has gone. */
+  pump(frames: number): void {
+    this.#send(frames);
+    if (!this.#isHeldBack || this.isLocalEnded || (this.#queue?.bytes ?? 0) * 2 > this.connection.limits.bufferBytes) return;
+    this.#isHeldBack = false;
+    if (this.response === undefined) this.onDrain?.();
+    else this.response.drain();
+  }
+
+  #send(frames: number): void {
     const queue = this.#queue;
-    if (queue === undefined || this.isLocalEnded) return false;
+    if (queue === undefined || this.isLocalEnded) return;
     while (queue.bytes > 0) {
-      if (this.sendWindow <= 0) return false;
+      if (this.sendWindow <= 0) return;
       const most = this.connection.sendable(this);
-      if (most <= 0 || frames-- <= 0) {
-        this.connection.lineUp(this);
-        return true;
-      }
+      if (most <= 0 || frames-- <= 0) return this.connection.lineUp(this);
       const chunk = queue.shift(most);
       const isLast = queue.bytes === 0 && this.#isEndQueued && this.#queuedTrailers === undefined;
       this.connection.sendData(this, chunk, isLast);
-      if (isLast) {
-        this.#ended();
-        return false;
-      }
+      if (isLast) return this.#ended();
     }
     if (this.#isEndQueued) this.#sendEnd();
-    else if (this.#isHeldBack) {
-      this.#isHeldBack = false;
-      if (this.response === undefined) this.onDrain?.();
-      else this.response.drain();
-    }
-    return false;
   }
 
   #sendEnd(): void {
@@ -226,6 +227,12 @@ export class Stream implements ServerExchange, ClientExchange {
   }
 
   // How it is cut off.
+
+  /** The other end has answered in full and wants no more of the request; what it answered stays. */
+  stopSending(): void {
+    this.isLocalEnded = true;
+    this.#queue?.clear();
+  }
 
   /** Ends it from this side; nobody here hears of it. */
   abort(why: Abort): void {

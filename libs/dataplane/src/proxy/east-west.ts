@@ -1,7 +1,7 @@
 // The east-west gateway: one open port that reads the server name and relays bytes, on the engine that can run here.
 import { cpus } from 'node:os';
 import { IsthmusError, messageOf, type ReservedName, type TrustDomain } from '@isthmus/model';
-import { type Clock, type Random, systemClock, systemRandom } from '@isthmus/runtime';
+import { type Clock, connectionsWithin, descriptorLimit, type Random, systemClock, systemRandom } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { type EngineKind, type ProxyProtocolOptions, type Relay, RELAY_LIMITS, type RelayLimits, type RelayOptions, type SnapshotSource } from '../engine/engine.ts';
 import { engines } from '../engine/engines.ts';
@@ -41,7 +41,7 @@ export async function startEastWest(options: EastWestOptions): Promise<EastWest>
       listen: options.listen,
       trustDomain: options.trustDomain,
       reserved: options.reserved,
-      limits: { ...RELAY_LIMITS, ...options.limits },
+      limits: withinDescriptors({ ...RELAY_LIMITS, ...options.limits }, log),
       proxyProtocol: { acceptFrom: [], send: false, ...options.proxyProtocol },
       workers,
     },
@@ -64,6 +64,15 @@ export async function startEastWest(options: EastWestOptions): Promise<EastWest>
     },
     close: (closing) => relay.close(closing),
   };
+}
+
+/** As many connections as the process may have descriptors for: beyond them nothing could be accepted, not even an operator (row 59). */
+function withinDescriptors(limits: RelayLimits, log: Log): RelayLimits {
+  const limit = descriptorLimit();
+  const connections = connectionsWithin(limits.connections, limit);
+  if (connections === limits.connections) return limits;
+  log.warn('fewer connections than configured: the limit of open files is low', { connections, configured: limits.connections, descriptors: limit });
+  return { ...limits, connections, hellos: Math.min(limits.hellos, connections) };
 }
 
 async function start(engine: EngineKind, options: RelayOptions): Promise<Relay> {

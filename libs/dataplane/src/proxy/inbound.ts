@@ -1,20 +1,24 @@
 // Into a workload: mutual TLS ends here, the caller's identity is proven and passed on, the application gets plain bytes.
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { connect, createServer, type Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
-import { formatServiceName, IsthmusError, messageOf, type Protocol, type ServiceName } from '@isthmus/model';
+import { formatServiceName, IsthmusError, messageOf, parseSni, type Protocol, type ServiceName, serviceDnsName } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
-import { type Clock, Pool, systemClock } from '@isthmus/runtime';
-import type { Log, Metrics } from '@isthmus/telemetry';
-import { forwardedClientCert, originForm, UNPROCESSED_HEADER, withoutIdentity } from '../http/headers.ts';
-import { forwardRequest } from '../http/forward.ts';
-import { answer, answerSocket, openHttpServer } from '../http/server.ts';
-import { finishUpgrade, requestUpgrade } from '../http/upgrade.ts';
+import type { Clock } from '@isthmus/runtime';
+import type { BoundCounter, Counter, Log, Metrics } from '@isthmus/telemetry';
+import { HTTP_LIMITS, type HttpLimits, type RequestHead, type ServerExchange } from '../http/exchange.ts';
+import { type AttemptFailure, Forward, type Outcome } from '../http/forward.ts';
+import { type Caller, Front } from '../http/front.ts';
+import { withGrpcTimeout } from '../http/grpc.ts';
+import { forwardedClientCert, UNPROCESSED_HEADER, withoutIdentity } from '../http/headers.ts';
+import { type InboundHooks, refusalOfForm, type Verdict } from '../http/hooks.ts';
+import { Overload } from '../http/overload.ts';
 import type { Peer } from '../tls/judge.ts';
-import { acceptMutualTls, resetMutualTls } from '../tls/mutual-tls.ts';
-import { relayTls } from '../tls/relay-tls.ts';
+import { portableTransport } from '../transport/portable.ts';
+import type { ByteStream, SecureStream, Transport, TransportListener } from '../transport/transport.ts';
+import { openConnection } from '../upstream/connect.ts';
+import { type HttpVersion, STREAMS_EXPECTED } from '../upstream/endpoint-pools.ts';
+import { ConnectionPool } from '../upstream/pool.ts';
 import { drained } from './drain.ts';
-import { listenOn, type ListenAddress } from './listen.ts';
+import type { ListenAddress } from './listen.ts';
+import { relay } from './relay.ts';
 
 /** Where the application of one workload port listens. */
 export type InboundWorkload = {
@@ -22,7 +26,9 @@ export type InboundWorkload = {
   readonly instance: string;
   readonly host: string;
   readonly port: number;
-  /** Read at each connection: a getter may follow the snapshot. */
+  /** The service port's name; where it is given, callers that ask for another one by SNI are refused. */
+  readonly portName?: string;
+  /** Read at each connection and request: a getter may follow the snapshot. */
   readonly protocol: Protocol;
 };
 
@@ -34,6 +40,10 @@ export type InboundLimits = {
   readonly keepAliveMs: number;
   readonly idleMs: number;
   readonly connections: number;
+  /** Connections to the application. */
+  readonly applicationConnections: number;
+  /** Requests under way at once; more are refused with 503. */
+  readonly requests: number;
 };
 
 export const INBOUND_LIMITS: InboundLimits = {
@@ -43,6 +53,8 @@ export const INBOUND_LIMITS: InboundLimits = {
   keepAliveMs: 75_000,
   idleMs: 3_600_000,
   connections: 4_096,
+  applicationConnections: 1_024,
+  requests: 16_384,
 };
 
 export type InboundOptions = {
@@ -53,9 +65,14 @@ export type InboundOptions = {
   readonly bundles: BundleSource;
   /** Whether this verified peer may call; without it, every identity of a trust domain whose bundle is held may. */
   readonly authorize?: (peer: Peer) => boolean;
+  /** Decisions about single requests. */
+  readonly hooks?: InboundHooks;
   /** The application could not be connected to: passive health, faster than the next probe. */
   readonly onApplicationDown?: (workload: InboundWorkload, error: Error) => void;
   readonly limits?: Partial<InboundLimits>;
+  /** Whose connections these are; Node's own without it. */
+  readonly transport?: Transport;
+  /** The clock of the transport made here where none is given. */
   readonly clock?: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -71,190 +88,271 @@ export interface InboundListener {
 
 /** Opens the inbound listener of one workload port. **Throws** DATAPLANE_LISTEN_FAILED. */
 export async function startInbound(options: InboundOptions): Promise<InboundListener> {
-  const { workload, metrics } = options;
-  const clock = options.clock ?? systemClock;
-  const limits = { ...INBOUND_LIMITS, ...options.limits };
-  const service = formatServiceName(workload.service);
-  const log = options.log.with({ service, instance: workload.instance, direction: 'inbound' });
-  const refused = metrics.counter('isthmus_inbound_refused_total', 'Connections refused at an inbound listener', ['service', 'reason']);
-  const requests = metrics.counter('isthmus_inbound_requests_total', 'Requests that came in over mutual TLS', ['service', 'outcome']);
-  const peers = new WeakMap<object, Peer>();
-  const application = new Application(workload, limits);
-  const down = (error: Error): void => options.onApplicationDown?.(workload, error);
-
-  const http = openHttpServer({
-    headersTimeoutMs: limits.headersMs,
-    keepAliveMs: limits.keepAliveMs,
-    idleMs: limits.idleMs,
-    log,
-    onRequest: serveRequest,
-    onUpgrade: serveUpgrade,
-  });
-
-  /** What the application gets to see of the caller: the end-to-end headers, and who the caller is by its certificate. */
-  function headersFor(request: IncomingMessage): string[] | undefined {
-    const peer = peers.get(request.socket);
-    const own = options.svids.current()?.spiffeId;
-    if (peer === undefined || own === undefined) return undefined;
-    return [...withoutIdentity(request.rawHeaders), 'x-forwarded-client-cert', forwardedClientCert(own, peer)];
-  }
-
-  async function serveRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = originForm(request.url ?? '/');
-    const headers = headersFor(request);
-    if (headers === undefined) return answer(response, 403, undefined, 'no proven identity');
-    if (path === undefined) return answer(response, 400, undefined, 'the request target names no path');
-    const startedMs = clock.monotonicMs();
-    const outcome = await forwardRequest({
-      to: application.pool,
-      method: request.method ?? 'GET',
-      path,
-      headers,
-      body: hasBody(request) ? request : undefined,
-      response,
-      limitMs: 0, // the caller's side holds the time limit of a request
-      idleMs: limits.idleMs,
-      meshPeer: false,
-      clock,
-    });
-    requests.inc({ service, outcome: outcome.kind });
-    log.debug('request done', { method: request.method, path, outcome: outcome.kind, durationMs: Math.round(clock.monotonicMs() - startedMs) });
-    switch (outcome.kind) {
-      case 'not-sent':
-        down(outcome.error);
-        return answer(response, 503, 'UF', `the application of ${service} does not answer at its port`, { [UNPROCESSED_HEADER]: '1' });
-      case 'failed':
-        return answer(response, 503, 'UC', `the application of ${service} closed the connection before it answered`, { [UNPROCESSED_HEADER]: '0' });
-      case 'invalid':
-        return answer(response, 400, undefined, `the request cannot be passed on: ${outcome.error.message}`);
-      case 'done':
-        if (!request.complete) request.resume();
-        return;
-      default:
-        return;
-    }
-  }
-
-  async function serveUpgrade(request: IncomingMessage, socket: Socket, first: Buffer): Promise<void> {
-    const headers = headersFor(request);
-    if (headers === undefined) return void socket.destroy();
-    let over: Socket;
-    try {
-      over = await application.dial(true);
-    } catch (error) {
-      down(error instanceof Error ? error : new Error(messageOf(error)));
-      return answerSocket(socket, 503, 'UF', `the application of ${service} does not answer at its port`, { [UNPROCESSED_HEADER]: '1' });
-    }
-    const answered = await requestUpgrade(over, request, headers, limits.idleMs);
-    requests.inc({ service, outcome: answered.kind });
-    if (answered.kind === 'failed') return answerSocket(socket, 503, 'UC', `the application of ${service} closed the connection before it answered`, { [UNPROCESSED_HEADER]: '0' });
-    await finishUpgrade(socket, first, answered, limits.idleMs);
-  }
-
-  async function serveTcp(socket: TLSSocket): Promise<void> {
-    let over: Socket;
-    try {
-      over = await application.dial(true);
-    } catch (error) {
-      down(error instanceof Error ? error : new Error(messageOf(error)));
-      requests.inc({ service, outcome: 'not-sent' });
-      return resetMutualTls(socket);
-    }
-    const end = await relayTls(socket, over, { idleMs: limits.idleMs });
-    requests.inc({ service, outcome: end });
-  }
-
-  async function serve(raw: Socket): Promise<void> {
-    try {
-      const { socket, peer } = await acceptMutualTls(raw, { svids: options.svids, bundles: options.bundles, timeoutMs: limits.handshakeMs, clock });
-      if (options.authorize !== undefined && !options.authorize(peer)) {
-        refused.inc({ service, reason: 'denied' });
-        log.warn('caller denied', { spiffeId: peer.spiffeId });
-        return resetMutualTls(socket);
-      }
-      peers.set(socket, peer);
-      if (workload.protocol === 'http') http.take(socket);
-      else await serveTcp(socket);
-    } catch (error) {
-      const reason = reasonOf(error);
-      refused.inc({ service, reason });
-      log.warn('caller refused', { reason, detail: messageOf(error), remote: raw.remoteAddress });
-    }
-  }
-
-  const tcp = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000, allowHalfOpen: true });
-  tcp.maxConnections = limits.connections;
-  const open = new Set<Socket>();
-  tcp.on('connection', (raw) => {
-    open.add(raw);
-    raw.once('close', () => open.delete(raw));
-    void serve(raw);
-  });
-  const bound = await listenOn(tcp, options.listen, `inbound listener of ${service}`);
-
+  const inbound = new Inbound(options);
+  const { listen, svids, bundles } = options;
+  const { limits, service } = inbound;
+  const listener = await inbound.transport.listenMutualTls(
+    {
+      listen,
+      label: `inbound listener of ${service}`,
+      allowHalfOpen: true,
+      connections: limits.connections,
+      onExhausted: () => inbound.log.error('no descriptor left: accepting rests', { connections: listener.open.size }),
+      svids,
+      bundles,
+      timeoutMs: limits.handshakeMs,
+      alpn: ['h2', 'http/1.1'],
+    },
+    (secure) => inbound.serve(secure),
+    (error, remoteAddress) => inbound.refuse(error, remoteAddress),
+  );
   let closing: Promise<void> | undefined;
   return {
-    ...bound,
+    host: listener.host,
+    port: listener.port,
     get connections() {
-      return open.size;
+      return listener.open.size;
     },
-    close: ({ drainMs = 0 } = {}) => {
-      closing ??= (async () => {
-        tcp.close();
-        await drained(open, http, drainMs, clock);
-        http.close();
-        for (const socket of open) socket.destroy();
-        await application.close();
-      })();
-      return closing;
-    },
+    close: ({ drainMs = 0 } = {}) => (closing ??= inbound.close(listener, drainMs)),
   };
 }
 
-/** The plain side: one pool for requests, single connections for relays. */
-class Application {
-  readonly pool: Pool;
-  readonly #workload: InboundWorkload;
-  readonly #connectMs: number;
+class Inbound {
+  readonly workload: InboundWorkload;
+  readonly options: InboundOptions;
+  readonly transport: Transport;
+  readonly limits: InboundLimits;
+  readonly service: string;
+  readonly log: Log;
+  readonly front: Front;
+  readonly #refused: Counter;
+  readonly #requests: Counter;
+  readonly #counted = new Map<string, BoundCounter>();
+  readonly #pools: Record<HttpVersion, ConnectionPool>;
+  /** What was last said about who calls, by peer. */
+  readonly #clientCerts = new WeakMap<Peer, { readonly own: string; readonly value: string }>();
+  #goodAuthority = '';
 
-  constructor(workload: InboundWorkload, limits: InboundLimits) {
-    this.#workload = workload;
-    this.#connectMs = limits.connectMs;
-    this.pool = new Pool('http://application.invalid', {
-      connections: 1_024,
-      pipelining: 1,
-      allowH2: false,
-      keepAliveTimeout: 4_000, // shorter than the shortest usual server's five seconds; its own hint wins
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connect: (_target, done) => {
-        this.dial(false).then((socket) => done(null, socket), (error: unknown) => done(error instanceof Error ? error : new Error(String(error)), null));
+  constructor(options: InboundOptions) {
+    const { workload, metrics } = options;
+    this.options = options;
+    this.workload = workload;
+    this.transport = options.transport ?? portableTransport(options.clock);
+    this.limits = { ...INBOUND_LIMITS, ...options.limits };
+    this.service = formatServiceName(workload.service);
+    this.log = options.log.with({ service: this.service, instance: workload.instance, direction: 'inbound' });
+    this.#refused = metrics.counter('isthmus_inbound_refused_total', 'Connections refused at an inbound listener', ['service', 'reason']);
+    this.#requests = metrics.counter('isthmus_inbound_requests_total', 'Requests that came in over mutual TLS', ['service', 'outcome']);
+    const limits = this.#httpLimits();
+    this.#pools = { '1.1': this.#applicationPool('1.1', limits), '2': this.#applicationPool('2', limits) };
+    const { clock } = this.transport;
+    this.front = new Front({
+      limits,
+      clock,
+      scheme: 'https',
+      log: this.log,
+      overload: new Overload({ clock, requests: this.limits.requests }),
+      reset: this.transport.reset,
+      onRequest: (head, exchange, caller) => this.#serveRequest(head, exchange, caller),
+      onRefused: (code, detail) => {
+        this.count(code);
+        this.log.debug('malformed request refused', { code, detail });
       },
     });
   }
 
-  dial(allowHalfOpen: boolean): Promise<Socket> {
-    const { host, port } = this.#workload;
-    return new Promise((resolve, reject) => {
-      const socket = connect({ host, port, allowHalfOpen, noDelay: true });
-      const onTimeout = (): void => void socket.destroy(new Error(`no connection to ${host}:${port} within ${this.#connectMs} ms`));
-      socket.setTimeout(this.#connectMs, onTimeout);
-      socket.on('error', reject); // stays, so that no later error is unhandled
-      socket.once('connect', () => {
-        socket.setTimeout(0);
-        socket.off('timeout', onTimeout);
-        resolve(socket);
-      });
+  #httpLimits(): HttpLimits {
+    const { headersMs, keepAliveMs, idleMs } = this.limits;
+    return { ...HTTP_LIMITS, headMs: headersMs, keepAliveMs, idleMs };
+  }
+
+  #applicationPool(version: HttpVersion, limits: HttpLimits): ConnectionPool {
+    return new ConnectionPool({
+      dial: async () => openConnection(await this.#dialApplication(false), version, limits, this.transport),
+      connections: this.limits.applicationConnections,
+      queue: this.limits.requests,
+      requestsPerConnection: version === '2' ? STREAMS_EXPECTED : 1,
+      clock: this.transport.clock,
+      idleMs: 4_000, // shorter than the shortest usual server's five seconds
+      onDialFailed: (error) => this.options.onApplicationDown?.(this.workload, error),
     });
   }
 
-  close(): Promise<void> {
-    return this.pool.destroy();
+  #dialApplication(allowHalfOpen: boolean): Promise<ByteStream> {
+    const { host, port } = this.workload;
+    return this.transport.dial({ host, port, timeoutMs: this.limits.connectMs, allowHalfOpen });
+  }
+
+  /** Counts an ended request or connection. */
+  count(outcome: string): void {
+    let counter = this.#counted.get(outcome);
+    if (counter === undefined) this.#counted.set(outcome, (counter = this.#requests.bind({ service: this.service, outcome })));
+    counter.inc();
+  }
+
+  refuse(error: unknown, remoteAddress: string | undefined): void {
+    const reason = reasonOf(error);
+    this.#refused.inc({ service: this.service, reason });
+    this.log.warn('caller refused', { reason, detail: messageOf(error), remote: remoteAddress });
+  }
+
+  serve({ stream, peer, alpn, serverName }: SecureStream): void {
+    const { authorize } = this.options;
+    const refusal = serverName !== undefined && !this.#isOwnName(serverName) ? 'wrong-sni' : authorize?.(peer) === false ? 'denied' : undefined;
+    if (refusal !== undefined) {
+      this.#refused.inc({ service: this.service, reason: refusal });
+      this.log.warn(refusal === 'denied' ? 'caller denied' : 'caller asked for another service', { spiffeId: peer.spiffeId, serverName });
+      return this.transport.reset(stream);
+    }
+    if (this.workload.protocol === 'tcp') this.#serveTcp(stream);
+    else if (alpn === undefined) this.front.takeUnknown(stream, peer);
+    else this.front.take(stream, alpn === 'h2' ? '2' : '1.1', peer);
+  }
+
+  /** Whether a name is one of this listener's service and port, in whichever trust domain it runs (reliability 50). */
+  #isOwnName(name: string): boolean {
+    const target = parseSni(name);
+    if (target?.kind !== 'service') return false;
+    const { service, portName } = this.workload;
+    return target.service.name === service.name && target.service.namespace === service.namespace && (portName === undefined || target.port === portName);
+  }
+
+  #serveTcp(stream: ByteStream): void {
+    this.#dialApplication(true).then(
+      (over) => relay(stream, over, { idleMs: this.limits.idleMs, reset: this.transport.reset }, (end) => this.count(end)),
+      (error: unknown) => {
+        this.options.onApplicationDown?.(this.workload, error instanceof Error ? error : new Error(messageOf(error)));
+        this.count('not-sent');
+        this.transport.reset(stream);
+      },
+    );
+  }
+
+  #serveRequest(head: RequestHead, exchange: ServerExchange, caller: Caller): void {
+    const { peer } = caller;
+    const own = this.options.svids.current()?.spiffeId;
+    const request = new InboundRequest(this, head, exchange, peer === undefined || own === undefined ? '' : this.#clientCert(own, peer));
+    this.front.active += 1;
+    try {
+      const refusal = this.#refusalOf(head, peer, own !== undefined);
+      if (refusal === undefined) request.sendTo(this.#poolFor(request));
+      else request.answerOwn(refusal);
+    } catch (error) {
+      this.log.error('request failed', { detail: messageOf(error) });
+      request.answerOwn({ status: 500, text: 'internal error' });
+    }
+  }
+
+  #refusalOf(head: RequestHead, peer: Peer | undefined, hasIdentity: boolean): Verdict {
+    if (peer === undefined || !hasIdentity) return { status: 403, text: 'no proven identity' };
+    const refusal = refusalOfForm(head);
+    if (refusal !== undefined) return refusal;
+    if (head.authority !== this.#goodAuthority) {
+      if (this.#isMisdirected(head.authority)) return { status: 421, text: `this is ${this.service}` };
+      this.#goodAuthority = head.authority;
+    }
+    const { hooks } = this.options;
+    return hooks === undefined ? undefined : (hooks.authorize?.(head, peer) ?? hooks.limit?.(head, peer));
+  }
+
+  /** A mesh name of another service: the connection was opened for this one (reliability 50, 51). Other names are the application's own. */
+  #isMisdirected(authority: string): boolean {
+    const host = authority.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
+    if (host.endsWith('.svc.clusterset.local')) {
+      const own = serviceDnsName(this.workload.service);
+      return host !== own && !host.endsWith(`.${own}`);
+    }
+    return parseSni(host)?.kind === 'service' && !this.#isOwnName(host);
+  }
+
+  #poolFor(request: InboundRequest): ConnectionPool {
+    const { protocol } = this.workload;
+    // An `http` port speaks HTTP/1.1; a gRPC call that comes for it all the same cannot be said in that.
+    return this.#pools[protocol === 'http2' || protocol === 'grpc' || request.isCall ? '2' : '1.1'];
+  }
+
+  retry(request: InboundRequest): void {
+    request.sendTo(this.#poolFor(request));
+  }
+
+  #clientCert(own: string, peer: Peer): string {
+    const known = this.#clientCerts.get(peer);
+    if (known?.own === own) return known.value;
+    const value = forwardedClientCert(own, peer);
+    this.#clientCerts.set(peer, { own, value });
+    return value;
+  }
+
+  async close(listener: TransportListener, drainMs: number): Promise<void> {
+    listener.close();
+    await drained(listener.open, this.front, drainMs, this.transport.clock);
+    this.front.destroy();
+    for (const stream of [...listener.open]) stream.destroy();
+    for (const pool of Object.values(this.#pools)) pool.destroy();
   }
 }
 
-function hasBody(request: IncomingMessage): boolean {
-  return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
+/** Attempts at the application, all of them before it got anything: more are the caller's side's to make. */
+const ATTEMPTS = 3;
+const UPGRADE_PAUSE_MS = 20;
+
+class InboundRequest extends Forward {
+  readonly #inbound: Inbound;
+  readonly #clientCert: string;
+  protected readonly believesPeer = false;
+  #outcome: string | undefined;
+
+  constructor(inbound: Inbound, head: RequestHead, exchange: ServerExchange, clientCert: string) {
+    // The caller's side holds the time limit of a request, and its body in case it must be sent again.
+    super({ head, exchange, clock: inbound.transport.clock, deadlines: undefined, replayBytes: 0 });
+    this.#inbound = inbound;
+    this.#clientCert = clientCert;
+  }
+
+  protected outgoing(): RequestHead {
+    const { head } = this;
+    const headers = withoutIdentity(head.headers);
+    headers.push('x-forwarded-client-cert', this.#clientCert);
+    if (this.callEndsMonotonicMs !== undefined) withGrpcTimeout(headers, this.callEndsMonotonicMs - this.clock.monotonicMs());
+    const { method, target, authority, bodyBytes, upgrade } = head;
+    const request = { method, target, authority, scheme: 'http' as const, headers, bodyBytes, expectsContinue: false };
+    return upgrade === undefined ? request : { ...request, upgrade };
+  }
+
+  protected failed(why: AttemptFailure): void {
+    const { service } = this.#inbound;
+    // A connection that the application closed while it was unused: another one will do.
+    if (why.kind === 'not-sent' && !why.isDial && this.attempts < ATTEMPTS && (this.body?.isReplayable ?? true)) {
+      // An HTTP/2 connection does not take an upgrade before its other end has said that it does.
+      return this.head.upgrade === undefined ? this.#inbound.retry(this) : this.inAWhile(UPGRADE_PAUSE_MS, () => this.#inbound.retry(this));
+    }
+    this.#outcome = why.kind;
+    switch (why.kind) {
+      case 'not-sent':
+        return this.answerOwn({ status: 503, reason: 'UF', text: `the application of ${service} does not answer at its port`, extra: [UNPROCESSED_HEADER, '1'] });
+      case 'unprocessed':
+        return this.answerOwn({ status: 503, reason: 'UF', text: `the application of ${service} did not take the request`, extra: [UNPROCESSED_HEADER, '1'] });
+      case 'full':
+        return this.answerOwn({ status: 503, reason: 'UO', text: `too many requests wait for the application of ${service}`, extra: [UNPROCESSED_HEADER, '1'] });
+      case 'malformed':
+        return this.answerOwn({ status: 502, reason: 'UPE', text: `what the application of ${service} answered is not HTTP: ${why.detail}` });
+      case 'failed':
+        return this.answerOwn({ status: 503, reason: 'UC', text: `the application of ${service} closed the connection before it answered`, extra: [UNPROCESSED_HEADER, '0'] });
+    }
+  }
+
+  protected timedOut(): void {
+    // Without a limit here it never is.
+  }
+
+  protected done(outcome: Outcome): void {
+    const inbound = this.#inbound;
+    inbound.front.active -= 1;
+    inbound.count(this.#outcome ?? (outcome === 'answered' ? String(this.status) : outcome));
+    if (!inbound.log.isEnabled('debug')) return;
+    const { method, target } = this.head;
+    inbound.log.debug('request done', { method, path: target, outcome: this.#outcome ?? outcome, status: this.status, durationMs: Math.round(this.clock.monotonicMs() - this.startedMonotonicMs) });
+  }
 }
 
 function reasonOf(error: unknown): string {

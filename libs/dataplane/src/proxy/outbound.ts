@@ -1,23 +1,26 @@
 // Out of a workload: plain in, mutual TLS out to the nearest healthy endpoint; retried elsewhere while that is safe.
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
 import { type Engine, mayRetry } from '@isthmus/decide';
 import { type Endpoint, formatServiceName, IsthmusError, messageOf, type Protocol, type ServiceName } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
-import { type Clock, type Random, RetryBudget, systemClock, systemRandom } from '@isthmus/runtime';
-import type { Log, Metrics } from '@isthmus/telemetry';
-import { forwardRequest, type ForwardOutcome } from '../http/forward.ts';
-import { endToEnd, originForm, UNPROCESSED_HEADER } from '../http/headers.ts';
-import { ReplayBody } from '../http/replay-body.ts';
-import { answer, answerSocket, openHttpServer } from '../http/server.ts';
-import { finishUpgrade, requestUpgrade } from '../http/upgrade.ts';
-import { relayTls } from '../tls/relay-tls.ts';
-import { type Destination, destinationOf, dial } from '../upstream/connect.ts';
+import { type Clock, type Random, RetryBudget, systemRandom } from '@isthmus/runtime';
+import type { BoundCounter, Counter, Log, Metrics } from '@isthmus/telemetry';
+import { Deadlines } from '../http/deadlines.ts';
+import { HTTP_LIMITS, type HttpLimits, type RequestHead, type ServerExchange } from '../http/exchange.ts';
+import { type AttemptFailure, Forward, type Outcome } from '../http/forward.ts';
+import { type Caller, Front } from '../http/front.ts';
+import { withGrpcTimeout } from '../http/grpc.ts';
+import { HOPS_HEADER, hopsOf, MAX_HOPS, withoutOwn } from '../http/headers.ts';
+import { type OutboundHooks, refusalOfForm } from '../http/hooks.ts';
+import { Overload } from '../http/overload.ts';
+import { portableTransport } from '../transport/portable.ts';
+import type { ByteStream, Transport, TransportListener } from '../transport/transport.ts';
+import { type Destination, destinationOf, dial, dialHttp, type DialOptions } from '../upstream/connect.ts';
+import { EndpointPools, type HttpVersion } from '../upstream/endpoint-pools.ts';
 import { Outliers } from '../upstream/outlier.ts';
-import { openEndpointPools } from '../upstream/pool.ts';
+import type { ConnectionPool } from '../upstream/pool.ts';
 import { drained } from './drain.ts';
-import { listenOn, type ListenAddress } from './listen.ts';
+import type { ListenAddress } from './listen.ts';
+import { relay } from './relay.ts';
 
 export type OutboundLimits = {
   /** TCP connect and TLS handshake of one attempt. */
@@ -32,8 +35,12 @@ export type OutboundLimits = {
   readonly replayBytes: number;
   /** Callers' connections at this listener. */
   readonly connections: number;
-  /** Connections to one endpoint. */
+  /** Connections to one endpoint, in each version of HTTP. */
   readonly endpointConnections: number;
+  /** Requests that may wait for a connection to one endpoint. */
+  readonly queue: number;
+  /** Requests under way at once; more are refused with 503. */
+  readonly requests: number;
 };
 
 export const OUTBOUND_LIMITS: OutboundLimits = {
@@ -46,6 +53,8 @@ export const OUTBOUND_LIMITS: OutboundLimits = {
   replayBytes: 65_536,
   connections: 4_096,
   endpointConnections: 512,
+  queue: 4_096,
+  requests: 16_384,
 };
 
 export type OutboundOptions = {
@@ -59,7 +68,12 @@ export type OutboundOptions = {
   /** The identity the calls are made as. */
   readonly svids: SvidSource;
   readonly bundles: BundleSource;
+  /** Decisions about single requests. */
+  readonly hooks?: OutboundHooks;
   readonly limits?: Partial<OutboundLimits>;
+  /** Whose connections these are; Node's own without it. */
+  readonly transport?: Transport;
+  /** The clock of the transport made here where none is given. */
   readonly clock?: Clock;
   readonly random?: Random;
   readonly log: Log;
@@ -76,39 +90,148 @@ export interface OutboundListener {
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }
 
-type Choice =
-  | { readonly kind: 'forward'; readonly endpoint: Endpoint; readonly tier: number; readonly destination: Destination }
-  | { readonly kind: 'reject'; readonly reason: string };
+/** A service port to be called: the listener's own, or where a hook sends a request. */
+type Target = { readonly service: ServiceName; readonly port: string };
 
-const HTTP2_PREFACE = Buffer.from('PRI ');
+/** An endpoint with what a request needs of it, made once for each snapshot. */
+class Place {
+  readonly endpoint: Endpoint;
+  readonly destination: Destination;
+  readonly #pools: EndpointPools;
+  readonly #known: Partial<Record<HttpVersion, ConnectionPool>> = {};
+
+  constructor(endpoint: Endpoint, destination: Destination, pools: EndpointPools) {
+    this.endpoint = endpoint;
+    this.destination = destination;
+    this.#pools = pools;
+  }
+
+  pool(version: HttpVersion): ConnectionPool {
+    return (this.#known[version] ??= this.#pools.get(this.destination, version));
+  }
+}
+
+type Choice = { readonly kind: 'forward'; readonly place: Place } | { readonly kind: 'reject'; readonly reason: string };
+
 const BACKOFF_BASE_MS = 25;
+const NONE: ReadonlySet<string> = new Set();
+const nobody = (): boolean => false;
 
 /** Opens the outbound listener of one service port. **Throws** DATAPLANE_LISTEN_FAILED. */
 export async function startOutbound(options: OutboundOptions): Promise<OutboundListener> {
-  const { metrics } = options;
-  const clock = options.clock ?? systemClock;
-  const random = options.random ?? systemRandom;
-  const limits = { ...OUTBOUND_LIMITS, ...options.limits };
-  const service = formatServiceName(options.service);
-  const log = options.log.with({ service, direction: 'outbound' });
-  const requests = metrics.counter('isthmus_outbound_requests_total', 'Requests and connections of local callers, by how they ended', ['service', 'outcome']);
-  const retries = metrics.counter('isthmus_outbound_retries_total', 'Attempts made again on another endpoint', ['service', 'cause']);
-  const peerRefused = metrics.counter('isthmus_outbound_peer_refused_total', 'Endpoints that did not prove the identity they should have', ['service', 'reason']);
-  const dialOptions = { svids: options.svids, bundles: options.bundles, timeoutMs: limits.connectMs, clock };
-  const pools = openEndpointPools({ ...dialOptions, connections: limits.endpointConnections, keepAliveMs: limits.keepAliveMs });
-  const outliers = new Outliers({ nowMs: () => clock.monotonicMs(), random });
-  // 20 % of requests, and at least ten a second, may be sent a second time after they may have been received (facts 4).
-  const budget = new RetryBudget({ ratio: 0.2, minPerSecond: 10, windowMs: 10_000, clock });
+  const outbound = new Outbound(options);
+  const listener = await outbound.transport.listen(
+    {
+      listen: options.listen,
+      label: `outbound listener of ${outbound.service}`,
+      allowHalfOpen: true,
+      connections: outbound.limits.connections,
+      onExhausted: () => outbound.log.error('no descriptor left: accepting rests', { connections: listener.open.size }),
+    },
+    (stream) => outbound.serve(stream),
+  );
+  let closing: Promise<void> | undefined;
+  return {
+    host: listener.host,
+    port: listener.port,
+    service: options.service,
+    get servicePort() {
+      return options.port;
+    },
+    get connections() {
+      return listener.open.size;
+    },
+    close: ({ drainMs = 0 } = {}) => (closing ??= outbound.close(listener, drainMs)),
+  };
+}
 
-  let engine: Engine | undefined;
+class Outbound {
+  readonly options: OutboundOptions;
+  readonly transport: Transport;
+  readonly limits: OutboundLimits;
+  readonly service: string;
+  readonly log: Log;
+  readonly front: Front;
+  readonly random: Random;
+  readonly deadlines: Deadlines;
+  // 20 % of requests, and at least ten a second, may be sent a second time after they may have been received (facts 4).
+  readonly budget: RetryBudget;
+  readonly outliers: Outliers;
+  readonly #requests: Counter;
+  readonly #retries: Counter;
+  readonly #peerRefused: Counter;
+  readonly #counted = new Map<string, BoundCounter>();
+  readonly #dialOptions: DialOptions;
+  readonly #pools: EndpointPools;
+  readonly #isEjected = (id: string): boolean => this.outliers.isEjected(id);
+  #engine: Engine | undefined;
+  /** By endpoint, of the engine and the SVID in force and the listener's own service port. */
+  #places = new Map<Endpoint, Place>();
+  #placesPort = '';
+
+  constructor(options: OutboundOptions) {
+    const { metrics, svids, bundles } = options;
+    this.options = options;
+    this.transport = options.transport ?? portableTransport(options.clock);
+    this.random = options.random ?? systemRandom;
+    this.limits = { ...OUTBOUND_LIMITS, ...options.limits };
+    const { transport, limits } = this;
+    const { clock } = transport;
+    this.service = formatServiceName(options.service);
+    this.log = options.log.with({ service: this.service, direction: 'outbound' });
+    this.#requests = metrics.counter('isthmus_outbound_requests_total', 'Requests and connections of local callers, by how they ended', ['service', 'outcome']);
+    this.#retries = metrics.counter('isthmus_outbound_retries_total', 'Attempts made again on another endpoint', ['service', 'cause']);
+    this.#peerRefused = metrics.counter('isthmus_outbound_peer_refused_total', 'Endpoints that did not prove the identity they should have', ['service', 'reason']);
+    this.deadlines = new Deadlines(clock, limits.requestMs);
+    this.outliers = new Outliers({ nowMs: () => clock.monotonicMs(), random: this.random });
+    this.budget = new RetryBudget({ ratio: 0.2, minPerSecond: 10, windowMs: 10_000, clock });
+    this.#dialOptions = { transport, svids, bundles, timeoutMs: limits.connectMs };
+    const http: HttpLimits = { ...HTTP_LIMITS, headMs: limits.headersMs, keepAliveMs: limits.keepAliveMs * 2, idleMs: limits.idleMs };
+    this.#pools = new EndpointPools({
+      dial: (destination, version) => dialHttp(destination, version, http, this.#dialOptions),
+      connections: limits.endpointConnections,
+      queue: limits.queue,
+      svids,
+      clock,
+      keepAliveMs: limits.keepAliveMs,
+      onDialFailed: (destination, error) => this.#noteConnectFailure(destination, error),
+    });
+    this.#pools.onDrain = () => (this.#places = new Map());
+    this.front = new Front({
+      limits: http,
+      clock,
+      scheme: 'http',
+      log: this.log,
+      overload: new Overload({ clock, requests: limits.requests }),
+      reset: transport.reset,
+      onRequest: (head, exchange, caller) => this.#serveRequest(head, exchange, caller),
+      onRefused: (code, detail) => {
+        this.count(code);
+        this.log.debug('malformed request refused', { code, detail });
+      },
+    });
+  }
+
+  /** Counts an ended request or connection. */
+  count(outcome: string): void {
+    let counter = this.#counted.get(outcome);
+    if (counter === undefined) this.#counted.set(outcome, (counter = this.#requests.bind({ service: this.service, outcome })));
+    counter.inc();
+  }
+
+  countRetry(cause: string): void {
+    this.#retries.inc({ service: this.service, cause });
+  }
+
   /** The engine in force; when it is a new one, connections of endpoints that are gone drain. */
-  function currentEngine(): Engine {
-    const now = options.engine();
-    if (now !== engine) {
-      engine = now;
-      const endpoints = now.service(options.service)?.endpoints ?? [];
-      outliers.retain(new Set(endpoints.map((e) => e.id)));
-      pools.retain(endpoints.flatMap((e) => destinationOf(options.service, options.port, e) ?? []));
+  #currentEngine(): Engine {
+    const now = this.options.engine();
+    if (now !== this.#engine) {
+      this.#engine = now;
+      const { service, port } = this.options;
+      const endpoints = now.service(service)?.endpoints ?? [];
+      this.outliers.retain(new Set(endpoints.map((e) => e.id)));
+      this.#pools.retain(endpoints.flatMap((e) => destinationOf(service, port, e) ?? []));
     }
     return now;
   }
@@ -117,248 +240,219 @@ export async function startOutbound(options: OutboundOptions): Promise<OutboundL
    * An endpoint not tried yet for this request and not ejected; failing that an ejected one; failing that any again: a
    * gateway endpoint hides several instances, and a second attempt there may well reach another one.
    */
-  function choose(exclude: ReadonlySet<string>): Choice {
-    const now = currentEngine();
-    const ask = (excluded: ReadonlySet<string>, unavailable: (id: string) => boolean): Choice => {
-      const picked = now.pick({ service: options.service, port: options.port, exclude: excluded, unavailable, random });
-      if (picked.kind === 'reject') return picked;
-      const destination = destinationOf(options.service, options.port, picked.endpoint);
-      return destination === undefined ? { kind: 'reject', reason: 'UH' } : { ...picked, destination };
-    };
-    let choice = ask(exclude, (id) => outliers.isEjected(id));
-    if (choice.kind === 'reject') choice = ask(exclude, () => false);
-    if (choice.kind === 'reject' && exclude.size > 0) choice = ask(new Set(), () => false);
+  choose(exclude: ReadonlySet<string> = NONE, target: Target = this.options): Choice {
+    const now = this.#currentEngine();
+    let choice = this.#ask(now, target, exclude, this.#isEjected);
+    if (choice.kind === 'reject') choice = this.#ask(now, target, exclude, nobody);
+    if (choice.kind === 'reject' && exclude.size > 0) choice = this.#ask(now, target, NONE, nobody);
     return choice;
   }
 
-  /** Notes why an endpoint could not be connected to. A wrong identity is never passed over in silence. */
-  function noteConnectFailure(d: Destination, error: Error): void {
-    if (error instanceof IsthmusError && error.code === 'DATAPLANE_PEER_REFUSED') {
-      peerRefused.inc({ service, reason: String(error.facts['reason'] ?? 'unknown') });
-      log.warn('endpoint refused', { endpoint: d.endpoint, reason: String(error.facts['reason'] ?? ''), detail: error.message });
+  #ask(engine: Engine, { service, port }: Target, exclude: ReadonlySet<string>, unavailable: (id: string) => boolean): Choice {
+    const picked = engine.pick({ service, port, exclude, unavailable, random: this.random });
+    if (picked.kind === 'reject') return picked;
+    const place = this.#placeOf(picked.endpoint, service, port);
+    return place === undefined ? { kind: 'reject', reason: 'UH' } : { kind: 'forward', place };
+  }
+
+  #placeOf(endpoint: Endpoint, service: ServiceName, port: string): Place | undefined {
+    if (port !== this.#placesPort) {
+      this.#placesPort = port;
+      this.#places.clear();
     }
-    if (outliers.failed(d.endpoint)) log.info('endpoint ejected', { endpoint: d.endpoint, detail: error.message });
+    let place = this.#places.get(endpoint);
+    if (place === undefined) {
+      const destination = destinationOf(service, port, endpoint);
+      if (destination === undefined) return undefined;
+      place = new Place(endpoint, destination, this.#pools);
+      this.#places.set(endpoint, place);
+    }
+    return place;
+  }
+
+  /** Notes why an endpoint could not be connected to. A wrong identity is never passed over in silence. */
+  #noteConnectFailure(d: Destination, error: Error): void {
+    if (error instanceof IsthmusError && error.code === 'DATAPLANE_PEER_REFUSED') {
+      const reason = String(error.facts['reason'] ?? 'unknown');
+      this.#peerRefused.inc({ service: this.service, reason });
+      this.log.warn('endpoint refused', { endpoint: d.endpoint, reason, detail: error.message });
+    }
+    if (this.outliers.failed(d.endpoint)) this.log.info('endpoint ejected', { endpoint: d.endpoint, detail: error.message });
   }
 
   /** Full jitter, doubling: 0–25 ms before the first retry. */
-  const pause = (attempt: number): Promise<void> => clock.sleep(Math.floor(random() * BACKOFF_BASE_MS * 2 ** (attempt - 1)));
+  backoffMs(attempt: number): number {
+    return Math.floor(this.random() * BACKOFF_BASE_MS * 2 ** (attempt - 1));
+  }
 
-  async function serveRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const startedMs = clock.monotonicMs();
-    const method = request.method ?? 'GET';
-    const path = originForm(request.url ?? '/');
-    if (path === undefined) return answer(response, 400, undefined, 'the request target names no path');
-    const headers = endToEnd(request.rawHeaders);
-    const body = hasBody(request) ? new ReplayBody(request, limits.replayBytes) : undefined;
-    const exclude = new Set<string>();
-    let last = '';
-    let lastEndpoint = '';
-    budget.deposit();
+  serve(stream: ByteStream): void {
+    if (this.options.protocol === 'tcp') this.#serveTcp(stream, 1, new Set());
+    else this.front.takeUnknown(stream, undefined);
+  }
 
-    const finish = (outcome: string, attempts: number): void => {
-      requests.inc({ service, outcome });
-      log.debug('request done', { method, path, outcome, attempts, endpoint: lastEndpoint, status: response.statusCode, durationMs: Math.round(clock.monotonicMs() - startedMs) });
-      if (body !== undefined && !request.complete) body.discard();
+  #serveRequest(head: RequestHead, exchange: ServerExchange, caller: Caller): void {
+    const request = new OutboundRequest(this, head, exchange, caller.version);
+    this.front.active += 1;
+    this.budget.deposit();
+    try {
+      request.begin(this.options.hooks);
+    } catch (error) {
+      this.log.error('request failed', { detail: messageOf(error) });
+      request.answerOwn({ status: 500, text: 'internal error' });
+    }
+  }
+
+  /** Connects to one endpoint after another until there is a verified connection; nothing is sent before. */
+  #serveTcp(stream: ByteStream, attempt: number, exclude: Set<string>): void {
+    const choice = this.choose(exclude);
+    if (choice.kind === 'reject') return this.#refuseTcp(stream, attempt === 1 ? choice.reason : 'UF', `no healthy endpoint of ${this.service}`);
+    const { destination, endpoint } = choice.place;
+    dial(destination, this.#dialOptions, { allowHalfOpen: true }).then(
+      ({ stream: over }) => {
+        this.outliers.succeeded(endpoint.id);
+        relay(stream, over, { idleMs: this.limits.idleMs, reset: this.transport.reset }, (end) => {
+          this.count(end);
+          this.log.debug('connection done', { endpoint: endpoint.id, outcome: end });
+        });
+      },
+      (error: unknown) => {
+        this.#noteConnectFailure(destination, error instanceof Error ? error : new Error(messageOf(error)));
+        if (attempt >= this.limits.attempts) return this.#refuseTcp(stream, 'UF', messageOf(error));
+        this.countRetry('not-sent');
+        exclude.add(endpoint.id);
+        this.transport.clock.setTimer(this.backoffMs(attempt), () => {
+          if (stream.destroyed) this.count('reset');
+          else this.#serveTcp(stream, attempt + 1, exclude);
+        });
+      },
+    );
+  }
+
+  #refuseTcp(stream: ByteStream, reason: string, detail: string): void {
+    this.count(reason);
+    this.log.debug('connection refused', { reason, detail });
+    this.transport.reset(stream);
+  }
+
+  async close(listener: TransportListener, drainMs: number): Promise<void> {
+    listener.close();
+    await drained(listener.open, this.front, drainMs, this.transport.clock);
+    this.front.destroy();
+    for (const stream of [...listener.open]) stream.destroy();
+    this.#pools.close();
+    this.deadlines.close();
+  }
+}
+
+class OutboundRequest extends Forward {
+  readonly #outbound: Outbound;
+  /** What its caller speaks is tried at the endpoint, and in HTTP/2 only what the endpoint speaks too. */
+  readonly #version: HttpVersion;
+  protected readonly believesPeer = true;
+  readonly #hops: number;
+  #sent: RequestHead;
+  #target: Target | undefined;
+  #place: Place | undefined;
+  #tried: Set<string> | undefined;
+  #last: string | undefined;
+  #outcome: string | undefined;
+
+  constructor(outbound: Outbound, head: RequestHead, exchange: ServerExchange, version: HttpVersion) {
+    super({ head, exchange, clock: outbound.transport.clock, deadlines: outbound.deadlines, replayBytes: outbound.limits.replayBytes });
+    this.#outbound = outbound;
+    this.#version = version;
+    this.#sent = head;
+    this.#hops = hopsOf(head.headers) + 1;
+  }
+
+  /** Asks the hooks, then makes the first attempt. */
+  begin(hooks: OutboundHooks | undefined): void {
+    const refusal = refusalOfForm(this.head);
+    if (refusal !== undefined) return this.answerOwn(refusal);
+    if (this.#hops > MAX_HOPS) return this.answerOwn({ status: 508, text: `the request has passed ${MAX_HOPS} proxies: it goes round in circles` });
+    if (hooks !== undefined) {
+      const full = hooks.limit?.(this.head);
+      if (full !== undefined) return this.answerOwn(full);
+      const routed = hooks.route?.(this.head);
+      if (routed?.kind === 'answer') return this.answerOwn(routed.answer);
+      if (routed !== undefined) {
+        const { service, port } = this.#outbound.options;
+        this.#sent = routed.to.head ?? this.head;
+        this.#target = { service: routed.to.service ?? service, port: routed.to.port ?? port };
+      }
+    }
+    this.#attempt();
+  }
+
+  #attempt(): void {
+    if (this.isOver) return;
+    const outbound = this.#outbound;
+    const choice = outbound.choose(this.#tried, this.#target);
+    if (choice.kind === 'forward') {
+      this.#place = choice.place;
+      return this.sendTo(choice.place.pool(this.#version));
+    }
+    const { service } = outbound;
+    const reason = this.#last === undefined ? choice.reason : 'UF';
+    this.#answer(503, reason, this.#last === undefined ? `no healthy endpoint of ${service}` : `${service} could not be reached: ${this.#last}`);
+  }
+
+  #answer(status: number, reason: string, text: string): void {
+    this.#outcome = reason;
+    this.answerOwn({ status, reason, text });
+  }
+
+  protected outgoing(): RequestHead {
+    const { method, target, authority, bodyBytes, upgrade, headers: given } = this.#sent;
+    const clean = withoutOwn(given);
+    const headers = clean === given ? given.slice() : (clean as string[]);
+    headers.push(HOPS_HEADER, String(this.#hops));
+    if (this.callEndsMonotonicMs !== undefined) withGrpcTimeout(headers, this.callEndsMonotonicMs - this.clock.monotonicMs());
+    const request = { method, target, authority, scheme: 'https' as const, headers, bodyBytes, expectsContinue: false };
+    return upgrade === undefined ? request : { ...request, upgrade };
+  }
+
+  protected failed(why: AttemptFailure): void {
+    const outbound = this.#outbound;
+    const { service, limits } = outbound;
+    const id = this.#place?.endpoint.id ?? '';
+    if (why.kind !== 'not-sent' && why.kind !== 'full') outbound.outliers.succeeded(id);
+    this.#last = why.detail;
+    if (why.kind === 'full') return this.#answer(503, 'UO', `too many requests wait for ${service}`);
+    if (why.kind === 'malformed') return this.#answer(502, 'UPE', `what ${service} answered is not HTTP: ${why.detail}`);
+    const question = {
+      method: this.head.method,
+      attempt: this.attempts,
+      attempts: limits.attempts,
+      sent: why.kind === 'not-sent' ? ('nothing' as const) : why.kind === 'unprocessed' ? ('unprocessed' as const) : ('some' as const),
+      isAnswered: false,
+      isReplayable: this.body?.isReplayable ?? true,
+      withdraw: () => outbound.budget.withdraw(),
     };
-
-    for (let attempt = 1; ; attempt++) {
-      const choice = choose(exclude);
-      if (choice.kind === 'reject') {
-        const reason = last === '' ? choice.reason : 'UF';
-        answer(response, 503, reason, last === '' ? `no healthy endpoint of ${service}` : `${service} could not be reached: ${last}`);
-        return finish(reason, attempt - 1);
-      }
-      const { destination, endpoint } = choice;
-      lastEndpoint = endpoint.id;
-      const leftMs = limits.requestMs - (clock.monotonicMs() - startedMs);
-      const outcome: ForwardOutcome = leftMs <= 0
-        ? { kind: 'timeout' }
-        : await forwardRequest({
-            to: pools.get(destination), method, path, headers, body: body?.open(), response,
-            limitMs: leftMs, idleMs: limits.idleMs, meshPeer: true, clock,
-          });
-      if (outcome.kind !== 'not-sent') outliers.succeeded(endpoint.id);
-
-      switch (outcome.kind) {
-        case 'done':
-        case 'broken':
-        case 'caller-gone':
-          return finish(outcome.kind, attempt);
-        case 'timeout':
-          answer(response, 504, 'UT', `${service} did not answer within ${limits.requestMs} ms`);
-          return finish('UT', attempt);
-        case 'invalid':
-          answer(response, 400, undefined, `the request cannot be passed on: ${outcome.error.message}`);
-          return finish('invalid', attempt);
-        case 'not-sent':
-          noteConnectFailure(destination, outcome.error);
-          last = outcome.error.message;
-          break;
-        case 'unprocessed':
-          last = 'its application does not answer at its port';
-          break;
-        case 'failed':
-          last = outcome.error.message;
-          break;
-      }
-      const verdict = mayRetry({
-        method, attempt, attempts: limits.attempts,
-        sent: outcome.kind === 'not-sent' ? 'nothing' : outcome.kind === 'unprocessed' ? 'unprocessed' : 'some',
-        isAnswered: response.headersSent,
-        isReplayable: body === undefined || body.replayable,
-        withdraw: () => budget.withdraw(),
-      });
-      if (verdict !== 'yes') {
-        const reason = outcome.kind === 'failed' ? 'UC' : 'UF';
-        answer(response, 503, reason, `${service} could not be reached in ${attempt} attempt${attempt === 1 ? '' : 's'}: ${last}`);
-        return finish(reason, attempt);
-      }
-      retries.inc({ service, cause: outcome.kind });
-      exclude.add(endpoint.id);
-      body?.detach();
-      await pause(attempt);
+    const verdict = outbound.options.hooks?.retry?.(question) ?? mayRetry(question);
+    if (verdict !== 'yes') {
+      const { attempts } = this;
+      return this.#answer(503, why.kind === 'failed' ? 'UC' : 'UF', `${service} could not be reached in ${attempts} attempt${attempts === 1 ? '' : 's'}: ${why.detail}`);
     }
+    outbound.countRetry(why.kind);
+    (this.#tried ??= new Set()).add(id);
+    this.inAWhile(outbound.backoffMs(this.attempts), () => this.#attempt());
   }
 
-  /** A verified connection to some endpoint, before anything is sent; undefined when there is none to be had. */
-  async function connectSomewhere(exclude: Set<string>): Promise<{ socket: TLSSocket; destination: Destination } | { reason: string; detail: string }> {
-    let detail = `no healthy endpoint of ${service}`;
-    for (let attempt = 1; ; attempt++) {
-      const choice = choose(exclude);
-      if (choice.kind === 'reject') return { reason: attempt === 1 ? choice.reason : 'UF', detail };
-      try {
-        const socket = await dial(choice.destination, { ...dialOptions, allowHalfOpen: true });
-        outliers.succeeded(choice.endpoint.id);
-        return { socket, destination: choice.destination };
-      } catch (error) {
-        detail = messageOf(error);
-        noteConnectFailure(choice.destination, error instanceof Error ? error : new Error(detail));
-        if (attempt >= limits.attempts) return { reason: 'UF', detail };
-        retries.inc({ service, cause: 'not-sent' });
-        exclude.add(choice.endpoint.id);
-        await pause(attempt);
-      }
-    }
+  protected timedOut(): void {
+    this.#answer(504, 'UT', `${this.#outbound.service} did not answer within ${this.#outbound.limits.requestMs} ms`);
   }
 
-  async function serveUpgrade(request: IncomingMessage, socket: Socket, first: Buffer): Promise<void> {
-    const headers = endToEnd(request.rawHeaders);
-    const exclude = new Set<string>();
-    for (let attempt = 1; ; attempt++) {
-      const connected = await connectSomewhere(exclude);
-      if ('reason' in connected) {
-        requests.inc({ service, outcome: connected.reason });
-        return answerSocket(socket, 503, connected.reason, connected.detail);
-      }
-      const answered = await requestUpgrade(connected.socket, request, headers, limits.requestMs);
-      if (answered.kind === 'failed') {
-        connected.socket.destroy();
-        requests.inc({ service, outcome: 'UC' });
-        return answerSocket(socket, 503, 'UC', `${service} closed the connection before it answered`);
-      }
-      if (answered.kind === 'response' && answered.head.headers[UNPROCESSED_HEADER] === '1' && attempt < limits.attempts) {
-        connected.socket.destroy();
-        exclude.add(connected.destination.endpoint);
-        retries.inc({ service, cause: 'unprocessed' });
-        await pause(attempt);
-        continue;
-      }
-      requests.inc({ service, outcome: answered.kind });
-      await finishUpgrade(socket, first, answered, limits.idleMs);
-      return;
-    }
-  }
-
-  async function serveTcp(raw: Socket): Promise<void> {
-    const connected = await connectSomewhere(new Set());
-    if ('reason' in connected) {
-      requests.inc({ service, outcome: connected.reason });
-      log.debug('connection refused', { reason: connected.reason, detail: connected.detail });
-      return void raw.resetAndDestroy();
-    }
-    const end = await relayTls(raw, connected.socket, { idleMs: limits.idleMs });
-    requests.inc({ service, outcome: end });
-    log.debug('connection done', { endpoint: connected.destination.endpoint, outcome: end });
-  }
-
-  const http = openHttpServer({ headersTimeoutMs: limits.headersMs, keepAliveMs: limits.keepAliveMs * 2, idleMs: limits.idleMs, log, onRequest: serveRequest, onUpgrade: serveUpgrade });
-
-  async function serve(raw: Socket): Promise<void> {
-    raw.on('error', () => undefined);
-    if (options.protocol === 'http' && !(await beginsLikeHttp2(raw, limits.keepAliveMs * 2))) http.take(raw);
-    else await serveTcp(raw);
-  }
-
-  const tcp = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000, allowHalfOpen: true });
-  tcp.maxConnections = limits.connections;
-  const open = new Set<Socket>();
-  tcp.on('connection', (raw) => {
-    open.add(raw);
-    raw.once('close', () => open.delete(raw));
-    serve(raw).catch((error: unknown) => {
-      log.error('outbound connection failed', { detail: messageOf(error) });
-      raw.destroy();
+  protected done(outcome: Outcome): void {
+    const outbound = this.#outbound;
+    outbound.front.active -= 1;
+    if (outcome === 'done' || outcome === 'upgraded') outbound.outliers.succeeded(this.#place?.endpoint.id ?? '');
+    outbound.count(this.#outcome ?? (outcome === 'answered' ? String(this.status) : outcome));
+    if (!outbound.log.isEnabled('debug')) return;
+    const { method, target } = this.head;
+    outbound.log.debug('request done', {
+      method, path: target, outcome: this.#outcome ?? outcome, attempts: this.attempts, endpoint: this.#place?.endpoint.id ?? '', status: this.status,
+      durationMs: Math.round(this.clock.monotonicMs() - this.startedMonotonicMs),
     });
-  });
-  const bound = await listenOn(tcp, options.listen, `outbound listener of ${service}`);
-
-  let closing: Promise<void> | undefined;
-  return {
-    ...bound,
-    service: options.service,
-    get servicePort() {
-      return options.port;
-    },
-    get connections() {
-      return open.size;
-    },
-    close: ({ drainMs = 0 } = {}) => {
-      closing ??= (async () => {
-        tcp.close();
-        await drained(open, http, drainMs, clock);
-        http.close();
-        for (const socket of open) socket.destroy();
-        await pools.close();
-      })();
-      return closing;
-    },
-  };
-}
-
-function hasBody(request: IncomingMessage): boolean {
-  return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
-}
-
-/**
- * Looks at the first bytes without taking them: HTTP/2 with prior knowledge (gRPC) is relayed as bytes until it has its
- * own path. A connection that says nothing within the limit is closed. Source: RFC 9113 §3.4.
- */
-function beginsLikeHttp2(raw: Socket, limitMs: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    let seen: Buffer = Buffer.alloc(0);
-    const settle = (is: boolean): void => {
-      raw.setTimeout(0);
-      raw.off('readable', look);
-      raw.off('timeout', onTimeout);
-      raw.off('end', onEnd);
-      raw.off('close', onEnd);
-      if (seen.length > 0 && !raw.destroyed) raw.unshift(seen);
-      resolve(is);
-    };
-    const onTimeout = (): void => void raw.destroy();
-    const onEnd = (): void => settle(false);
-    const look = (): void => {
-      const chunk = raw.read() as Buffer | null;
-      if (chunk === null) return;
-      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
-      const head = seen.subarray(0, HTTP2_PREFACE.length);
-      if (!HTTP2_PREFACE.subarray(0, head.length).equals(head)) settle(false);
-      else if (head.length === HTTP2_PREFACE.length) settle(true);
-    };
-    raw.setTimeout(limitMs);
-    raw.on('timeout', onTimeout);
-    raw.on('readable', look);
-    raw.on('end', onEnd);
-    raw.on('close', onEnd);
-  });
+  }
 }

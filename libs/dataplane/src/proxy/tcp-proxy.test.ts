@@ -84,7 +84,7 @@ test('an endpoint that cannot be connected to is passed over before the first by
   for (let i = 0; i < 6; i++) assert.equal(await readAll(connect({ host: '127.0.0.1', port: outbound.port })), 'here');
 });
 
-test('HTTP/2 with prior knowledge on an http listener is relayed as bytes', async () => {
+test('HTTP/2 with prior knowledge on an http listener goes through to an application behind a tcp port', async () => {
   const server = createH2((_request, response) => response.end('over http/2'));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const inbound = await inboundFor((server.address() as AddressInfo).port, { protocol: 'tcp' });

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
 import fc from 'fast-check';
-import { ClientHelloReader, type HelloResult, MAX_HELLO_BYTES } from './client-hello.ts';
+import { ClientHelloReader, type HelloResult, MAX_HELLO_BYTES, readWholeHello } from './client-hello.ts';
 
 /** The first bytes a real client sends. */
 async function realHello(options: { readonly servername?: string; readonly maxVersion?: 'TLSv1.2' | 'TLSv1.3'; readonly ALPNProtocols?: string[] }): Promise<Buffer> {
@@ -150,4 +150,21 @@ test('whatever the bytes and however they are cut, the answer is one of three an
     { numRuns: 2_000 },
   );
   fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => ['need-more', 'refused', 'hello'].includes(read(Buffer.from([22, 3, 1]), bytes).kind)), { numRuns: 2_000 });
+});
+
+test('a hello that lies whole in one record is read at once, with the same result; anything else is left to the reader', async () => {
+  const hello = await realHello({ servername: 'Payments.shop.example', ALPNProtocols: ['h2'] });
+  assert.deepEqual(readWholeHello(hello), new ClientHelloReader().push(hello));
+  assert.deepEqual(readWholeHello(Buffer.concat([hello, Buffer.from('more')])), new ClientHelloReader().push(hello));
+  for (let size = 0; size < hello.length; size++) assert.equal(readWholeHello(hello.subarray(0, size)), undefined);
+  assert.equal(readWholeHello(await realHello({})), undefined);
+  assert.equal(readWholeHello(Buffer.from('GET / HTTP/1.1\r\n\r\n')), undefined);
+  fc.assert(
+    fc.property(fc.nat(hello.length - 1), fc.nat(255), (at, byte) => {
+      const changed = Buffer.from(hello);
+      changed[at] = byte;
+      const whole = readWholeHello(changed);
+      if (whole !== undefined) assert.deepEqual(whole, new ClientHelloReader().push(changed));
+    }),
+  );
 });

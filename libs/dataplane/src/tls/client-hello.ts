@@ -107,6 +107,19 @@ export class ClientHelloReader {
   }
 }
 
+/**
+ * The usual case, without keeping anything: a hello that lies whole in one record at the beginning of `bytes`. Undefined
+ * where it does not, or is not as it should be: then `ClientHelloReader` has the word.
+ */
+export function readWholeHello(bytes: Buffer): Extract<HelloResult, { readonly kind: 'hello' }> | undefined {
+  if (bytes.length < RECORD_HEADER_BYTES + 4 || bytes[0] !== RECORD_HANDSHAKE || bytes[1] !== 3 || bytes[5] !== CLIENT_HELLO) return undefined;
+  const recordEnd = RECORD_HEADER_BYTES + bytes.readUInt16BE(3);
+  const helloEnd = RECORD_HEADER_BYTES + 4 + bytes.readUIntBE(6, 3);
+  if (recordEnd > bytes.length || helloEnd > recordEnd || helloEnd > MAX_HELLO_BYTES) return undefined;
+  const result = readHello(bytes.subarray(RECORD_HEADER_BYTES + 4, helloEnd));
+  return result.kind === 'hello' ? result : undefined;
+}
+
 /** A view over bytes that gives undefined past the end instead of throwing. */
 class Cursor {
   readonly #bytes: Buffer;

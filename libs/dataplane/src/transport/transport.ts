@@ -41,6 +41,8 @@ export interface ByteStream {
   pause(): unknown;
   resume(): unknown;
   isPaused(): boolean;
+  /** Calls `flush` once at the end of this turn of the stream's loop, before its writes are sent. Where it is missing, `setImmediate` does. */
+  atTurnEnd?(flushed: { flush(): void }): void;
   /** `timeout` once no byte has moved for so long; 0: never. */
   setTimeout(idleMs: number, fn?: Listener<[]>): unknown;
   destroy(error?: Error): unknown;

@@ -1,9 +1,10 @@
 // Dials one endpoint as a property of that endpoint: its address, SNI, trust domain and expected identity.
-import type { TLSSocket } from 'node:tls';
 import { type Endpoint, type ServiceName, serviceSni, type SpiffeId, type TrustDomain } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
-import type { Clock } from '@isthmus/runtime';
-import { connectMutualTls } from '../tls/mutual-tls.ts';
+import type { ClientConnection, HttpLimits } from '../http/exchange.ts';
+import { openHttp1 } from '../http1/index.ts';
+import { openHttp2 } from '../http2/index.ts';
+import type { ByteStream, DialledStream, Transport } from '../transport/transport.ts';
 
 /** One port of one endpoint of one service: where a connection goes and who must answer. */
 export type Destination = {
@@ -16,12 +17,10 @@ export type Destination = {
 };
 
 export type DialOptions = {
+  readonly transport: Transport;
   readonly svids: SvidSource;
   readonly bundles: BundleSource;
   readonly timeoutMs: number;
-  readonly clock: Clock;
-  readonly allowHalfOpen?: boolean;
-  readonly signal?: AbortSignal;
 };
 
 /** Where the named port of an endpoint is reached; undefined when the endpoint does not offer it. */
@@ -45,6 +44,24 @@ export function destinationKey(d: Destination): string {
 }
 
 /** Opens a verified connection. **Throws** as connectMutualTls; nothing was sent then. */
-export function dial(d: Destination, options: DialOptions): Promise<TLSSocket> {
-  return connectMutualTls({ ...options, host: d.host, port: d.port, sni: d.sni, expectedId: d.expectedId, trustDomain: d.trustDomain });
+export function dial(d: Destination, { transport, svids, bundles, timeoutMs }: DialOptions, over: { readonly alpn?: readonly string[]; readonly allowHalfOpen: boolean }): Promise<DialledStream> {
+  const { host, port, sni, expectedId, trustDomain } = d;
+  return transport.dialMutualTls({ host, port, sni, expectedId, trustDomain, svids, bundles, timeoutMs, clock: transport.clock, ...over });
+}
+
+/**
+ * Opens a verified HTTP connection, of this version where the endpoint speaks it too: one that does not gets HTTP/1.1,
+ * whatever the caller spoke. **Throws** as `dial`.
+ */
+export async function dialHttp(d: Destination, version: '1.1' | '2', limits: HttpLimits, options: DialOptions): Promise<ClientConnection> {
+  const { stream, alpn } = await dial(d, options, { alpn: version === '2' ? ['h2', 'http/1.1'] : ['http/1.1'], allowHalfOpen: false });
+  return openConnection(stream, alpn === 'h2' ? '2' : '1.1', limits, options.transport);
+}
+
+/** How often a connection with requests under way is asked whether its other end is there (reliability 79). */
+const PING_MS = 5_000;
+
+/** Speaks HTTP as a client on a connected stream, and owns it. */
+export function openConnection(stream: ByteStream, version: '1.1' | '2', limits: HttpLimits, { clock }: Transport): ClientConnection {
+  return version === '2' ? openHttp2(stream, { limits, clock, pingMs: PING_MS }) : openHttp1(stream, { limits, clock });
 }

@@ -28,10 +28,16 @@ export type OutboundSpec = {
   readonly svids: SvidName;
 };
 
-/** The protocol of a service port: what the service says, and until it is declared what the port's name suggests. */
+/** The protocol of a service port: what the service says, and until it is declared what the configuration or the port's name does. */
 export function protocolOf(engine: Engine, service: ServiceName, port: string, otherwise: Protocol | undefined): Protocol {
   const declared = engine.service(service)?.view.ports.find((p) => p.name === port)?.protocol;
-  return declared ?? otherwise ?? (port.startsWith('tcp') ? 'tcp' : 'http');
+  return declared ?? otherwise ?? protocolByName(port);
+}
+
+/** What a port is called says what it speaks, as in Kubernetes and Istio: `grpc`, `http2-admin`. */
+function protocolByName(port: string): Protocol {
+  const [word] = port.split('-');
+  return word === 'http2' || word === 'grpc' ? word : port.startsWith('tcp') ? 'tcp' : 'http';
 }
 
 /** The port that is called when none is named. */

@@ -8,6 +8,8 @@ import * as libc from '../transport/linux/libc.ts';
 /** Most descriptors a thread is cleaned up after. */
 const DESCRIPTORS = 1 << 20;
 const READY_LIMIT_MS = 10_000;
+/** Connections make short-lived objects: with more room they die before they are looked at. */
+const YOUNG_GENERATION_MB = 32;
 
 export type ThreadOptions<Out> = {
   readonly script: URL;
@@ -33,7 +35,7 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
   const descriptors = new SharedArrayBuffer(DESCRIPTORS);
   const ready = Promise.withResolvers<number>();
   const ended = Promise.withResolvers<void>();
-  const worker = new Worker(options.script, { workerData: { ...options.data, descriptors } });
+  const worker = new Worker(options.script, { workerData: { ...options.data, descriptors }, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } });
   let wakeFd = -1;
   let why: Error | undefined;
   worker.on('message', (message: Out | Ready) => {
@@ -49,16 +51,21 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
     ended.resolve();
     if (wasUp) options.onExit(why);
   });
-  const timer = options.clock.setTimer(READY_LIMIT_MS, () => void worker.terminate());
+  const late = Promise.withResolvers<never>();
+  // A thread that loads native code must not be terminated meanwhile: that aborts the process. It goes once it is up.
+  const timer = options.clock.setTimer(READY_LIMIT_MS, () => {
+    ready.promise.then(() => worker.terminate(), () => undefined);
+    late.reject(fail('DATAPLANE_ENGINE_UNAVAILABLE', `a data-plane thread did not start within ${READY_LIMIT_MS} ms`));
+  });
   try {
-    wakeFd = await ready.promise;
+    wakeFd = await Promise.race([ready.promise, late.promise]);
   } finally {
     timer.cancel();
   }
   return {
     post: (message) => {
       if (wakeFd < 0) return;
-      worker.postMessage(message);
+      worker.postMessage(message, []);
       libc.signalEventFd(wakeFd); // it sleeps in epoll_wait, where no message is heard
     },
     kill: () => void worker.terminate(),
@@ -66,8 +73,14 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
   };
 }
 
-/** What a thread that died left open. Nobody else owns these: the thread marked each of its own and no other. */
+/**
+ * What a thread that died left open. Nobody else owns these: the thread marked each of its own and no other. Connections
+ * are reset: cut off in the middle, they must not look complete (reliability 55).
+ */
 function closeLeft(descriptors: SharedArrayBuffer): void {
   const owned = new Uint8Array(descriptors);
-  for (let fd = owned.indexOf(1); fd >= 0; fd = owned.indexOf(1, fd + 1)) libc.close(fd);
+  for (let fd = owned.indexOf(1); fd >= 0; fd = owned.indexOf(1, fd + 1)) {
+    libc.resetOnClose(fd); // of no effect on pipes and the like
+    libc.close(fd);
+  }
 }

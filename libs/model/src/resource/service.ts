@@ -1,8 +1,11 @@
 // A service as an operator declares it: a name that workloads stand behind.
 import { compileSchema, schemas, type Static, strict, Type } from '../schema.ts';
 
-/** `http`: HTTP/1.1, retried where safe. `tcp`: bytes as they are (gRPC and HTTP/2 too, until they have their own path). */
-export const protocolSchema = Type.Union([Type.Literal('http'), Type.Literal('tcp')]);
+/**
+ * What the application speaks at a port. `http`: HTTP/1.1; `http2`: HTTP/2 without TLS, by prior knowledge; `grpc`: the same,
+ * and said to be gRPC; all three take callers of either version and are retried where safe. `tcp`: bytes as they are.
+ */
+export const protocolSchema = Type.Union([Type.Literal('http'), Type.Literal('http2'), Type.Literal('grpc'), Type.Literal('tcp')]);
 export type Protocol = Static<typeof protocolSchema>;
 
 export const servicePortSchema = strict({

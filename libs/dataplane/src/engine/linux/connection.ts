@@ -6,8 +6,9 @@ import { targetKey } from '../departures.ts';
 import type { OpenAccount } from '../ledger.ts';
 import type { IpPort } from '../ip-address.ts';
 import { readProxyHeader } from '../proxy-protocol.ts';
-import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader } from '../../tls/client-hello.ts';
-import { watchForSilence } from '../../transport/linux/dial.ts';
+import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader, readWholeHello } from '../../tls/client-hello.ts';
+import { keepAlive } from '../../transport/linux/dial.ts';
+import { SILENCE_MS } from '../../transport/linux/silence-watch.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
 import type { Limited } from './deadlines.ts';
@@ -77,12 +78,40 @@ export class Connection implements Watched, Flushed, Limited, Side {
   }
 
   onEvents(events: number): void {
+    try {
+      this.#onEvents(events);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  /** What the endpoint's socket was told, once it is connected. */
+  onUpstreamEvents(events: number): void {
+    try {
+      this.#onRelayEvents(events);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  /** A hello often comes together with its connection: looked for before any event tells of it. */
+  begin(): void {
+    this.onEvents(libc.EPOLLIN);
+  }
+
+  /** Given up for a bug: nothing of it is kept. */
+  failed(error: unknown): void {
+    this.#gateway.failed(error);
+    this.#end('reset', true);
+  }
+
+  #onEvents(events: number): void {
     if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
     if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
     if ((events & ENDS) !== 0) this.peerEnded = true;
     if (this.#state === 'hello') {
       if (this.readable) this.#readHello();
-    } else if (this.#state === 'relaying') this.onRelayEvents(events);
+    } else if (this.#state === 'relaying') this.#onRelayEvents(events);
     // Gone before an endpoint was reached: nobody waits for the answer any more.
     else if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) this.#abort('reset');
   }
@@ -103,6 +132,12 @@ export class Connection implements Watched, Flushed, Limited, Side {
       const rest = this.#header === undefined ? chunk : this.#takeHeader(this.#header, chunk);
       if (this.closed) return;
       if (rest === undefined || rest.length === 0) continue;
+      const whole = this.#reader === undefined ? readWholeHello(rest) : undefined;
+      if (whole !== undefined) {
+        if (count < first.length && !this.peerEnded) this.readable = false;
+        this.#hello = Buffer.from(rest);
+        return this.#led(this.#gateway.find(whole.serverName));
+      }
       this.#reader ??= new ClientHelloReader();
       const result = this.#reader.push(rest);
       if (result.kind === 'refused') return this.refuse(result.reason);
@@ -167,15 +202,25 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#gateway.dial(target, this);
   }
 
+  /** Whether it still waits for this target's address; a late answer concerns nobody. */
+  isTrying(target: Target): boolean {
+    return this.#state === 'resolving' && this.#current === target;
+  }
+
   /** A socket on its way to the endpoint; owned from here on. */
   dialling(fd: number): void {
     if (this.closed) return this.#gateway.loop.closeOwn(fd);
     this.#state = 'connecting';
-    this.#upstream = new Upstream(this, this.#gateway, fd);
+    try {
+      this.#upstream = new Upstream(this, this.#gateway, fd);
+    } catch (error) {
+      this.#gateway.loop.closeOwn(fd);
+      throw error;
+    }
   }
 
-  /** The endpoint was not reached: the next one, while there is one. */
-  notReached(why: string): void {
+  /** The endpoint was not reached: the next one, while there is one. `isOwnLack`: it was not even asked. */
+  notReached(why: string, isOwnLack = false): void {
     if (this.closed) return;
     const { ledger, outliers } = this.#gateway;
     this.#upstream?.close(false);
@@ -184,7 +229,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
     if (this.#account !== undefined) ledger.connectFailed(this.#account);
     this.#account = undefined;
     const id = this.#current?.id ?? '';
-    this.#gateway.notReached(this.service, id, why, outliers.failed(id));
+    this.#gateway.notReached(this.service, id, why, !isOwnLack && outliers.failed(id));
     this.#tryNext();
   }
 
@@ -209,7 +254,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
   }
 
   /** After a reset what has come before it is still passed on; where that must wait for the other side, it is lost. */
-  onRelayEvents(events: number): void {
+  #onRelayEvents(events: number): void {
     this.pump();
     if ((events & libc.EPOLLERR) !== 0 && !this.closed && !this.#marked) this.#abort('reset');
   }
@@ -233,20 +278,25 @@ export class Connection implements Watched, Flushed, Limited, Side {
 
   flush(): void {
     this.#marked = false;
-    if (!this.closed) this.pump();
+    if (!this.closed) this.onEvents(0);
   }
 
   onDeadline(): void {
-    if (this.#state === 'hello') this.refuse('hello-timeout');
-    else if (this.#state === 'relaying') this.#abort('idle');
-    else this.notReached(`no connection within ${this.#gateway.limits.connectMs} ms`);
+    if (this.#state === 'hello') return this.refuse('hello-timeout');
+    if (this.#state === 'relaying') return this.#abort('idle');
+    try {
+      this.notReached(`no connection within ${this.#gateway.limits.connectMs} ms`);
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
-  /** From now on a peer that vanishes without a word is found out (reliability 79); short connections are spared the calls. */
+  /** A peer that vanishes without a word is found out (reliability 79); short connections are spared the calls. */
   onReview(): void {
-    if (this.#isWatched || this.#upstream === undefined || this.#state !== 'relaying') return;
+    if (this.#upstream === undefined || this.#state !== 'relaying') return;
+    if (!this.#isWatched) keepAlive(this.#upstream.fd);
     this.#isWatched = true;
-    watchForSilence(this.#upstream.fd);
+    if (libc.hasFallenSilent(this.fd, SILENCE_MS) || libc.hasFallenSilent(this.#upstream.fd, SILENCE_MS)) this.#abort('reset');
   }
 
   /** Cuts the connection off, as if it had been reset. */
@@ -288,6 +338,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#state = 'closed';
     this.#up?.release();
     this.#down?.release();
+    this.#hello = undefined; // `Deadlines` knows of this connection for a while yet
+    this.#reader = undefined;
     this.#upstream?.close(reset);
     closeSocket(this.#gateway, this.#key, this.fd, reset);
     this.fd = -1;
@@ -317,7 +369,15 @@ export class Upstream implements Watched, Side {
     if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
     if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
     if ((events & ENDS) !== 0) this.peerEnded = true;
-    if (this.#connected) return this.#connection.onRelayEvents(events);
+    if (this.#connected) return this.#connection.onUpstreamEvents(events);
+    try {
+      this.#onConnecting(events);
+    } catch (error) {
+      this.#connection.failed(error);
+    }
+  }
+
+  #onConnecting(events: number): void {
     if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) {
       const error = libc.socketError(this.fd);
       return this.#connection.notReached(error === 111 ? 'connection refused' : `errno ${error}`);

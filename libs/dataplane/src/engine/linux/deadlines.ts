@@ -2,17 +2,19 @@
 
 /** What has a time limit. */
 export interface Limited {
-  /** On the loop's clock; Infinity: none. May move either way, but sooner only together with `add`. */
+  /** On the loop's clock. May move either way, but sooner only together with `add`. */
   deadlineMs: number;
   readonly closed: boolean;
   onDeadline(): void;
-  /** Looked at before its deadline: it has lived for a while. */
+  /** Looked at before its deadline: it has lived for a while. About every five seconds. */
   onReview(): void;
 }
 
 const STEP_MS = 100;
+/** Looked at no later than this: what has ended is let go of then, however far its deadline was. */
+const REVIEW_MS = 5_000;
 
-/** Calls `onDeadline` at most a step late. **Bounds** two entries a connection. */
+/** Calls `onDeadline` at most a step late. **Bounds** one entry for each `add`, kept at most five seconds after it closed. */
 export class Deadlines<T extends Limited> {
   readonly #steps = new Map<number, T[]>();
   #next: number;
@@ -21,10 +23,16 @@ export class Deadlines<T extends Limited> {
     this.#next = Math.floor(nowMs / STEP_MS);
   }
 
+  /** Entries held, those of closed things not yet let go of among them. */
+  get size(): number {
+    let sum = 0;
+    for (const entries of this.#steps.values()) sum += entries.length;
+    return sum;
+  }
+
   /** Looks at it again by its deadline. */
   add(limited: T): void {
-    if (limited.deadlineMs === Infinity) return;
-    const step = Math.max(this.#next, Math.floor(limited.deadlineMs / STEP_MS) + 1);
+    const step = Math.max(this.#next, Math.min(Math.floor(limited.deadlineMs / STEP_MS) + 1, this.#next + REVIEW_MS / STEP_MS));
     const entries = this.#steps.get(step);
     if (entries === undefined) this.#steps.set(step, [limited]);
     else entries.push(limited);

@@ -1,6 +1,6 @@
 // What all connections of one worker share: routes, limits, counts, pipes, and the listening socket.
 import { compile, type Engine } from '@isthmus/decide';
-import { messageOf } from '@isthmus/model';
+import { IsthmusError, messageOf } from '@isthmus/model';
 import type { Random } from '@isthmus/runtime';
 import type { Log } from '@isthmus/telemetry';
 import { addressOf, connectingSocket, type LoopListener, openListener } from '../../transport/linux/dial.ts';
@@ -80,10 +80,10 @@ export class Gateway {
   }
 
   /** **Throws** DATAPLANE_LISTEN_FAILED. */
-  listen(host: string, port: number): { readonly host: string; readonly port: number } {
+  listen(host: string, port: number, sharesPort: 'first' | 'joins'): { readonly host: string; readonly port: number } {
     const accept = (fd: number): void => this.#accept(fd);
     const onExhausted = (): void => this.#log.error('no descriptor is left: accepting rests for a moment', { code: 'EMFILE', open: this.#open.size });
-    this.#listener = openListener(this.loop, host, port, 'east-west gateway', accept, onExhausted, { sharesPort: true });
+    this.#listener = openListener(this.loop, host, port, 'east-west gateway', accept, onExhausted, { sharesPort, mayStall: true });
     return this.#listener;
   }
 
@@ -92,10 +92,17 @@ export class Gateway {
       this.ledger.refused('too-many-connections');
       return void libc.close(fd);
     }
-    const connection = new Connection(this, fd, !this.#proxied.isEmpty && this.#proxied.has(addressOfPeer(fd)?.host));
+    let connection: Connection;
+    try {
+      connection = new Connection(this, fd, !this.#proxied.isEmpty && this.#proxied.has(addressOfPeer(fd)?.host));
+    } catch (error) {
+      this.loop.closeOwn(fd);
+      return this.failed(error);
+    }
     this.#open.add(connection);
     this.#hellos += 1;
     if (this.#hellos > this.limits.hellos) connection.refuse('too-many-hellos');
+    else connection.begin();
   }
 
   get routes(): Engine {
@@ -127,9 +134,13 @@ export class Gateway {
     const address = this.#addresses.get(key) ?? socketAddress(target.host, target.port);
     if (address === undefined) {
       addressOf(this.loop, target.host, target.port).then(
-        (found) => this.#connect(found, connection),
-        (error: unknown) => connection.notReached(messageOf(error)),
-      );
+        (found) => {
+          if (connection.isTrying(target)) this.#connect(found, connection);
+        },
+        (error: unknown) => {
+          if (connection.isTrying(target)) connection.notReached(messageOf(error));
+        },
+      ).catch((error: unknown) => connection.failed(error));
       return;
     }
     if (this.#addresses.size >= MAX_ADDRESSES) this.#addresses.clear();
@@ -142,7 +153,7 @@ export class Gateway {
     try {
       fd = connectingSocket(address, false);
     } catch (error) {
-      return connection.notReached(messageOf(error));
+      return connection.notReached(messageOf(error), isOwnLack(error));
     }
     this.loop.own(fd);
     connection.dialling(fd);
@@ -150,6 +161,11 @@ export class Gateway {
 
   notReached(service: string, endpoint: string, error: string, ejected: boolean): void {
     this.#log.info('endpoint not reached', { service, endpoint, error, ...(ejected && { ejected }) });
+  }
+
+  /** A bug met by one connection, which is given up for it (reliability 68). */
+  failed(error: unknown): void {
+    this.#log.error('a gateway connection failed', { detail: messageOf(error) });
   }
 
   /** A reserved name stands in no snapshot, so it cannot leave one. */
@@ -192,10 +208,10 @@ export class Gateway {
     this.#listener?.drain();
   }
 
-  /** Resolves when the last connection has ended. */
-  emptied(): Promise<void> {
-    if (this.#open.size === 0) return Promise.resolve();
-    return new Promise((resolve) => (this.#onEmpty = resolve));
+  /** Calls back when the last connection has ended; at once when there is none. */
+  whenEmpty(fn: () => void): void {
+    if (this.#open.size === 0) fn();
+    else this.#onEmpty = fn;
   }
 
   close(): void {
@@ -205,6 +221,12 @@ export class Gateway {
     this.#stopFollowing();
     this.pipes.close();
   }
+}
+
+const OWN_LACKS: ReadonlySet<unknown> = new Set([libc.EMFILE, libc.ENFILE, libc.ENOMEM, libc.ENOBUFS, libc.EADDRNOTAVAIL]);
+/** Whether this machine had nothing left to dial with, which says nothing about the endpoint (reliability 59, 81). */
+function isOwnLack(error: unknown): boolean {
+  return error instanceof IsthmusError && OWN_LACKS.has(error.facts['errno']);
 }
 
 const address = Buffer.alloc(28);

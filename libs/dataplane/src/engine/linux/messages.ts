@@ -7,7 +7,8 @@ import type { LedgerDelta } from '../ledger.ts';
 
 export type ToRelayWorker =
   | { readonly kind: 'snapshot'; readonly version: number; readonly upserts: readonly (readonly [string, SnapshotResource])[]; readonly removals: readonly string[] }
-  | { readonly kind: 'listen'; readonly port: number }
+  /** `first`: the port must be free. `joins`: other workers of this relay may have it. */
+  | { readonly kind: 'listen'; readonly port: number; readonly sharesPort: 'first' | 'joins' }
   | { readonly kind: 'drain' }
   | { readonly kind: 'stop' };
 

@@ -16,7 +16,7 @@ const post = (message: FromRelayWorker): void => port.postMessage(message);
 
 const relayedLog = new RelayedLog(logLevel, post);
 const log = relayedLog.log();
-const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors });
+const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors, turnsInARow: 16 });
 const replica = new Replica();
 const gateway = new Gateway({ loop, settings, snapshots: replica.snapshots, random: systemRandom, log });
 
@@ -35,9 +35,9 @@ function tick(): void {
 }
 let ticking = loop.setTimer(LEDGER_PERIOD_MS, tick);
 
-function listen(portNumber: number): void {
+function listen({ port: portNumber, sharesPort }: Extract<ToRelayWorker, { readonly kind: 'listen' }>): void {
   try {
-    const bound = gateway.listen(settings.listen.host, portNumber);
+    const bound = gateway.listen(settings.listen.host, portNumber, sharesPort);
     post({ kind: 'listening', host: bound.host, port: bound.port });
   } catch (error) {
     const own = error instanceof IsthmusError ? error : undefined;
@@ -50,10 +50,10 @@ port.on('message', (message: ToRelayWorker) => {
     case 'snapshot':
       return replica.apply(message);
     case 'listen':
-      return listen(message.port);
+      return listen(message);
     case 'drain':
       gateway.stopAccepting();
-      return void gateway.emptied().then(() => {
+      return gateway.whenEmpty(() => {
         handOver();
         post({ kind: 'drained' });
       });

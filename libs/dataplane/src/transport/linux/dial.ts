@@ -5,25 +5,24 @@ import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
 
-/** Peers that vanish without a word are found out within half a minute (reliability 79). */
-export function watchForSilence(fd: number): void {
+/** Peers that vanish without a word while nothing is said are found out within half a minute (reliability 79). */
+export function keepAlive(fd: number): void {
   libc.setOption(fd, libc.SOL_SOCKET, libc.SO_KEEPALIVE, 1);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPIDLE, 15);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPINTVL, 5);
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
-  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_USER_TIMEOUT, 30_000);
 }
 
-/** A socket on its way to `address`; the caller owns it. Without `watched` the caller calls `watchForSilence` later: six calls that a short connection does not need. */
-export function connectingSocket(address: SocketAddress, watched = true): number {
+/** A socket on its way to `address`; the caller owns it. Without `isKeptAlive` the caller calls `keepAlive` later: calls that a short connection does not need. */
+export function connectingSocket(address: SocketAddress, isKeptAlive = true): number {
   const fd = libc.openSocket(address.family);
-  if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`);
+  if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`, { facts: { errno: libc.errno() } });
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
-  if (watched) watchForSilence(fd);
+  if (isKeptAlive) keepAlive(fd);
   if (libc.connect(fd, address.bytes, address.bytes.length) < 0 && libc.errno() !== libc.EINPROGRESS) {
     const error = libc.errno();
     libc.close(fd);
-    throw fail('DATAPLANE_CONNECT_FAILED', `connect failed: errno ${error}`);
+    throw fail('DATAPLANE_CONNECT_FAILED', `connect failed: errno ${error}`, { facts: { errno: error } });
   }
   return fd;
 }
@@ -51,8 +50,15 @@ const ACCEPTS_A_TURN = 64;
 /** Out of descriptors: accepting rests that long, what is open goes on (reliability 59). */
 const REST_MS = 100;
 
-/** One of several sockets on the same port, each in a loop of its own; the kernel spreads connections over them. */
-export type ListenerOptions = { readonly sharesPort?: boolean };
+/**
+ * One of several sockets on the same port, each in a loop of its own; the kernel spreads connections over them. The `first`
+ * takes the port only where nobody has it, so that a second program meets a port in use (reliability 85); the others join it.
+ */
+export type ListenerOptions = {
+  readonly sharesPort?: 'first' | 'joins';
+  /** Callers may leave what is sent to them unread for as long as they like. */
+  readonly mayStall?: boolean;
+};
 
 /** Listens; each accepted descriptor is `onAccept`'s to own. **Throws** DATAPLANE_LISTEN_FAILED. */
 export function openListener(loop: Loop, host: string, port: number, label: string, onAccept: (fd: number) => void, onExhausted: () => void, options: ListenerOptions = {}): LoopListener {
@@ -66,11 +72,14 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
   };
   if (fd < 0) give('socket');
   libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
-  if (options.sharesPort === true) libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
+  if (options.sharesPort === 'joins') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
   // Accepted sockets take these over from the listening one.
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
-  watchForSilence(fd);
+  if (options.mayStall === true) keepAlive(fd);
+  else keepAlive(fd);
   if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
+  // Bound alone, shared from here on.
+  if (options.sharesPort === 'first') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
   if (libc.listen(fd, BACKLOG) < 0) give('listen');
   loop.own(fd);
   const bound = Buffer.alloc(28);

@@ -32,7 +32,10 @@ export const EINTR = 4;
 export const EAGAIN = 11;
 export const EMFILE = 24;
 export const ENFILE = 23;
+export const ENOMEM = 12;
+export const EADDRNOTAVAIL = 99;
 export const ECONNRESET = 104;
+export const ENOBUFS = 105;
 export const ECONNABORTED = 103;
 export const EINPROGRESS = 115;
 
@@ -118,6 +121,19 @@ const size = Buffer.alloc(4);
 export function socketError(fd: number): number {
   size.writeInt32LE(4, 0);
   return getsockoptCall(fd, SOL_SOCKET, SO_ERROR, int, size) < 0 ? errno() : int.readInt32LE(0);
+}
+
+const TCP_INFO = 11;
+const TCP_INFO_BYTES = 60;
+const info = Buffer.alloc(TCP_INFO_BYTES);
+/**
+ * Whether the peer owes an answer, to data or to a probe of its closed window, and none came for so long. A peer that only
+ * does not read answers the probes. **Source** `struct tcp_info` of Linux: retransmits, probes, last_ack_recv.
+ */
+export function hasFallenSilent(fd: number, silentMs: number): boolean {
+  size.writeInt32LE(TCP_INFO_BYTES, 0);
+  if (getsockoptCall(fd, IPPROTO_TCP, TCP_INFO, info, size) < 0) return false;
+  return (info.readUInt8(2) > 0 || info.readUInt8(3) > 0) && info.readUInt32LE(56) > silentMs;
 }
 
 const eight = Buffer.alloc(8);

@@ -37,6 +37,8 @@ export class Loop {
   #later: Flushed[] = [];
   #held = 0;
   #closed = false;
+  #woken = false;
+  #busy = false;
   #onWake: () => void = () => undefined;
   readonly #timers = new TimerHeap();
   readonly #onError: (error: unknown) => void;
@@ -45,8 +47,10 @@ export class Loop {
    * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
    * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
    * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
+   * `turnsInARow`: busy turns before Node's own loop has one; promises and messages wait so long.
    */
-  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer } = {}) {
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly turnsInARow?: number } = {}) {
+    this.#turnsInARow = options.turnsInARow ?? 1;
     this.#onError = onError;
     this.#descriptors = options.descriptors === undefined ? undefined : new Uint8Array(options.descriptors);
     this.own(this.#epoll);
@@ -62,6 +66,7 @@ export class Loop {
     this.watch(this.#wakeFd, EPOLLIN, {
       onEvents: () => {
         clearEventFd(this.#wakeFd);
+        this.#woken = true;
         this.#onWake();
       },
     });
@@ -69,6 +74,7 @@ export class Loop {
   }
 
   readonly #longestWaitMs: number;
+  readonly #turnsInARow: number;
   readonly #descriptors: Uint8Array | undefined;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
@@ -159,6 +165,18 @@ export class Loop {
   }
 
   readonly #turn = (): void => {
+    let turns = 0;
+    do this.#turnOnce();
+    while (!this.#closed && this.#held === 0 && !this.#woken && ++turns < this.#turnsInARow && this.#busy);
+    this.#woken = false;
+    if (!this.#closed) setImmediate(this.#turn);
+    else {
+      this.closeOwn(this.#wakeFd);
+      this.closeOwn(this.#epoll);
+    }
+  };
+
+  #turnOnce(): void {
     const count = epollWait(this.#epoll, this.#events, EVENTS, this.#waitMs());
     this.#nowMs = performance.now();
     if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
@@ -170,12 +188,8 @@ export class Loop {
       this.#later = this.#dirty;
       this.#dirty = later;
     }
-    if (!this.#closed) setImmediate(this.#turn);
-    else {
-      this.closeOwn(this.#wakeFd);
-      this.closeOwn(this.#epoll);
-    }
-  };
+    this.#busy = count > 0;
+  }
 
   #dispatch(at: number): void {
     const key = this.#view.getUint32(at + EVENT_DATA_AT, true);

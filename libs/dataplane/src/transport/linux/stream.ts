@@ -282,6 +282,10 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     if (this.#queue.length > 0) this.#mark();
   }
 
+  atTurnEnd(flushed: Flushed): void {
+    this.loop.mark(flushed);
+  }
+
   /** The bytes are taken either way; false: wait for `drain`. */
   write(chunk: Uint8Array | string, encoding?: BufferEncoding | (() => void), done?: () => void): boolean {
     if (this.destroyed || this.#ending) return false;

@@ -9,37 +9,40 @@ import { addressOf, connectingSocket, openListener } from './dial.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { type Handle, makeContext, openssl } from './openssl.ts';
+import { SilenceWatch } from './silence-watch.ts';
 import { LoopStream } from './stream.ts';
 import { TlsStream } from './tls-stream.ts';
 
 /** The transport of one loop. **Throws** DATAPLANE_ENGINE_UNAVAILABLE. */
 export function linuxTransport(loop: Loop): Transport {
   openssl();
+  const watch = new SilenceWatch(loop);
   return {
     engine: 'linux',
     clock: loop.clock,
-    listen: async (options, onStream) => listen(loop, options, (fd) => new LoopStream(loop, fd, false, options), onStream),
-    listenMutualTls: async (options, onStream, onRefused) => listenMutualTls(loop, options, onStream, onRefused),
-    dial: (options) => dial(loop, options),
-    dialMutualTls: (options) => dialMutualTls(loop, options),
+    listen: async (options, onStream) => listen(loop, options, watch, (fd) => new LoopStream(loop, fd, false, options), onStream),
+    listenMutualTls: async (options, onStream, onRefused) => listenMutualTls(loop, watch, options, onStream, onRefused),
+    dial: (options) => dial(loop, watch, options),
+    dialMutualTls: (options) => dialMutualTls(loop, watch, options),
     reset: (stream) => void (stream as LoopStream).resetAndDestroy(),
   };
 }
 
-function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, make: (fd: number) => S | undefined, onStream: (stream: S) => void): TransportListener {
+function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, watch: SilenceWatch, make: (fd: number) => S | undefined, onStream: (stream: S) => void): TransportListener {
   const open = new Set<LoopStream>();
   const listener = openListener(loop, options.listen.host, options.listen.port, options.label, (fd) => {
     if (open.size >= options.connections) return void libc.close(fd);
     const stream = make(fd);
     if (stream === undefined) return void libc.close(fd);
     open.add(stream);
+    watch.add(stream);
     stream.once('close', () => open.delete(stream));
     onStream(stream);
   }, () => options.onExhausted?.());
   return { host: listener.host, port: listener.port, open, close: () => listener.close() };
 }
 
-function listenMutualTls(loop: Loop, options: MutualTlsListenOptions, onStream: (secure: SecureStream) => void, onRefused: (error: unknown, remoteAddress: string | undefined) => void): TransportListener {
+function listenMutualTls(loop: Loop, watch: SilenceWatch, options: MutualTlsListenOptions, onStream: (secure: SecureStream) => void, onRefused: (error: unknown, remoteAddress: string | undefined) => void): TransportListener {
   const contexts = new Contexts(options.svids, 'server', options.alpn);
   const make = (fd: number): TlsStream | undefined => {
     try {
@@ -62,11 +65,12 @@ function listenMutualTls(loop: Loop, options: MutualTlsListenOptions, onStream: 
       }
     });
   };
-  return listen(loop, options, make, onAccepted);
+  return listen(loop, options, watch, make, onAccepted);
 }
 
-async function dial(loop: Loop, { host, port, timeoutMs, allowHalfOpen }: DialOptions): Promise<ByteStream> {
+async function dial(loop: Loop, watch: SilenceWatch, { host, port, timeoutMs, allowHalfOpen }: DialOptions): Promise<ByteStream> {
   const stream = new LoopStream(loop, connectingSocket(await addressOf(loop, host, port)), true, { allowHalfOpen });
+  watch.add(stream);
   return new Promise((resolve, reject) => {
     const timer = loop.setTimer(timeoutMs, () => stream.destroy(fail('DATAPLANE_CONNECT_TIMEOUT', `no connection to ${host}:${port} within ${timeoutMs} ms`, { facts: { host, port } })));
     const onError = (error: Error): void => {
@@ -84,13 +88,14 @@ async function dial(loop: Loop, { host, port, timeoutMs, allowHalfOpen }: DialOp
 
 const clientContexts = new WeakMap<SvidSource, Contexts>();
 
-async function dialMutualTls(loop: Loop, options: ConnectMutualTlsOptions): Promise<DialledStream> {
+async function dialMutualTls(loop: Loop, watch: SilenceWatch, options: ConnectMutualTlsOptions): Promise<DialledStream> {
   const { host, port } = options;
   let contexts = clientContexts.get(options.svids);
   if (contexts === undefined) clientContexts.set(options.svids, (contexts = new Contexts(options.svids, 'client', [])));
   const context = contexts.current();
   const fd = connectingSocket(await addressOf(loop, host, port));
   const stream = new TlsStream(loop, fd, true, { side: 'client', context, serverName: options.sni, alpn: options.alpn ?? [] }, { allowHalfOpen: options.allowHalfOpen ?? false });
+  watch.add(stream);
   const onAbort = (): void => void stream.destroy(new Error('given up by the caller'));
   options.signal?.addEventListener('abort', onAbort, { once: true });
   return new Promise((resolve, reject) => {
