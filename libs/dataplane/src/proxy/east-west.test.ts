@@ -240,3 +240,11 @@ async function until(holds: () => boolean): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
+
+test('a range that is none is refused before anything is opened', async () => {
+  const snapshots = snapshotsOf([]);
+  for (const range of ['10.0.0.0', '10.0.0.0/33', 'fe80::1%eth0/64']) {
+    const started = startEastWest({ listen: { host: '127.0.0.1', port: 0 }, snapshots, trustDomain: TD, reserved: {}, proxyProtocol: { acceptFrom: [range] }, log: silentLog(), metrics: openMetrics() });
+    await assert.rejects(started, { code: 'DATAPLANE_BAD_RANGE' });
+  }
+});
