@@ -9,8 +9,8 @@ before(async () => {
 }, { timeout: 60_000 });
 after(() => mesh.close());
 
-for (const name of ['east-2', 'east-payments-1', 'east-control-plane']) {
-  test(`SIGTERM to ${name} while requests flow: none fails, and none after it is back`, { timeout: 60_000 }, async (t) => {
+for (const name of ['east-2', 'east-payments-1', 'east-control-plane', 'east-gateway']) {
+  test(`SIGTERM to ${name} while requests flow: none fails, and none after it is back`, { timeout: 120_000 }, async (t) => {
     const load = startLoad(outboundOf(mesh.federation, 'vm-1', PAYMENTS), { clients: 8, pauseMs: 5 });
     t.after(() => load.stop());
     await enough(load, 200);

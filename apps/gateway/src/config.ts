@@ -49,6 +49,7 @@ export const configSchema = strict({
       idleMs: limitMs(3_600_000, 'without a byte in either direction'),
       connections: limitCount(16_384, 'connections open at once'),
       endpointConnections: limitCount(8_192, 'connections to one endpoint'),
+      departedMs: limitMs(60_000, 'connections to an endpoint that left the snapshot go on for'),
       hellos: limitCount(4_096, 'connections without a whole ClientHello yet'),
     }),
   ),

@@ -6,7 +6,6 @@ export { type OutboundListener, type OutboundOptions, startOutbound } from './pr
 export { type HealthChecks, type HealthChecksOptions, startHealthChecks } from './upstream/health-check.ts';
 export { type EastWest, type EastWestOptions, startEastWest } from './proxy/east-west.ts';
 export type { EngineKind, ProxyProtocolOptions, RelayLimits, SnapshotSource } from './engine/engine.ts';
-export { isCidr } from './engine/ip-address.ts';
 export { type DnsOptions, type DnsServer, startDns } from './dns/server.ts';
 export type { HostedListener } from './worker/proxy-host.ts';
 export { type Proxies, type ProxiesOptions, startProxies } from './worker/proxies.ts';

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { compile } from '@isthmus/decide';
 import { resourceName, type ServiceView, type Snapshot } from '@isthmus/model';
 import { anEndpoint, aServiceView } from '@isthmus/model/testing';
-import { Departures, reachableTargets, targetKey } from './departures.ts';
+import { departedEndpoints, Departures, reachableTargets, targetKey } from './departures.ts';
 
 const SERVICE = 'shop/payments';
 const a = anEndpoint({ id: 'a', ports: { http: 1, grpc: 2 } });
@@ -23,6 +24,13 @@ test('every port of every endpoint is reachable; nothing of a service that is go
   assert.equal(reachableTargets(both, SERVICE).size, 3);
   assert.equal(reachableTargets(snapshotOf(), SERVICE).size, 0);
   assert.equal(reachableTargets(snapshotOf(aServiceView({ exported: false })), SERVICE).size, 0);
+});
+
+test('endpoints that changed services had and have no more have departed', () => {
+  const [before, after] = [compile(both), compile(onlyB)];
+  assert.deepEqual(departedEndpoints(before, after, ['service/shop/payments', 'bundle/x', 'service/shop/unknown']), ['a']);
+  assert.deepEqual(departedEndpoints(before, compile(snapshotOf()), ['service/shop/payments']), ['a', 'b']);
+  assert.deepEqual(departedEndpoints(before, after, []), []);
 });
 
 test('a connection to an endpoint that left is due after the limit, and given once; others never', () => {

@@ -1,4 +1,5 @@
 // Which connections lead to where the snapshot no longer does: they may finish, within a limit.
+import type { Engine } from '@isthmus/decide';
 import type { Snapshot } from '@isthmus/model';
 
 /** Stands for one address of one endpoint; an endpoint that moved is another one. */
@@ -18,6 +19,15 @@ export function reachableTargets(snapshot: Snapshot, service: string): ReadonlyS
 /** The `namespace/name` of each service among the keys of changed resources. */
 export function changedServices(changed: readonly string[]): readonly string[] {
   return changed.filter((key) => key.startsWith('service/')).map((key) => key.slice('service/'.length));
+}
+
+/** Ids of the endpoints that changed services had before and have no more. Pure; costs the changed services alone. */
+export function departedEndpoints(before: Engine, after: Engine, changed: readonly string[]): readonly string[] {
+  return changedServices(changed).flatMap((key) => {
+    const [namespace = '', name = ''] = key.split('/');
+    const left = new Set(after.service({ namespace, name })?.endpoints.map((e) => e.id));
+    return (before.service({ namespace, name })?.endpoints ?? []).flatMap(({ id }) => (left.has(id) ? [] : [id]));
+  });
 }
 
 /** A connection as its departure is judged. */

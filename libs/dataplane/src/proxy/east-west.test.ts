@@ -72,6 +72,14 @@ function outcome(socket: TLSSocket): Promise<string> {
   });
 }
 
+/** `connected`, or the code of the error. The connection is closed again. */
+function connecting(port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = tcpConnect(port, '127.0.0.1');
+    socket.once('connect', () => resolve('connected')).once('error', (error: NodeJS.ErrnoException) => resolve(error.code)).once('connect', () => socket.destroy());
+  });
+}
+
 /** Everything up to the end of that direction; the socket stays open for writing, which iterating over it would not leave. */
 function all(socket: Socket): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -217,8 +225,7 @@ onEachEngine('closing drains: open connections finish, new ones are not taken', 
       const client = dial(gateway.port, NAME);
       await outcome(client);
       const closing = gateway.close({ drainMs: 5_000 });
-      const refusedOne = tcpConnect(gateway.port, '127.0.0.1');
-      assert.equal(await new Promise((resolve) => refusedOne.once('error', (e: NodeJS.ErrnoException) => resolve(e.code))), 'ECONNREFUSED');
+      while ((await connecting(gateway.port)) !== 'ECONNREFUSED');
       client.write('now');
       assert.equal(await all(client), 'late answer');
       await closing;
@@ -233,3 +240,11 @@ async function until(holds: () => boolean): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
+
+test('a range that is none is refused before anything is opened', async () => {
+  const snapshots = snapshotsOf([]);
+  for (const range of ['10.0.0.0', '10.0.0.0/33', 'fe80::1%eth0/64']) {
+    const started = startEastWest({ listen: { host: '127.0.0.1', port: 0 }, snapshots, trustDomain: TD, reserved: {}, proxyProtocol: { acceptFrom: [range] }, log: silentLog(), metrics: openMetrics() });
+    await assert.rejects(started, { code: 'DATAPLANE_BAD_RANGE' });
+  }
+});

@@ -5,6 +5,8 @@ import { type Clock, connectionsWithin, descriptorLimit, type Random, systemCloc
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { type EngineKind, type ProxyProtocolOptions, type Relay, RELAY_LIMITS, type RelayLimits, type RelayOptions, type SnapshotSource } from '../engine/engine.ts';
 import { engines } from '../engine/engines.ts';
+import { isCidr } from '../engine/ip-address.ts';
+import { fail } from '../errors.ts';
 import type { ListenAddress } from './listen.ts';
 
 export type EastWestOptions = {
@@ -32,10 +34,13 @@ const MAX_DEFAULT_WORKERS = 8;
 
 /**
  * Opens the gateway's port; which engine it runs on is in the log. **Throws** DATAPLANE_LISTEN_FAILED;
- * DATAPLANE_ENGINE_UNAVAILABLE when an engine was asked for by name and cannot run here.
+ * DATAPLANE_ENGINE_UNAVAILABLE when an engine was asked for by name and cannot run here; DATAPLANE_BAD_RANGE.
  */
 export async function startEastWest(options: EastWestOptions): Promise<EastWest> {
   const { engine = 'auto', workers = Math.min(cpus().length, MAX_DEFAULT_WORKERS), log } = options;
+  for (const range of options.proxyProtocol?.acceptFrom ?? []) {
+    if (!isCidr(range)) throw fail('DATAPLANE_BAD_RANGE', `proxyProtocol.acceptFrom: ${range} is not a range`, { hint: 'write address/bits, such as 10.0.7.0/24 or 2001:db8::/32' });
+  }
   const relayOptions: RelayOptions = {
     settings: {
       listen: options.listen,

@@ -54,6 +54,11 @@ export class Outliers {
     this.#records.delete(endpoint);
   }
 
+  /** For an endpoint that is no more, so that memory follows the snapshot. */
+  forget(endpoint: string): void {
+    this.#records.delete(endpoint);
+  }
+
   isEjected(endpoint: string): boolean {
     const record = this.#records.get(endpoint);
     return record !== undefined && record.untilMs > this.#nowMs();

@@ -1,4 +1,5 @@
 // One connection through the gateway: hello, dial, relay, end. Owns both sockets from accept to close.
+import type { Engine } from '@isthmus/decide';
 import type { RelayEnd, RelayRefusal } from '../engine.ts';
 import type { Destination, Target } from '../destination.ts';
 import { targetKey } from '../departures.ts';
@@ -36,6 +37,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
   /** By `targetKey`; empty before an endpoint was connected to. */
   target = '';
   service = '';
+  /** What its endpoint was picked by; undefined before. */
+  routes: Engine | undefined;
   readonly #acceptedMs: number;
   #key: number;
   #state: State = 'hello';
@@ -82,6 +85,15 @@ export class Connection implements Watched, Flushed, Limited, Side {
     }
   }
 
+  /** What the endpoint's socket was told, once it is connected. */
+  onUpstreamEvents(events: number): void {
+    try {
+      this.#onRelayEvents(events);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
   /** A hello often comes together with its connection: looked for before any event tells of it. */
   begin(): void {
     this.onEvents(libc.EPOLLIN);
@@ -99,7 +111,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
     if ((events & ENDS) !== 0) this.peerEnded = true;
     if (this.#state === 'hello') {
       if (this.readable) this.#readHello();
-    } else if (this.#state === 'relaying') this.pump();
+    } else if (this.#state === 'relaying') this.#onRelayEvents(events);
     // Gone before an endpoint was reached: nobody waits for the answer any more.
     else if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) this.#abort('reset');
   }
@@ -181,6 +193,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
       ledger.ended(this.service, attempts === 0 ? 'overloaded' : 'unreachable', this.#gateway.loop.nowMs - this.#acceptedMs);
       return this.close(true);
     }
+    this.routes = this.#gateway.routes;
     (this.#tried ??= new Set()).add(target.id);
     this.#current = target;
     this.#account = ledger.opened(this.service, target.id);
@@ -238,6 +251,12 @@ export class Connection implements Watched, Flushed, Limited, Side {
     if (target.takesProxyHeader) this.#up.prepend(this.#gateway.proxyHeader(this.fd, this.#addresses));
     this.#gateway.relaying(this);
     this.pump();
+  }
+
+  /** After a reset what has come before it is still passed on; where that must wait for the other side, it is lost. */
+  #onRelayEvents(events: number): void {
+    this.pump();
+    if ((events & libc.EPOLLERR) !== 0 && !this.closed && !this.#marked) this.#abort('reset');
   }
 
   /** Moves what can be moved, both ways. */
@@ -350,7 +369,7 @@ export class Upstream implements Watched, Side {
     if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
     if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
     if ((events & ENDS) !== 0) this.peerEnded = true;
-    if (this.#connected) return this.#connection.onEvents(0);
+    if (this.#connected) return this.#connection.onUpstreamEvents(events);
     try {
       this.#onConnecting(events);
     } catch (error) {

@@ -1,6 +1,6 @@
 // What all connections of one worker share: routes, limits, counts, pipes, and the listening socket.
 import { compile, type Engine } from '@isthmus/decide';
-import { IsthmusError, type Snapshot, messageOf } from '@isthmus/model';
+import { IsthmusError, messageOf } from '@isthmus/model';
 import type { Random } from '@isthmus/runtime';
 import type { Log } from '@isthmus/telemetry';
 import { addressOf, connectingSocket, type LoopListener, openListener } from '../../transport/linux/dial.ts';
@@ -8,7 +8,7 @@ import * as libc from '../../transport/linux/libc.ts';
 import type { Loop } from '../../transport/linux/loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from '../../transport/linux/socket-address.ts';
 import { Outliers } from '../../upstream/outlier.ts';
-import { Departures } from '../departures.ts';
+import { departedEndpoints, Departures } from '../departures.ts';
 import { type Destination, destinationOf, type DestinationRules, type Refused, type Target } from '../destination.ts';
 import type { RelayLimits, RelayRefusal, RelaySettings, SnapshotSource } from '../engine.ts';
 import { ipBytes, type IpPort, type IpRanges, ipRanges } from '../ip-address.ts';
@@ -67,7 +67,9 @@ export class Gateway {
     };
     this.#routes = compile(snapshots.current());
     this.#stopFollowing = snapshots.onChange((snapshot, changed) => {
-      this.#routes = compile(snapshot, this.#routes);
+      const before = this.#routes;
+      this.#routes = compile(snapshot, before);
+      for (const id of departedEndpoints(before, this.#routes, changed)) this.outliers.forget(id);
       this.#departures.changed(snapshot, changed, loop.nowMs);
     });
     this.#ticking = loop.setTimer(Deadlines.stepMs, this.#tick);
@@ -101,6 +103,10 @@ export class Gateway {
     this.#hellos += 1;
     if (this.#hellos > this.limits.hellos) connection.refuse('too-many-hellos');
     else connection.begin();
+  }
+
+  get routes(): Engine {
+    return this.#routes;
   }
 
   find(serverName: string): Destination | Refused {
@@ -167,6 +173,8 @@ export class Gateway {
     connection.deadlineMs = this.loop.nowMs + this.limits.idleMs;
     if (connection.service in this.#settings.reserved) return;
     this.#departures.add(connection);
+    // While it was dialled the snapshot may have changed.
+    if (connection.routes !== this.#routes) this.#departures.changed(this.#snapshots.current(), [`service/${connection.service}`], this.loop.nowMs);
   }
 
   again(connection: Connection): void {
@@ -194,11 +202,10 @@ export class Gateway {
   /** Puts on the accounts what was relayed so far. */
   count(): void {
     for (const connection of this.#open) connection.count();
-    this.outliers.retain(endpointsOf(this.#snapshots.current(), this.#settings));
   }
 
   stopAccepting(): void {
-    this.#listener?.close();
+    this.#listener?.drain();
   }
 
   /** Calls back when the last connection has ended; at once when there is none. */
@@ -214,12 +221,6 @@ export class Gateway {
     this.#stopFollowing();
     this.pipes.close();
   }
-}
-
-function endpointsOf(snapshot: Snapshot, settings: RelaySettings): Set<string> {
-  const ids = new Set<string>(Object.keys(settings.reserved));
-  for (const resource of snapshot.resources.values()) if (resource.kind === 'service') for (const { id } of resource.endpoints) ids.add(id);
-  return ids;
 }
 
 const OWN_LACKS: ReadonlySet<unknown> = new Set([libc.EMFILE, libc.ENFILE, libc.ENOMEM, libc.ENOBUFS, libc.EADDRNOTAVAIL]);

@@ -155,3 +155,26 @@ test('an exception costs the one connection that met it, which is let go at once
     assert.equal(threads.length, started);
   });
 });
+
+test('a reset reaches a connection whose other side takes nothing: it is let go at once, not after the idle limit', { timeout: 60_000 }, () =>
+  withRig('linux', {}, async (rig) => {
+    const { client, server } = await rig.open();
+    client.socket.pause();
+    const piece = Buffer.alloc(65_536);
+    while (server.socket.writableLength < 4 * piece.length) {
+      server.socket.write(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    server.socket.resetAndDestroy();
+    await rig.counts('isthmus_gateway_connections_total{service="shop/payments",end="reset"} 1');
+  }));
+
+test('a connection that was still being dialled when its endpoint left the snapshot is drained like the others', { timeout: 60_000 }, () =>
+  withRig('linux', { over: { limits: { departedMs: 100 } } }, async (rig) => {
+    // Many at once, so that some are between pick and connect when the change comes.
+    const clients = await Promise.all(Array.from({ length: 40 }, () => rig.connect()));
+    for (const client of clients) client.socket.write(HELLO);
+    rig.snapshots.set(...viewsOf([]));
+    await until('all to be let go', () => clients.every(({ socket, hasEnded }) => socket.closed || hasEnded));
+    await until('the relay lets go', () => rig.relay.connections === 0);
+  }));

@@ -7,7 +7,7 @@ import { listenOn } from '../../proxy/listen.ts';
 import { ALERT_UNRECOGNIZED_NAME } from '../../tls/client-hello.ts';
 import { relayTls } from '../../tls/relay-tls.ts';
 import { Outliers } from '../../upstream/outlier.ts';
-import { Departures, targetKey } from '../departures.ts';
+import { departedEndpoints, Departures, targetKey } from '../departures.ts';
 import { type Destination, destinationOf, type DestinationRules, type Target } from '../destination.ts';
 import type { Relay, RelayEnd, RelayOptions, RelayRefusal, StartRelay } from '../engine.ts';
 import { ipBytes, type IpPort, type IpRanges, ipRanges } from '../ip-address.ts';
@@ -76,7 +76,9 @@ class PortableRelay implements Relay {
     this.#server.maxConnections = settings.limits.connections;
     this.#server.on('connection', this.#accept).on('drop', () => this.#ledger.refused('too-many-connections'));
     this.#unsubscribe = snapshots.onChange((snapshot, changed) => {
-      this.#routes = compile(snapshot, this.#routes);
+      const before = this.#routes;
+      this.#routes = compile(snapshot, before);
+      for (const id of departedEndpoints(before, this.#routes, changed)) this.#outliers.forget(id);
       this.#lookForDepartures(snapshot, changed);
     });
   }

@@ -40,6 +40,8 @@ export async function addressOf(loop: Loop, host: string, port: number): Promise
 export interface LoopListener {
   readonly host: string;
   readonly port: number;
+  /** Accepts what waits to be accepted, which closing would reset, then closes. */
+  drain(): void;
   close(): void;
 }
 
@@ -108,14 +110,19 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
       if (!closed) loop.change(key, fd, libc.EPOLLIN);
     });
   }
+  const close = (): void => {
+    if (closed) return;
+    closed = true;
+    resting?.cancel();
+    loop.unwatch(key, fd);
+    loop.closeOwn(fd);
+  };
   return {
     ...readSocketAddress(bound),
-    close: () => {
-      if (closed) return;
-      closed = true;
-      resting?.cancel();
-      loop.unwatch(key, fd);
-      loop.closeOwn(fd);
+    drain: () => {
+      for (let accepted = closed ? -1 : libc.accept(fd); accepted >= 0; accepted = libc.accept(fd)) onAccept(accepted);
+      close();
     },
+    close,
   };
 }
