@@ -21,7 +21,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/http2/server.ts': 'libs/dataplane/src/http2/connection.test.ts',
   'libs/dataplane/src/http2/stream.ts': 'libs/dataplane/src/http2/http2.test.ts',
   'libs/dataplane/src/proxy/': 'libs/dataplane/src/proxy/tcp-proxy.test.ts',
-  'libs/dataplane/src/tls/judge.ts': 'libs/dataplane/src/tls/mutual-tls.test.ts',
   'libs/dataplane/src/tls/relay-tls.ts': 'libs/dataplane/src/proxy/east-west.test.ts',
   'libs/dataplane/src/transport/': 'libs/dataplane/src/transport/transport.test.ts',
   'libs/dataplane/src/upstream/connect.ts': 'libs/dataplane/src/tls/mutual-tls.test.ts',
