@@ -50,6 +50,7 @@ export function gatewayConfig({ paths, ports }: FederationOptions, cluster: Clus
     ...(tokenFile === undefined ? {} : { joinTokenFile: tokenFile }),
     network: cluster.name,
     locality: cluster.locality,
+    workers: 1, // one of many processes on a laptop
     listen: { host: HOST, port: ports[name] },
     reserved: { 'control-plane': controlPlane, store: controlPlane, 'trust-root': `${HOST}:${ports[names.trustRoot]}` },
     adminSocket: paths.socket(name),

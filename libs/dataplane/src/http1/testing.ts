@@ -8,6 +8,9 @@ import { Loop } from '../transport/linux/loop.ts';
 import { linuxTransport } from '../transport/linux/transport.ts';
 import { portableTransport } from '../transport/portable.ts';
 import type { ByteStream, Transport } from '../transport/transport.ts';
+import type { ListenAddress } from '../proxy/listen.ts';
+import { HTTP_LIMITS } from '../http/exchange.ts';
+import { openHttp1 } from './client.ts';
 import { serveHttp1 } from './server.ts';
 
 /** Connections to one origin that take requests; opened as needed. */
@@ -112,6 +115,18 @@ class Relay implements ResponseSink, BodySink {
   drain(): void {
     this.#caller.resumeBody();
   }
+}
+
+/** Relays HTTP/1.1 from a port to an origin on the best engine there is, on this thread: what the codec costs by itself. */
+export async function startPlainRelay(listen: ListenAddress, origin: ListenAddress): Promise<{ readonly engine: EngineKind; readonly port: number }> {
+  const transport = process.platform === 'linux' ? linuxTransport(new Loop((error) => process.emitWarning(String(error)))) : portableTransport();
+  const { clock, reset } = transport;
+  const pool = new TestPool(async () => openHttp1(await transport.dial({ ...origin, timeoutMs: 5_000, allowHalfOpen: false }), { limits: HTTP_LIMITS, clock }));
+  const listener = await transport.listen({ listen, label: 'plain relay', allowHalfOpen: true, connections: 10_000 }, (stream) => {
+    const handlers = { onRequest: (head: RequestHead, exchange: ServerExchange) => relayRequest(head, exchange, pool), onRefused: () => undefined };
+    serveHttp1(stream, { limits: HTTP_LIMITS, handlers, peer: undefined, scheme: 'http', clock, reset });
+  });
+  return { engine: transport.engine, port: listener.port };
 }
 
 /** What a server connection made of the bytes it was sent. */

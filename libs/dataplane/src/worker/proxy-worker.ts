@@ -22,7 +22,7 @@ const post = (message: FromWorker): void => port.postMessage(message);
 const relayedLog = new RelayedLog(start.logLevel, post);
 const log = relayedLog.log();
 const metrics = new RelayedMetrics();
-const loop = new Loop((error) => log.error('a handler of the data path failed', { detail: messageOf(error) }), { descriptors: start.descriptors });
+const loop = new Loop((error) => log.error('a handler of the data path failed', { detail: messageOf(error) }), { descriptors: start.descriptors, turnsInARow: 8 });
 const transport = linuxTransport(loop);
 const replica = new Replica();
 const follower = followSnapshots(replica.snapshots);

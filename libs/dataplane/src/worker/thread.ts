@@ -9,7 +9,7 @@ import * as libc from '../transport/linux/libc.ts';
 const DESCRIPTORS = 1 << 20;
 const READY_LIMIT_MS = 10_000;
 /** Connections make short-lived objects: with more room they die before they are looked at. */
-const YOUNG_GENERATION_MB = 32;
+const YOUNG_GENERATION_MB = 48;
 
 export type ThreadOptions<Out> = {
   readonly script: URL;

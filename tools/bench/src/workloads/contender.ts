@@ -19,9 +19,10 @@ export async function startSni(bench: Bench, name: ContenderName, spec: Omit<Sni
 export async function startHttp(bench: Bench, name: ContenderName, spec: Omit<HttpSpec, 'kind' | 'listenPort'>, mesh: BundleFile): Promise<Running> {
   const listenPort = await freePort();
   if (name !== 'isthmus') return startPeer(programOf(bench, name), { ...spec, kind: 'http', listenPort }, bench.scratch);
-  const settings = { listenPort, upstreamPort: spec.upstreamPort, version: spec.version, mesh };
+  const settings = { listenPort, upstreamPort: spec.upstreamPort, version: spec.version, mesh, engine: bench.engine };
   if (spec.dial !== undefined && spec.accept === undefined) return startService(new URL('../ours/outbound.ts', import.meta.url), settings);
   if (spec.accept !== undefined && spec.dial === undefined) return startService(new URL('../ours/inbound.ts', import.meta.url), settings);
+  if (spec.dial === undefined && spec.accept === undefined && spec.version === '1.1') return startService(new URL('../ours/plain.ts', import.meta.url), { listenPort, upstreamPort: spec.upstreamPort });
   throw new NotSupported('the agent always speaks mutual TLS on one of its sides');
 }
 
