@@ -342,7 +342,6 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#reader = undefined;
     this.#header = undefined;
     this.#hello = undefined;
-    this.#reader = undefined;
     this.#upstream?.close(reset);
     closeSocket(this.#gateway, this.#key, this.fd, reset);
     this.fd = -1;
