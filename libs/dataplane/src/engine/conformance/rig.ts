@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash, type Hash } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import type { Endpoint, ServiceView, TrustDomain } from '@isthmus/model';
 import { anEndpoint, aServiceView } from '@isthmus/model/testing';
 import { type Metrics, openMetrics, silentLog } from '@isthmus/telemetry';
@@ -84,6 +84,12 @@ export async function until(what: string, holds: () => boolean): Promise<void> {
   }
 }
 
+const backends: Backend[] = [];
+/** Also those a failed test left open, which would keep the process. */
+after(() => {
+  for (const backend of backends) backend.close();
+});
+
 /** An endpoint that keeps what connects to it. */
 export class Backend {
   readonly server: Server;
@@ -101,6 +107,7 @@ export class Backend {
   async listen(): Promise<this> {
     this.server.listen(0, '127.0.0.1');
     await once(this.server, 'listening');
+    backends.push(this);
     this.port = (this.server.address() as AddressInfo).port;
     return this;
   }

@@ -338,8 +338,10 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#state = 'closed';
     this.#up?.release();
     this.#down?.release();
-    this.#hello = undefined; // `Deadlines` knows of this connection for a while yet
+    // Its deadline still knows it for a while: nothing large hangs on it.
     this.#reader = undefined;
+    this.#header = undefined;
+    this.#hello = undefined;
     this.#upstream?.close(reset);
     closeSocket(this.#gateway, this.#key, this.fd, reset);
     this.fd = -1;
