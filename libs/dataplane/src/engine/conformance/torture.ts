@@ -128,6 +128,8 @@ export class Torture {
   readonly complaints: string[] = [];
   readonly facts: TortureFacts = { whole: 0, 'cut-hello': 0, refused: 0, 'killed-by-client': 0, 'killed-by-server': 0, bytes: 0 };
   readonly #seed: number;
+  /** Never used twice: one killed early may reach its endpoint long after its client was done. */
+  #nextId = 0;
   readonly #server: Server;
   readonly #waiting = new Map<number, (side: Side) => void>();
   readonly #arrived = new Map<number, Promise<Side>>();
@@ -150,9 +152,9 @@ export class Torture {
 
   /** Opens so many connections to a relay, so many at a time. */
   async run(relayPort: number, connections: number, atOnce: number): Promise<void> {
-    let next = 0;
+    const end = this.#nextId + connections;
     const lane = async (): Promise<void> => {
-      while (next < connections && this.complaints.length < 20) await this.#one(relayPort, next++);
+      while (this.#nextId < end && this.complaints.length < 20) await this.#one(relayPort, this.#nextId++);
     };
     await Promise.all(Array.from({ length: atOnce }, lane));
   }
