@@ -191,6 +191,8 @@ test('a black hole between two clusters loses nothing that is local, is told as 
   t.diagnostic(`converged ${Math.round(performance.now() - healedAtMs)} ms after healing; ${Object.values(probes).reduce((sum, p) => sum + p.ok(), 0)} requests, none failed`);
   assert.deepEqual(Object.values(probes).map((p) => p.failures().length), before_);
   for (const probe of Object.values(probes)) probe.stop();
+  await call(westAgent.setDraining.bind(westAgent), { namespace: 'shop', service: 'payments', instance: 'payments-1', draining: false }, limit);
+  await waitFor('east to know that payments of west serves again', 30_000, async () => ((await list('east', 'import')).some((i) => i['cluster'] === 'west' && i['name'] === 'payments' && i['readyCount'] === 1) ? true : undefined));
 });
 
 test('a black hole between a VM and its own gateway: requests in flight end, the next ones go to the other cluster, and come back', { skip, timeout: 120_000 }, async (t) => {

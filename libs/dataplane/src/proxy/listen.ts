@@ -6,17 +6,20 @@ import { fail } from '../errors.ts';
 /** Port 0 takes any free one. */
 export type ListenAddress = { readonly host: string; readonly port: number };
 
+/** Says which port it was, what wanted it, and why it cannot have it. `why`: a system error by name, or words. */
+export function listenFailed(what: string, listen: ListenAddress, why: string, cause?: unknown): Error {
+  const words = why === 'EADDRINUSE' ? 'the port is in use by another program' : why === 'EACCES' ? 'ports below 1024 need a privilege' : why;
+  return fail('DATAPLANE_LISTEN_FAILED', `${what} cannot listen on ${listen.host}:${listen.port}: ${words}`, {
+    ...(cause === undefined ? {} : { cause }),
+    facts: { host: listen.host, port: listen.port },
+    hint: `free the port (ss -ltnp 'sport = :${listen.port}' shows who has it) or configure another`,
+  });
+}
+
 /** Listens and gives the bound address. **Throws** DATAPLANE_LISTEN_FAILED naming what wanted which port, and why not. */
 export async function listenOn(server: Server, listen: ListenAddress, what: string): Promise<{ readonly host: string; readonly port: number }> {
   await new Promise<void>((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException): void => {
-      const why = error.code === 'EADDRINUSE' ? 'the port is in use by another program' : error.code === 'EACCES' ? 'ports below 1024 need a privilege' : messageOf(error);
-      reject(fail('DATAPLANE_LISTEN_FAILED', `${what} cannot listen on ${listen.host}:${listen.port}: ${why}`, {
-        cause: error,
-        facts: { host: listen.host, port: listen.port },
-        hint: `free the port (ss -ltnp 'sport = :${listen.port}' shows who has it) or configure another`,
-      }));
-    };
+    const onError = (error: NodeJS.ErrnoException): void => reject(listenFailed(what, listen, error.code ?? messageOf(error), error));
     server.once('error', onError);
     server.listen({ host: listen.host, port: listen.port }, () => {
       server.off('error', onError);

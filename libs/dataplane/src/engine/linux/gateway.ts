@@ -83,7 +83,7 @@ export class Gateway {
   listen(host: string, port: number, sharesPort: 'first' | 'joins'): { readonly host: string; readonly port: number } {
     const accept = (fd: number): void => this.#accept(fd);
     const onExhausted = (): void => this.#log.error('no descriptor is left: accepting rests for a moment', { code: 'EMFILE', open: this.#open.size });
-    this.#listener = openListener(this.loop, host, port, 'east-west gateway', accept, onExhausted, { sharesPort, mayStall: true });
+    this.#listener = openListener(this.loop, host, port, 'east-west gateway', accept, onExhausted, { sharesPort });
     return this.#listener;
   }
 

@@ -1,6 +1,7 @@
 // Opens connections and listening sockets on the loop.
 import { lookup } from 'node:dns/promises';
 import { fail } from '../../errors.ts';
+import { listenFailed } from '../../proxy/listen.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
@@ -56,27 +57,26 @@ const REST_MS = 100;
  */
 export type ListenerOptions = {
   readonly sharesPort?: 'first' | 'joins';
-  /** Callers may leave what is sent to them unread for as long as they like. */
-  readonly mayStall?: boolean;
 };
+
+const ERRORS: Readonly<Record<number, string>> = { 13: 'EACCES', 24: 'EMFILE', 98: 'EADDRINUSE', 99: 'EADDRNOTAVAIL' };
 
 /** Listens; each accepted descriptor is `onAccept`'s to own. **Throws** DATAPLANE_LISTEN_FAILED. */
 export function openListener(loop: Loop, host: string, port: number, label: string, onAccept: (fd: number) => void, onExhausted: () => void, options: ListenerOptions = {}): LoopListener {
-  const address = socketAddress(host, port);
-  if (address === undefined) throw fail('DATAPLANE_LISTEN_FAILED', `${label}: ${host} is no IP address`);
+  const address = socketAddress(host === 'localhost' ? '127.0.0.1' : host, port);
+  if (address === undefined) throw listenFailed(label, { host, port }, 'the host is to be an IP address');
   const fd = libc.openSocket(address.family);
   const give = (what: string): never => {
     const error = libc.errno();
     if (fd >= 0) libc.close(fd);
-    throw fail('DATAPLANE_LISTEN_FAILED', `${label} cannot listen on ${host}:${port}: ${what}: ${error === 98 ? 'EADDRINUSE' : error === 13 ? 'EACCES' : `errno ${error}`}`);
+    throw listenFailed(label, { host, port }, ERRORS[error] ?? `${what}: errno ${error}`);
   };
   if (fd < 0) give('socket');
   libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
   if (options.sharesPort === 'joins') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
   // Accepted sockets take these over from the listening one.
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
-  if (options.mayStall === true) keepAlive(fd);
-  else keepAlive(fd);
+  keepAlive(fd);
   if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
   // Bound alone, shared from here on.
   if (options.sharesPort === 'first') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);

@@ -136,6 +136,13 @@ export function hasFallenSilent(fd: number, silentMs: number): boolean {
   return (info.readUInt8(2) > 0 || info.readUInt8(3) > 0) && info.readUInt32LE(56) > silentMs;
 }
 
+/** Whether neither bytes nor acknowledgements came for so long: so too of a connection on which nobody said anything. */
+export function hasHeardNothing(fd: number, silentMs: number): boolean {
+  size.writeInt32LE(TCP_INFO_BYTES, 0);
+  if (getsockoptCall(fd, IPPROTO_TCP, TCP_INFO, info, size) < 0) return false;
+  return Math.min(info.readUInt32LE(52), info.readUInt32LE(56)) > silentMs;
+}
+
 const eight = Buffer.alloc(8);
 export function signalEventFd(fd: number): void {
   eight.writeBigUInt64LE(1n);

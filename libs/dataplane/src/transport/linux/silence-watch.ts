@@ -1,6 +1,6 @@
 // Finds peers that vanished while they owe an answer: a black hole (no RST, no FIN) costs seconds, not a quarter of an hour.
 import type { TimerHandle } from '@isthmus/runtime';
-import { hasFallenSilent } from './libc.ts';
+import { hasFallenSilent, hasHeardNothing } from './libc.ts';
 import type { Loop } from './loop.ts';
 import type { LoopStream } from './stream.ts';
 
@@ -8,13 +8,14 @@ import type { LoopStream } from './stream.ts';
  * So long without any answer, while one is owed, and a peer is taken for gone (reliability 79). Not by TCP_USER_TIMEOUT:
  * that ends a peer that merely does not read, too.
  */
-export const SILENCE_MS = 10_000;
-const LOOK_MS = 2_500;
+export const SILENCE_MS = 5_000;
+const LOOK_MS = 1_000;
 
 /** Looks at each connection every few seconds: one system call. **Owns** its timer, which runs while there are any. */
 export class SilenceWatch {
   readonly #loop: Loop;
-  readonly #streams = new Set<LoopStream>();
+  /** With the address that was dialled; accepted ones have none. */
+  readonly #streams = new Map<LoopStream, string | undefined>();
   readonly #silenceMs: number;
   #timer: TimerHandle | undefined;
 
@@ -23,9 +24,9 @@ export class SilenceWatch {
     this.#silenceMs = silenceMs;
   }
 
-  /** Until it closes. */
-  add(stream: LoopStream): void {
-    this.#streams.add(stream);
+  /** Until it closes. Where one connection to an address falls silent, those idle for as long are not used for the next try. */
+  add(stream: LoopStream, address?: string): void {
+    this.#streams.set(stream, address);
     stream.once('close', () => {
       this.#streams.delete(stream);
       if (this.#streams.size > 0) return;
@@ -37,8 +38,19 @@ export class SilenceWatch {
 
   readonly #look = (): void => {
     this.#timer = this.#loop.setTimer(Math.min(LOOK_MS, this.#silenceMs), this.#look);
-    for (const stream of this.#streams) {
-      if (!stream.destroyed && hasFallenSilent(stream.fd, this.#silenceMs)) stream.destroy(Object.assign(new Error(`the other end has been silent for ${this.#silenceMs} ms`), { code: 'ETIMEDOUT' }));
+    const gone = new Set<string>();
+    for (const [stream, address] of this.#streams) {
+      if (stream.destroyed || !hasFallenSilent(stream.fd, this.#silenceMs)) continue;
+      if (address !== undefined) gone.add(address);
+      this.#end(stream);
+    }
+    if (gone.size === 0) return;
+    for (const [stream, address] of this.#streams) {
+      if (address !== undefined && gone.has(address) && !stream.destroyed && hasHeardNothing(stream.fd, this.#silenceMs)) this.#end(stream);
     }
   };
+
+  #end(stream: LoopStream): void {
+    stream.destroy(Object.assign(new Error(`the other end has been silent for ${this.#silenceMs} ms`), { code: 'ETIMEDOUT' }));
+  }
 }

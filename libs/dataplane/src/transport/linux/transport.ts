@@ -70,7 +70,7 @@ function listenMutualTls(loop: Loop, watch: SilenceWatch, options: MutualTlsList
 
 async function dial(loop: Loop, watch: SilenceWatch, { host, port, timeoutMs, allowHalfOpen }: DialOptions): Promise<ByteStream> {
   const stream = new LoopStream(loop, connectingSocket(await addressOf(loop, host, port)), true, { allowHalfOpen });
-  watch.add(stream);
+  watch.add(stream, `${host}:${port}`);
   return new Promise((resolve, reject) => {
     const timer = loop.setTimer(timeoutMs, () => stream.destroy(fail('DATAPLANE_CONNECT_TIMEOUT', `no connection to ${host}:${port} within ${timeoutMs} ms`, { facts: { host, port } })));
     const onError = (error: Error): void => {
@@ -95,7 +95,7 @@ async function dialMutualTls(loop: Loop, watch: SilenceWatch, options: ConnectMu
   const context = contexts.current();
   const fd = connectingSocket(await addressOf(loop, host, port));
   const stream = new TlsStream(loop, fd, true, { side: 'client', context, serverName: options.sni, alpn: options.alpn ?? [] }, { allowHalfOpen: options.allowHalfOpen ?? false });
-  watch.add(stream);
+  watch.add(stream, `${host}:${port}`);
   const onAbort = (): void => void stream.destroy(new Error('given up by the caller'));
   options.signal?.addEventListener('abort', onAbort, { once: true });
   return new Promise((resolve, reject) => {
