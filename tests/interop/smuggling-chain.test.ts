@@ -12,7 +12,7 @@ import { findProgram, waitFor } from '@isthmus/harness';
 
 type Seen = { readonly hops: readonly string[]; readonly what: string };
 
-/** A proxy no one here wrote. `config` makes its file; it marks each request with the caller's port and a number of its own. */
+/** A proxy no one here wrote. `config` makes its file; it marks each request with the caller's address and a number of its own. */
 type Peer = { readonly program: string; readonly pack: string; readonly args: (file: string, directory: string) => string[]; readonly config: (port: number, next: number, directory: string) => string };
 
 const PEERS: readonly Peer[] = [
@@ -29,7 +29,7 @@ http {
   upstream next { server 127.0.0.1:${next}; keepalive 4; }
   server { listen 127.0.0.1:${port} default_server;
     location / { proxy_pass http://next; proxy_http_version 1.1; proxy_request_buffering off; proxy_read_timeout 3s;
-      proxy_set_header Connection ""; proxy_set_header Host $http_host; proxy_set_header X-Hop-Peer "$remote_port-$request_id"; } }
+      proxy_set_header Connection ""; proxy_set_header Host $http_host; proxy_set_header X-Hop-Peer "$remote_addr-$request_id"; } }
 }`,
   },
   {
@@ -49,7 +49,7 @@ defaults
   http-reuse always
 frontend in
   bind 127.0.0.1:${port}
-  http-request set-header X-Hop-Peer "%[src_port]-%[uuid()]"
+  http-request set-header X-Hop-Peer "%[src]-%[uuid()]"
   default_backend next
 backend next
   server next 127.0.0.1:${next}
@@ -115,7 +115,7 @@ async function startPeer(peer: Peer, next: number): Promise<number> {
   return port;
 }
 
-/** This codec's server and client ends with nothing between. Marks each request with the caller's port and a number. */
+/** This codec's server and client ends with nothing between. Marks each request with the caller's address and a number. */
 async function withRelay(next: number, run: (port: number) => Promise<void>): Promise<void> {
   await withTransport('portable', async (transport) => {
     const { clock } = transport;
@@ -124,7 +124,7 @@ async function withRelay(next: number, run: (port: number) => Promise<void>): Pr
     const listener = await transport.listen({ listen: { host: '127.0.0.1', port: 0 }, label: 'relay', allowHalfOpen: true, connections: 500 }, (stream) => {
       serveHttp1(stream, {
         limits: HTTP_LIMITS,
-        peer: stream.remotePort,
+        peer: stream.remoteAddress,
         scheme: 'http',
         clock,
         reset: (s) => transport.reset(s),
@@ -151,20 +151,21 @@ function withTarget(what: string, keeps: boolean): string {
 
 const SENTINEL = 'GET /sentinel HTTP/1.1\r\nHost: s.example\r\nConnection: close\r\n\r\n';
 
-/** Sends one case and waits until the connection has ended. Returns the caller's port. */
-function send(port: number, one: SmugglingCase): Promise<number> {
+/** Each case has an address of its own on loopback to come from: ports are used again, and by the hop after. */
+const addressOf = (index: number): string => `127.66.${Math.floor(index / 200)}.${1 + (index % 200)}`;
+
+/** Sends one case from `localAddress` and waits until the connection has ended. */
+function send(port: number, localAddress: string, one: SmugglingCase): Promise<void> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: one.incomplete !== true });
-    let own = 0;
+    const socket = connect({ port, host: '127.0.0.1', localAddress, allowHalfOpen: one.incomplete !== true });
     socket.on('connect', () => {
-      own = socket.localPort ?? 0;
       socket.write(Buffer.from(one.bytes + (one.refused === undefined && one.incomplete !== true ? SENTINEL : ''), 'latin1'));
     });
     socket.on('error', () => undefined);
     socket.on('end', () => socket.end());
     socket.on('data', () => undefined);
     socket.setTimeout(4_000, () => socket.destroy());
-    socket.on('close', () => resolve(own));
+    socket.on('close', () => resolve());
   });
 }
 
@@ -173,11 +174,11 @@ function send(port: number, one: SmugglingCase): Promise<number> {
  * request without the marks of both hops is one that a hop did not see. `isFirst`: this codec is the first hop.
  */
 async function checkAll(port: number, isFirst: boolean): Promise<void> {
-  const ports = new Map<number, SmugglingCase>();
+  const callers = new Map(SMUGGLING_CASES.map((one, i) => [addressOf(i), one]));
   seen = [];
-  const left = [...SMUGGLING_CASES];
+  const left = [...callers];
   await Promise.all(Array.from({ length: 32 }, async () => {
-    for (let one = left.pop(); one !== undefined; one = left.pop()) ports.set(await send(port, one), one);
+    for (let next = left.pop(); next !== undefined; next = left.pop()) await send(port, ...next);
   }));
   const all = new Set<string>();
   const byCase = new Map<SmugglingCase, string[]>();
@@ -187,7 +188,7 @@ async function checkAll(port: number, isFirst: boolean): Promise<void> {
       assert.ok(!all.has(hop), `two requests where one was sent: ${what}`);
       all.add(hop);
     }
-    const one = hops.map((hop) => ports.get(Number(hop.split('-')[0]))).find((found) => found !== undefined);
+    const one = hops.map((hop) => callers.get(hop.split('-')[0] ?? '')).find((found) => found !== undefined);
     assert.ok(one !== undefined, what);
     byCase.set(one, [...(byCase.get(one) ?? []), what]);
   }
