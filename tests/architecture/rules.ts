@@ -8,6 +8,7 @@ export type Rule = { readonly name: string; readonly check: (repository: Reposit
 const DOORS: Readonly<Record<string, string>> = {
   typebox: 'libs/model',
   'node-forge': 'libs/pki',
+  jose: 'libs/pki',
   winston: 'libs/telemetry',
   'prom-client': 'libs/telemetry',
   undici: 'libs/runtime',
