@@ -68,6 +68,15 @@ export interface Bundle {
   refreshHintSeconds: number;
   /** DER */
   x509Authorities: Buffer[];
+  jwtAuthorities: JwtAuthority[];
+}
+
+/** A key that signs JWT-SVIDs. */
+export interface JwtAuthority {
+  /** `kid` in a token's header */
+  keyId: string;
+  /** SubjectPublicKeyInfo, DER */
+  publicKey: Buffer;
 }
 
 export interface CreateClusterTokenRequest {
@@ -643,7 +652,7 @@ export const Member: MessageFns<Member> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", sequence: 0n, refreshHintSeconds: 0, x509Authorities: [] };
+  return { trustDomain: "", sequence: 0n, refreshHintSeconds: 0, x509Authorities: [], jwtAuthorities: [] };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -662,6 +671,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     for (const v of message.x509Authorities) {
       writer.uint32(34).bytes(v!);
+    }
+    for (const v of message.jwtAuthorities) {
+      JwtAuthority.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -711,6 +723,14 @@ export const Bundle: MessageFns<Bundle> = {
             message.x509Authorities.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.jwtAuthorities.push(JwtAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -741,6 +761,11 @@ export const Bundle: MessageFns<Bundle> = {
         : globalThis.Array.isArray(object?.x509_authorities)
         ? object.x509_authorities.map((e: any) => Buffer.from(bytesFromBase64(e)))
         : [],
+      jwtAuthorities: globalThis.Array.isArray(object?.jwtAuthorities)
+        ? object.jwtAuthorities.map((e: any) => JwtAuthority.fromJSON(e))
+        : globalThis.Array.isArray(object?.jwt_authorities)
+        ? object.jwt_authorities.map((e: any) => JwtAuthority.fromJSON(e))
+        : [],
     };
   },
 
@@ -758,6 +783,9 @@ export const Bundle: MessageFns<Bundle> = {
     if (message.x509Authorities?.length) {
       obj.x509Authorities = message.x509Authorities.map((e) => base64FromBytes(e));
     }
+    if (message.jwtAuthorities?.length) {
+      obj.jwtAuthorities = message.jwtAuthorities.map((e) => JwtAuthority.toJSON(e));
+    }
     return obj;
   },
 
@@ -770,6 +798,100 @@ export const Bundle: MessageFns<Bundle> = {
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
     message.refreshHintSeconds = object.refreshHintSeconds ?? 0;
     message.x509Authorities = object.x509Authorities?.map((e) => e) || [];
+    message.jwtAuthorities = object.jwtAuthorities?.map((e) => JwtAuthority.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseJwtAuthority(): JwtAuthority {
+  return { keyId: "", publicKey: Buffer.alloc(0) };
+}
+
+export const JwtAuthority: MessageFns<JwtAuthority> = {
+  encode(message: JwtAuthority, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyId !== "") {
+      writer.uint32(10).string(message.keyId);
+    }
+    if (message.publicKey.length !== 0) {
+      writer.uint32(18).bytes(message.publicKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtAuthority {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtAuthority();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.publicKey = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JwtAuthority {
+    return {
+      keyId: isSet(object.keyId)
+        ? globalThis.String(object.keyId)
+        : isSet(object.key_id)
+        ? globalThis.String(object.key_id)
+        : "",
+      publicKey: isSet(object.publicKey)
+        ? Buffer.from(bytesFromBase64(object.publicKey))
+        : isSet(object.public_key)
+        ? Buffer.from(bytesFromBase64(object.public_key))
+        : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: JwtAuthority): unknown {
+    const obj: any = {};
+    if (message.keyId !== "") {
+      obj.keyId = message.keyId;
+    }
+    if (message.publicKey.length !== 0) {
+      obj.publicKey = base64FromBytes(message.publicKey);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JwtAuthority>, I>>(base?: I): JwtAuthority {
+    return JwtAuthority.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JwtAuthority>, I>>(object: I): JwtAuthority {
+    const message = createBaseJwtAuthority();
+    message.keyId = object.keyId ?? "";
+    message.publicKey = object.publicKey ?? Buffer.alloc(0);
     return message;
   },
 };
