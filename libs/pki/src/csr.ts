@@ -2,7 +2,7 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { type Parsed, parsed, refused, type SpiffeId } from '@isthmus/model';
 import { type Asn1, bytesOf, childrenOf, extension, fromDer, isContext, name, OID, oid, oidOf, seq, set, signed, smallInt, spki, tagged, toDer } from './der.ts';
-import { createPublicKeyOf, weaknessOf } from './key.ts';
+import { createPublicKeyOf, weaknessOf, writesCurveOut } from './key.ts';
 
 const MAX_CSR_BYTES = 16 * 1024;
 const MAX_NAMES = 16;
@@ -39,8 +39,9 @@ function read(der: Buffer): Parsed<Csr> {
   const [info, , signature] = childrenOf(fromDer(der));
   const [, , keyInfo, attributes] = childrenOf(info);
   if (info === undefined || keyInfo === undefined) return refused('csr', 'has no key');
-  const publicKey = createPublicKey({ key: toDer(keyInfo), format: 'der', type: 'spki' });
-  const weakness = weaknessOf(publicKey);
+  const spkiDer = toDer(keyInfo);
+  const publicKey = createPublicKey({ key: spkiDer, format: 'der', type: 'spki' });
+  const weakness = writesCurveOut(spkiDer) ? 'EC key that does not name its curve' : weaknessOf(publicKey);
   if (weakness !== undefined) return refused('csr', weakness);
   const hash = publicKey.asymmetricKeyType === 'ed25519' ? null : 'sha256';
   if (!verify(hash, toDer(info), publicKey, signatureOf(signature))) return refused('csr', 'is not signed by its own key');
