@@ -1,5 +1,6 @@
 // Our verdict over chains, good and bad, held against `openssl verify` and Go's crypto/x509; where they differ, it is said why.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { verifySvid } from '@isthmus/pki';
 import { CHAIN_CASES, openPki, TRUST_DOMAIN, VARIANTS } from '@isthmus/pki/testing';
@@ -50,11 +51,18 @@ test('each difference that is listed is of a case there is, and listed once for 
   }
 });
 
-test('openssl judges every chain as we do, but for the differences listed', { ...LIMIT, skip: findProgram('openssl') === undefined && 'openssl is not installed (apt-get install openssl)' }, async () => {
+/** The table is of what these versions do: older ones let more pass. */
+function skipUnless(program: string, pack: string, version: readonly string[], pattern: RegExp, oldest: number): string | false {
+  const path = findProgram(program);
+  if (path === undefined) return `${program} is not installed (apt-get install ${pack})`;
+  const told = spawnSync(path, version, { encoding: 'utf8' }).stdout;
+  return Number(pattern.exec(told)?.[1] ?? 0) >= oldest ? false : `needs ${program} of a later version: ${told.trim()}`;
+}
+
+test('openssl judges every chain as we do, but for the differences listed', { ...LIMIT, skip: skipUnless('openssl', 'openssl', ['version'], /OpenSSL (\d+)\./, 3) }, async () => {
   assert.deepEqual(surprises('openssl', await askOpenssl(corpus)), []);
 });
 
-const go = findProgram('go');
-test('Go judges every chain as we do, but for the differences listed', { ...LIMIT, skip: go === undefined && 'go is not installed (apt-get install golang-go)' }, async () => {
-  assert.deepEqual(surprises('go', await askGo(go ?? '', corpus)), []);
+test('Go judges every chain as we do, but for the differences listed', { ...LIMIT, skip: skipUnless('go', 'golang-go', ['version'], /go1\.(\d+)/, 24) }, async () => {
+  assert.deepEqual(surprises('go', await askGo(corpus)), []);
 });

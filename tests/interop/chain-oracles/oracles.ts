@@ -42,8 +42,8 @@ export async function askOpenssl(chains: readonly Chain[]): Promise<readonly str
 }
 
 /** `ok`, or Go's complaint; one process for all. */
-export async function askGo(go: string, chains: readonly Chain[]): Promise<readonly string[]> {
-  const child = spawn(go, ['run', join(import.meta.dirname, 'verify.go')], { stdio: ['pipe', 'pipe', 'pipe'], timeout: 300_000 });
+export async function askGo(chains: readonly Chain[]): Promise<readonly string[]> {
+  const child = spawn('go', ['run', join(import.meta.dirname, 'verify.go')], { stdio: ['pipe', 'pipe', 'pipe'], timeout: 300_000 });
   let answer = '';
   let complaint = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (answer += text));
