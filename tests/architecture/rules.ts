@@ -19,6 +19,8 @@ const DOORS: Readonly<Record<string, string>> = {
   'node:sqlite': 'libs/store',
   'dns-packet': 'libs/dataplane',
   koffi: 'libs/dataplane',
+  esbuild: 'tools/release',
+  protobufjs: 'tools/release',
   commander: 'apps/cli',
   listr2: 'apps/cli',
   'cli-table3': 'apps/cli',
