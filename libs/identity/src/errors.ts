@@ -14,5 +14,7 @@ export const fail = defineErrors({
   IDENTITY_EXPIRED: { class: 'unavailable', doc: 'The signing certificate has run out and could not be renewed, so nothing can be issued.' },
   IDENTITY_PARENT_REFUSED: { class: 'unavailable', doc: 'What the authority above answered does not verify: wrong name, wrong key, or not signed by the known root.' },
   IDENTITY_STATE_MISMATCH: { class: 'invalid', doc: 'The state directory belongs to another federation, cluster or key; nothing was changed.' },
+  IDENTITY_LOG_BROKEN: { class: 'internal', doc: 'A transparency log was changed, cut or written anew; the first bad line is named, nothing was changed.' },
+  IDENTITY_LOG_UNWRITABLE: { class: 'exhausted', doc: 'The transparency log cannot be written, mostly since the disk is full; what needs a record in it was not done.' },
   IDENTITY_STATE_CORRUPT: { class: 'internal', doc: 'A state file does not parse; restore it, nothing was changed.' },
 });

@@ -1,0 +1,79 @@
+// What changed between two states of the trust root, as records for the transparency log: whoever changes the state, no change is left out.
+import { X509Certificate } from 'node:crypto';
+import type { Bundle, Member } from '@isthmus/model';
+import { sha256Hex } from '@isthmus/pki';
+import type { Facts, Happening } from '../transparency-log/record.ts';
+import type { ClusterToken, TrustRootState } from './state.ts';
+
+/** The state before there was any. */
+export function stateBefore(state: TrustRootState): TrustRootState {
+  return { ...state, root: '', members: [], bundles: [], formerSequences: {}, tokens: [], journal: [] };
+}
+
+/** In the order in which they depend on each other: root, tokens, certificates, members, bundles. Holds no secret and no hash of one. */
+export function changesBetween(before: TrustRootState, after: TrustRootState): readonly Happening[] {
+  return [
+    ...(before.root === after.root ? [] : [rootCertificate(after.root)]),
+    ...tokenChanges(before.tokens, after.tokens),
+    ...after.journal.filter((entry) => !before.journal.some((known) => known.serial === entry.serial)).map((entry) => ({ kind: 'intermediate-signed', facts: { ...entry } })),
+    ...memberChanges(before.members, after.members),
+    ...bundleChanges(before.bundles, after.bundles),
+  ];
+}
+
+/** A certificate that is trusted from now on, whole, so that the log alone can be checked against it. */
+function rootCertificate(base64: string): Happening {
+  const der = Buffer.from(base64, 'base64');
+  const cert = new X509Certificate(der);
+  return {
+    kind: 'root-certificate',
+    facts: { certificate: base64, sha256: sha256Hex(der), serial: cert.serialNumber, notBeforeMs: Date.parse(cert.validFrom), expiresAtMs: Date.parse(cert.validTo) },
+  };
+}
+
+function tokenChanges(before: readonly ClusterToken[], after: readonly ClusterToken[]): Happening[] {
+  const known = new Map(before.map((token) => [token.id, token]));
+  const left = new Set(after.map((token) => token.id));
+  const made = after.filter((token) => !known.has(token.id)).map((token) => ({ kind: 'cluster-token-created', facts: factsOf(token) }));
+  const spent = after.filter((token) => token.usedAtMs !== undefined && known.get(token.id)?.usedAtMs === undefined);
+  // One that is used or has run out is forgotten some day; only the end of one that could still be spent is a change of policy.
+  const gone = before.filter((token) => !left.has(token.id) && token.usedAtMs === undefined);
+  return [
+    ...made,
+    ...spent.map((token) => ({ kind: 'cluster-token-spent', facts: { id: token.id, cluster: token.cluster } })),
+    ...gone.map((token) => ({ kind: 'cluster-token-void', facts: { id: token.id, cluster: token.cluster } })),
+  ];
+}
+
+function factsOf({ id, cluster, replace, expiresAtMs }: ClusterToken): Facts {
+  return { id, cluster, replace, expiresAtMs };
+}
+
+function memberChanges(before: readonly Member[], after: readonly Member[]): Happening[] {
+  const known = new Map(before.map((member) => [member.cluster, member]));
+  const left = new Set(after.map((member) => member.cluster));
+  return [
+    ...before.filter((member) => !left.has(member.cluster)).map((member) => ({ kind: 'member-removed', facts: { cluster: member.cluster, trustDomain: member.trustDomain } })),
+    ...after.flatMap((member) => {
+      const was = known.get(member.cluster);
+      if (was !== undefined && JSON.stringify(was) === JSON.stringify(member)) return [];
+      const { cluster, trustDomain, locality, gateways } = member;
+      return [{ kind: was === undefined ? 'member-joined' : 'member-changed', facts: { cluster, trustDomain, locality, gateways } }];
+    }),
+  ];
+}
+
+/** Changes of bundles: their sequence and the hashes of their authorities. */
+export function bundleChanges(before: readonly Bundle[], after: readonly Bundle[]): Happening[] {
+  const known = new Map(before.map((bundle) => [bundle.trustDomain, bundle.sequence]));
+  const left = new Set(after.map((bundle) => bundle.trustDomain));
+  return [
+    ...before.filter((bundle) => !left.has(bundle.trustDomain)).map(({ trustDomain, sequence }) => ({ kind: 'bundle-removed', facts: { trustDomain, sequence } })),
+    ...after
+      .filter((bundle) => known.get(bundle.trustDomain) !== bundle.sequence)
+      .map(({ trustDomain, sequence, x509Authorities }) => ({
+        kind: 'bundle',
+        facts: { trustDomain, sequence, authoritiesSha256: x509Authorities.map((authority) => sha256Hex(Buffer.from(authority, 'base64'))) },
+      })),
+  ];
+}
