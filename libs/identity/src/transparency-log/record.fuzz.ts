@@ -7,7 +7,7 @@ const checkpoint = chainRecord(EMPTY_HEAD, 1_700_000_000_000, { kind: 'checkpoin
 
 export const target = {
   name: 'log-record',
-  seeds: [lineOf(first).trimEnd(), lineOf(checkpoint).trimEnd()],
+  seeds: [Buffer.from(lineOf(first).trimEnd()), Buffer.from(lineOf(checkpoint).trimEnd())],
   dictionary: ['"facts":{', '"index":1', '\\u0041', '__proto__', '1e3', '-0', '[[[[[[[[[', '\ufeff'],
   maxBytes: 2_048,
   run(input: Buffer): void {

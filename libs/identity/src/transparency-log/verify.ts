@@ -10,6 +10,8 @@ export type LogExpectation = {
   readonly checkpoint?: string | undefined;
   /** Root certificates (DER); the last checkpoint must be signed under one of them. */
   readonly roots?: readonly Buffer[] | undefined;
+  /** Sees each record that holds, oldest first. */
+  readonly onRecord?: (record: LogRecord) => void;
 };
 
 export type LogVerdict =
@@ -84,6 +86,7 @@ export async function verifyLog(file: FileHandle, expected: LogExpectation = {})
     firstAtMs ??= record.atMs;
     lastAtMs = record.atMs;
     byKind.set(record.kind, (byKind.get(record.kind) ?? 0) + 1);
+    expected.onRecord?.(record);
     isSeen ||= record.hash === expected.checkpoint;
   }
   if (!isSeen) return bad(`no record has the hash ${expected.checkpoint}: the log was cut off before it, or written anew`);
