@@ -102,3 +102,10 @@ export function chainProblem(head: Head, record: LogRecord): string | undefined 
   const { hash } = chainRecord(head, record.atMs, record);
   return hash === record.hash ? undefined : 'its hash is not that of what it says: it was changed';
 }
+
+export const NOT_IN_FORCE = 'not-in-force';
+
+/** Says that the changes of these records (`end` not among them) were not made; nothing where there are none. */
+export function notInForce(from: number, end: number): readonly Happening[] {
+  return end <= from ? [] : [{ kind: NOT_IN_FORCE, facts: { from, to: end - 1 } }];
+}

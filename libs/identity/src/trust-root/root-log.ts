@@ -6,7 +6,7 @@ import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 import { openTransparencyLog, type TransparencyLog } from '../transparency-log/log.ts';
-import { EMPTY_HEAD, type Happening } from '../transparency-log/record.ts';
+import { EMPTY_HEAD, NOT_IN_FORCE, notInForce } from '../transparency-log/record.ts';
 import { changesBetween, stateBefore } from './changes.ts';
 import type { TrustRootState } from './state.ts';
 
@@ -78,10 +78,4 @@ async function tellNotInForce(opened: TransparencyLog, from: number, to: number)
   if (first !== undefined && end !== undefined) await opened.append(notInForce(first.index, end.index + 1));
 }
 
-/** Says that the changes of these records (`end` not among them) were not made; nothing where there are none. */
-export function notInForce(from: number, end: number): readonly Happening[] {
-  return end <= from ? [] : [{ kind: NOT_IN_FORCE, facts: { from, to: end - 1 } }];
-}
-
-const NOT_IN_FORCE = 'not-in-force';
 const NO_CHANGE: ReadonlySet<string> = new Set(['checkpoint', NOT_IN_FORCE, 'torn-line-cut']);

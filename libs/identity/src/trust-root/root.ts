@@ -20,10 +20,11 @@ import { BACKDATE_MS, type FreshSvid, keepFresh } from '../renew.ts';
 import { openSerial } from '../serial.ts';
 import { checkUnspent, DEFAULT_TOKEN_TTL_SECONDS, MAX_TOKEN_TTL_SECONDS, presentedToken, sameHash, tokenRefused } from '../token.ts';
 import type { TransparencyLog } from '../transparency-log/log.ts';
+import { notInForce } from '../transparency-log/record.ts';
 import { bundleToWire, memberFromWire, memberToWire } from '../wire.ts';
 import { changesBetween } from './changes.ts';
 import type { OpenedRoot } from './root-key.ts';
-import { notInForce, openRootLog } from './root-log.ts';
+import { openRootLog } from './root-log.ts';
 import { type JournalEntry, pruned, type TrustRootState, withMember, withoutMember } from './state.ts';
 
 export const DAY_MS = 86_400_000;
