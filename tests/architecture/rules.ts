@@ -20,6 +20,8 @@ const DOORS: Readonly<Record<string, string | readonly string[]>> = {
   'dns-packet': 'libs/dataplane',
   // The data path's loop, and peer credentials (decision 0012).
   koffi: ['libs/dataplane', 'libs/runtime'],
+  esbuild: 'tools/release',
+  protobufjs: 'tools/release',
   commander: 'apps/cli',
   listr2: 'apps/cli',
   'cli-table3': 'apps/cli',

@@ -7,3 +7,6 @@ export { type Identity, type IdentityOptions, type IdentityStatus, joinOrResume 
 export { type Fresh, type FreshSvid, keepFresh, type KeepFreshOptions, renewalDelayMs } from './renew.ts';
 export { bundleFromWire, bundleToWire, memberFromWire, memberToWire } from './wire.ts';
 export { type ServedWorkload, startWorkloadApi, type WorkloadApi, type WorkloadApiOptions } from './workload-api/workload-api.ts';
+export { type Fact, type Happening, type Head, type LogRecord } from './transparency-log/record.ts';
+export { openTransparencyLog, type TransparencyLog } from './transparency-log/log.ts';
+export { type LogVerdict, verifyLog } from './transparency-log/verify.ts';

@@ -7,6 +7,7 @@ import { exportKeyPem, generateKey, importKeyPem, type KeyKind, signRoot } from 
 import { makePrivateDir, readPrivateFile, writePrivateFile } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { openJsonState, type StateOf } from '../state.ts';
+import { refuseLogWithoutState } from './root-log.ts';
 import { MAX_STATE_BYTES, parseTrustRootState, REFRESH_HINT_SECONDS, type TrustRootState } from './state.ts';
 
 export type OpenedRoot = {
@@ -36,6 +37,7 @@ export async function openRoot(options: {
   const pem = existsSync(keyPath) ? (await readPrivateFile(keyPath)).toString() : undefined;
   if (state !== undefined) return found(state, pem === undefined ? undefined : importKey(pem, keyPath), file, options);
 
+  refuseLogWithoutState(stateDir);
   // The key is written first: a start that is cut off here leaves a key without a state, and the next start uses it.
   const key = pem === undefined ? generateKey(options.keyKind) : importKey(pem, keyPath);
   if (pem === undefined) await writePrivateFile(keyPath, exportKeyPem(key));
