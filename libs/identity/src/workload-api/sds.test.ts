@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { spiffeIds } from '@isthmus/model';
 import { svidToPem } from '@isthmus/pki';
-import { ChannelCredentials, discoveryV3, envoyTls, sds, type ServiceError, status } from '@isthmus/rpc';
+import { ChannelCredentials, type discoveryV3, envoyTls, sds, type ServiceError, status } from '@isthmus/rpc';
 import { until } from '../testing.ts';
 import { SECRET_TYPE } from './secrets.ts';
 import { HERE, LEDGER, PAYMENTS, startTestWorkloadApi, type TestWorkloadApi } from './testing.ts';

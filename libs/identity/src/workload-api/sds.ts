@@ -27,7 +27,7 @@ export function serveSds(served: Served): { readonly definition: typeof sds.Secr
       streamSecrets: (call) => {
         try {
           const visit = served.door.enter(call, 'StreamSecrets', { needsHeader: false });
-          new SecretStream(served, call, visit, answers);
+          openSecretStream(served, call, visit, answers);
         } catch (error) {
           call.emit('error', toServiceError(error));
         }
@@ -43,56 +43,44 @@ export function serveSds(served: Served): { readonly definition: typeof sds.Secr
 }
 
 /** One stream: what Envoy asks for and says of the answers comes in, the secrets go out. */
-class SecretStream {
-  private readonly served: Served;
-  private readonly call: Stream;
-  private readonly visit: Visit;
-  private readonly answers: Counter;
-  private readonly renamed = new Set<() => void>();
-  private wanted: readonly Wanted[] = [];
-  private nonce = 0;
+function openSecretStream(served: Served, call: Stream, visit: Visit, answers: Counter): void {
+  const { clock, log } = served;
+  const { uid, pid } = visit.peer;
+  const renamed = new Set<() => void>();
+  let wanted: readonly Wanted[] = [];
+  let nonce = 0;
 
-  constructor(served: Served, call: Stream, visit: Visit, answers: Counter) {
-    this.served = served;
-    this.call = call;
-    this.visit = visit;
-    this.answers = answers;
-    const subject = secretsSubject(served, visit, () => this.wanted);
-    const names = { onChange: (fn: () => void) => (this.renamed.add(fn), () => this.renamed.delete(fn)) };
-    served.track(visit, (onEnd) => push(this.sink(), { ...subject, follow: [...subject.follow, names] }, { clock: served.clock, onSent: () => undefined, onEnd }));
-    call.on('data', (request: discoveryV3.DiscoveryRequest) => this.hear(request));
-    call.on('end', () => call.end());
-  }
-
-  private sink(): Sink<Secrets> {
-    return {
-      write: (secrets) => this.call.write(responseOf(secrets, String(++this.nonce))),
-      emit: (event, error) => this.call.emit(event, error),
-      on: (event, fn) => this.call.on(event, fn),
-    };
-  }
-
-  private hear(request: discoveryV3.DiscoveryRequest): void {
-    // An answer to an answer that was overtaken says nothing of the newest; and names come again with the next.
-    if (request.responseNonce !== '' && request.responseNonce !== String(this.nonce)) return;
-    if (request.responseNonce !== '') this.judge(request);
-    try {
-      this.wanted = wantedIn(request, this.served, this.visit);
-    } catch (error) {
-      const refusal = error as IsthmusError;
-      this.served.log.warn('secrets refused', { code: refusal.code, reason: refusal.message, uid: this.visit.peer.uid, pid: this.visit.peer.pid });
-      this.call.emit('error', toServiceError(refusal));
-      return;
-    }
-    for (const fn of this.renamed) fn();
-  }
-
-  private judge({ errorDetail, node }: discoveryV3.DiscoveryRequest): void {
-    this.answers.inc({ outcome: errorDetail === undefined ? 'ack' : 'nack' });
+  function judge({ errorDetail, node }: discoveryV3.DiscoveryRequest): void {
+    answers.inc({ outcome: errorDetail === undefined ? 'ack' : 'nack' });
     if (errorDetail === undefined) return;
     const reason = quote(errorDetail.message.slice(0, MAX_REASON_CHARS));
-    this.served.log.warn('a proxy refused its secrets', { reason, node: quote(node?.id.slice(0, 200) ?? ''), uid: this.visit.peer.uid, pid: this.visit.peer.pid });
+    log.warn('a proxy refused its secrets', { reason, node: quote(node?.id.slice(0, 200) ?? ''), uid, pid });
   }
+  function hear(request: discoveryV3.DiscoveryRequest): void {
+    // An answer to an answer that was overtaken says nothing of the newest; and names come again with the next.
+    if (request.responseNonce !== '' && request.responseNonce !== String(nonce)) return;
+    if (request.responseNonce !== '') judge(request);
+    try {
+      wanted = wantedIn(request, served, visit);
+    } catch (error) {
+      const refusal = error as IsthmusError;
+      log.warn('secrets refused', { code: refusal.code, reason: refusal.message, uid, pid });
+      call.emit('error', toServiceError(refusal));
+      return;
+    }
+    for (const fn of renamed) fn();
+  }
+
+  const sink: Sink<Secrets> = {
+    write: (secrets) => call.write(responseOf(secrets, String(++nonce))),
+    emit: (event, error) => call.emit(event, error),
+    on: (event, fn) => call.on(event, fn),
+  };
+  const subject = secretsSubject(served, visit, () => wanted);
+  const names = { onChange: (fn: () => void) => (renamed.add(fn), () => renamed.delete(fn)) };
+  served.track(visit, (onEnd) => push(sink, { ...subject, follow: [...subject.follow, names] }, { clock, onSent: () => undefined, onEnd }));
+  call.on('data', hear);
+  call.on('end', () => call.end());
 }
 
 /** **Throws** WORKLOAD_API_INVALID, WORKLOAD_API_DENIED. */
