@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { PROGRAMS } from './bundle.ts';
+import { makeDeb } from './deb.ts';
+import { ARCHITECTURES } from './executable.ts';
+import { packagePlans } from './packages.ts';
 
 const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
 const noDpkg = spawnSync('dpkg-deb', ['--version']).error === undefined ? false : 'dpkg-deb is not installed';
@@ -28,8 +31,8 @@ after(() => rmSync(out, { recursive: true, force: true }));
 test('every file that was made has its checksum, and no other is named', () => {
   const lines = readFileSync(join(out, 'SHA256SUMS'), 'utf8').trim().split('\n');
   for (const line of lines) {
-    const [sum, path] = line.split('  ');
-    assert.equal(createHash('sha256').update(readFileSync(join(out, path ?? ''))).digest('hex'), sum, path);
+    const [sum, path = ''] = line.split('  ');
+    assert.equal(createHash('sha256').update(readFileSync(join(out, path))).digest('hex'), sum, path);
   }
   const packages = readdirSync(out).filter((name) => /\.(deb|tar\.gz)$/.test(name));
   for (const name of packages) assert.ok(lines.some((line) => line.endsWith(`  ${name}`)), name);
@@ -70,6 +73,20 @@ test('the packages hold what belongs to a host, owned by root, and nothing writa
     assert.match(listing, new RegExp(`\\./usr/bin/isthmus-${program} -> `));
     for (const line of listing.trim().split('\n')) assert.ok(line.startsWith('l') || /^[d-]rwxr-xr-x|^-rw-r--r--/.test(line), line);
   }
+});
+
+test('the same tree makes the same package, byte by byte', { skip: noDpkg }, async () => {
+  const plan = packagePlans('0.1.0').find(({ name }) => name === 'isthmus-gateway');
+  assert.ok(plan);
+  const sums: string[] = [];
+  for (const at of ['first', 'second']) {
+    const directory = join(out, at);
+    mkdirSync(directory);
+    const executable = { architecture: ARCHITECTURES[0], path: MAIN, nativePath: MAIN };
+    const path = await makeDeb(plan, { version: '0.1.0', executable, noticesPath: MAIN, directory, epochSeconds: 1_700_000_000 });
+    sums.push(createHash('sha256').update(readFileSync(path)).digest('hex'));
+  }
+  assert.equal(sums[0], sums[1]);
 });
 
 test('the notices name every kind of code that is shipped', () => {
