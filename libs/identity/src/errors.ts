@@ -13,6 +13,8 @@ export const fail = defineErrors({
   IDENTITY_NO_IDENTITY: { class: 'unauthenticated', doc: 'There is neither a valid stored identity nor a token to get one with.' },
   IDENTITY_EXPIRED: { class: 'unavailable', doc: 'The signing certificate has run out and could not be renewed, so nothing can be issued.' },
   IDENTITY_PARENT_REFUSED: { class: 'unavailable', doc: 'What the authority above answered does not verify: wrong name, wrong key, or not signed by the known root.' },
+  IDENTITY_ROTATION_REFUSED: { class: 'conflict', doc: 'What was asked of the rotation of the root cannot be done as it stands now; nothing was changed.' },
+  IDENTITY_REPORT_REFUSED: { class: 'invalid', doc: 'A member’s report of what its processes trust does not hold together.' },
   IDENTITY_STATE_MISMATCH: { class: 'invalid', doc: 'The state directory belongs to another federation, cluster or key; nothing was changed.' },
   IDENTITY_STATE_CORRUPT: { class: 'internal', doc: 'A state file does not parse; restore it, nothing was changed.' },
 });

@@ -1,6 +1,6 @@
 // Keys, requests, certificates, SVIDs, bundles and their verification: bytes in, verdict or bytes out.
 export { type BundleSet, type BundleSource, openBundleSet } from './bundle-set.ts';
-export { type Issuer, signIntermediate, signRoot, signSvid, toPem } from './certificate.ts';
+export { type Issuer, signIntermediate, signRoot, signRootLink, signSvid, toPem } from './certificate.ts';
 export { type Csr, makeCsr, parseCsr } from './csr.ts';
 export { exportKeyPem, generateKey, importKeyPem, type KeyKind, weaknessOf } from './key.ts';
 export { type RecordVerdict, signRecord, verifyRecord } from './signed-record.ts';

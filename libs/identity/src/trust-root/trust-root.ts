@@ -3,6 +3,7 @@ import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { trust } from '@isthmus/rpc';
 import { DAY_MS, Root, type TrustRootOptions } from './root.ts';
 import { openRoot } from './root-key.ts';
+import { Rotor } from './rotor.ts';
 import { serveTrustRoot, serveTrustRootAdmin } from './serve.ts';
 
 export type { TrustRootOptions } from './root.ts';
@@ -37,16 +38,20 @@ export async function openTrustRoot(options: TrustRootOptions): Promise<TrustRoo
     nowMs: options.clock.nowMs(),
   });
   const root = new Root(opened, options);
-  const service = serveTrustRoot(root, options.log);
+  const rotor = new Rotor(root, options);
+  const service = serveTrustRoot(root, rotor, options.log);
   return {
     service: { definition: trust.TrustRootService, implementation: service.implementation },
-    admin: { definition: trust.TrustRootAdminService, implementation: serveTrustRootAdmin(root, options.log) },
+    admin: { definition: trust.TrustRootAdminService, implementation: serveTrustRootAdmin(root, rotor, options.log) },
     svids: root.svids,
     bundles: root.bundles,
-    rootSha256: root.rootSha256,
+    get rootSha256() {
+      return root.rootSha256;
+    },
     isDurable: () => root.durable,
     close: async () => {
       service.close();
+      await rotor.close();
       await root.close();
     },
   };
