@@ -15,6 +15,13 @@ export const fail = defineErrors({
   IDENTITY_PARENT_REFUSED: { class: 'unavailable', doc: 'What the authority above answered does not verify: wrong name, wrong key, or not signed by the known root.' },
   IDENTITY_ROTATION_REFUSED: { class: 'conflict', doc: 'What was asked of the rotation of the root cannot be done as it stands now; nothing was changed.' },
   IDENTITY_REPORT_REFUSED: { class: 'invalid', doc: 'A member’s report of what its processes trust does not hold together.' },
+  WORKLOAD_API_HEADER: { class: 'invalid', doc: 'A call to the Workload API came without the metadata `workload.spiffe.io: true`, which keeps requests forged through a proxy out.' },
+  WORKLOAD_API_DENIED: { class: 'denied', doc: 'No workload of this agent has selectors that match the calling process, or not the identity it asked for.' },
+  WORKLOAD_API_BUSY: { class: 'exhausted', doc: 'One user has too many calls to the Workload API open.' },
+  WORKLOAD_API_NOT_READY: { class: 'unavailable', doc: 'The control plane has not issued the identity yet; call again.' },
+  WORKLOAD_API_INVALID: { class: 'invalid', doc: 'A call to the Workload API has a field that cannot be, or a token that does not verify.' },
   IDENTITY_STATE_MISMATCH: { class: 'invalid', doc: 'The state directory belongs to another federation, cluster or key; nothing was changed.' },
+  IDENTITY_LOG_BROKEN: { class: 'internal', doc: 'A transparency log was changed, cut or written anew; the first bad line is named, nothing was changed.' },
+  IDENTITY_LOG_UNWRITABLE: { class: 'exhausted', doc: 'The transparency log cannot be written, mostly since the disk is full; what needs a record in it was not done.' },
   IDENTITY_STATE_CORRUPT: { class: 'internal', doc: 'A state file does not parse; restore it, nothing was changed.' },
 });

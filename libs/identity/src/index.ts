@@ -8,3 +8,7 @@ export { type Issuance, type IssuanceOptions, serveIssuance } from './issuance/i
 export { type Identity, type IdentityOptions, type IdentityStatus, joinOrResume } from './proxy/join.ts';
 export { type Fresh, type FreshSvid, keepFresh, type KeepFreshOptions, renewalDelayMs } from './renew.ts';
 export { bundleFromWire, bundleToWire, memberFromWire, memberToWire } from './wire.ts';
+export { type ServedWorkload, startWorkloadApi, type WorkloadApi, type WorkloadApiOptions } from './workload-api/workload-api.ts';
+export { type Fact, type Happening, type Head, type LogRecord } from './transparency-log/record.ts';
+export { openTransparencyLog, type TransparencyLog } from './transparency-log/log.ts';
+export { type LogVerdict, verifyLog } from './transparency-log/verify.ts';

@@ -22,8 +22,10 @@ import { type Fresh, type FreshSvid, keepFresh, openRenewal } from '../renew.ts'
 import { liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import { openJsonState, type StateOf } from '../state.ts';
+import { type ClusterLog, type Observed, openClusterLog } from './cluster-log.ts';
 import { type KnownFederation, openKnownFederation } from './federation-view.ts';
 import { type Granted, joinParent, openParentChannel, parentAt, type Parent, readBootstrapToken, renewAtParent, reportToParent, watchParent } from './parent.ts';
+import type { Head } from '../transparency-log/record.ts';
 import { checkSlot, controlPlaneSvid, signWith, type Slot } from './slot.ts';
 import { type AuthorityOptions, selfOf, type Start, startOf, toState } from './start.ts';
 import { parseSlotState, parseViewState, type SlotState, type ViewState } from './state.ts';
@@ -53,6 +55,8 @@ export type AuthorityStatus = {
   readonly lastError: string | undefined;
   /** SVIDs signed since the start. */
   readonly issued: number;
+  /** Where the transparency log stands, and whether it can be written. */
+  readonly log: Head & { readonly isWritable: boolean };
 };
 
 export interface Authority {
@@ -86,6 +90,8 @@ export interface Authority {
     readonly dnsNames?: readonly string[];
     readonly ttlMs?: number;
   }): { readonly chain: readonly Buffer[] };
+  /** The cluster's transparency log: what changes who may have which identity is in it before it is told. */
+  readonly ledger: ClusterLog;
   /** Renews the intermediate now; resolves when that was answered or failed. */
   renewNow(): Promise<void>;
   status(): AuthorityStatus;
@@ -101,7 +107,15 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   const slots = openJsonState(join(options.stateDir, 'authority.state'), parseSlotState, MAX_SLOT_BYTES);
   const views = openJsonState(join(options.stateDir, 'federation.state'), parseViewState, MAX_VIEW_BYTES);
   const start = await startOf(slots, options);
-  return new ClusterAuthority(options, start, slots, views, await views.read());
+  const cached = await views.read();
+  const { trustDomain } = start.slot;
+  const { stateDir, clock, log, metrics } = options;
+  // The log signs with the authority's key, and the authority writes to the log; nothing is observed before both are there.
+  const observed = (): Observed => authority.observed();
+  const ledger = await openClusterLog({ stateDir, trustDomain, root: start.slot.root, observed, clock, log, metrics });
+  const authority = new ClusterAuthority(options, start, slots, views, cached, ledger);
+  await ledger.observe();
+  return authority;
 }
 
 class ClusterAuthority implements Authority {
@@ -110,6 +124,7 @@ class ClusterAuthority implements Authority {
   readonly trustDomain: TrustDomain;
   readonly svids: FreshSvid;
   readonly bundles: BundleSource;
+  readonly ledger: ClusterLog;
   private readonly options: AuthorityOptions;
   private readonly parent: Parent;
   private readonly slots: StateOf<SlotState>;
@@ -132,7 +147,8 @@ class ClusterAuthority implements Authority {
   private lastError: string | undefined;
   private issued = 0;
 
-  constructor(options: AuthorityOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined) {
+  constructor(options: AuthorityOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined, ledger: ClusterLog) {
+    this.ledger = ledger;
     const { cluster, federation, clock, random, log } = options;
     this.options = options;
     this.cluster = cluster;
@@ -160,6 +176,7 @@ class ClusterAuthority implements Authority {
     this.svids = keepFresh({ ...timing, request: async () => ownSvid(), initial: ownSvid(), log: log.with({ what: 'own SVID' }) });
     // What a new intermediate is for is known at once, by the control plane's own SVID under it.
     this.slot.onChange(() => void this.svids.renewNow().then(() => this.rootsChanged()));
+    this.slot.onChange(() => void this.ledger.observe());
     this.channel = openParentChannel(this.parent, this.svids, this.bundles, log);
     if (start.view !== undefined) void this.hear(start.view);
     this.watching = retryForever({
@@ -245,7 +262,13 @@ class ClusterAuthority implements Authority {
       trustRootHeardAtMs: this.heardAtMs,
       lastError: this.lastError,
       issued: this.issued,
+      log: { ...this.ledger.head(), isWritable: this.ledger.isWritable() },
     };
+  }
+
+  /** What is in force here and belongs into the log. */
+  observed(): Observed {
+    return { slot: this.slot.current(), members: this.known.members(), bundles: this.known.bundles.all() };
   }
 
   async close(): Promise<void> {
@@ -261,6 +284,7 @@ class ClusterAuthority implements Authority {
     await this.watching;
     this.channel.close();
     await this.serial(async () => undefined);
+    await this.ledger.close();
   }
 
   private get svidTtlMs(): number {
@@ -338,6 +362,7 @@ class ClusterAuthority implements Authority {
     else this.keepOffRetiring();
     if (!hasChanged) return;
     const { log } = this.options;
+    void this.ledger.observe();
     if (!this.known.members().some((m) => m.cluster === this.cluster)) {
       log.error('this cluster was removed from the federation; it serves itself until its intermediate ends', { cluster: this.cluster });
     }

@@ -38,6 +38,8 @@ export interface Identity {
   readonly bundles: BundleSet;
   /** The service's SVID: issued on the first call, kept fresh since; `current()` is undefined until it is there. */
   serviceSvids(service: ServiceName): SvidSource;
+  /** The same for the service's own processes, by a key of its own: this proxy's key stays here (decision 0012). */
+  workloadSvids(service: ServiceName): SvidSource;
   /** The one channel to the control plane, owned by this identity: do not close it. */
   channel(): RpcChannel;
   /** Renews this proxy's own SVID now; resolves when that was answered or failed. */
@@ -73,6 +75,7 @@ class ProxyIdentity implements Identity {
   private readonly options: IdentityOptions;
   private readonly file: StateOf<ProxyState>;
   private readonly services: ServiceSvids;
+  private readonly workloads: ServiceSvids;
   private readonly serial = openSerial();
   private readonly lossReport: { close(): void };
   private readonly server: RpcChannel;
@@ -114,24 +117,32 @@ class ProxyIdentity implements Identity {
       bundles: this.bundles,
       log,
     });
-    this.services = openServiceSvids({
-      stateDir,
-      trustDomain: this.trustDomain,
-      bundles: this.bundles,
-      request: (spiffeId, service, signal) => this.requestService(spiffeId, service, signal),
-      onRenewed: () => this.tellTrust(),
-      clock,
-      random,
-      log,
-    });
+    const openSvids = (filePrefix: string): ServiceSvids =>
+      openServiceSvids({
+        stateDir,
+        filePrefix,
+        trustDomain: this.trustDomain,
+        bundles: this.bundles,
+        onRenewed: () => this.tellTrust(),
+        request: (spiffeId, service, signal) => this.requestService(spiffeId, service, signal),
+        clock,
+        random,
+        log,
+      });
+    this.services = openSvids('svid');
+    this.workloads = openSvids('workload-svid');
     this.lossReport = reportIdentityLoss(options.metrics, clock, () => this.status().secondsToIdentityLoss);
-    this.keepOff = openKeepOff({ holders: () => [this.svids, ...this.services.all()], authorities: () => this.authorities(), clock, random });
+    this.keepOff = openKeepOff({ holders: () => [this.svids, ...this.services.all(), ...this.workloads.all()], authorities: () => this.authorities(), clock, random });
     this.bundles.onChange(() => this.tellTrust());
     this.svids.onChange(() => this.tellTrust());
   }
 
   serviceSvids(service: ServiceName): SvidSource {
     return this.services.get(service);
+  }
+
+  workloadSvids(service: ServiceName): SvidSource {
+    return this.workloads.get(service);
   }
 
   channel(): RpcChannel {
@@ -154,7 +165,7 @@ class ProxyIdentity implements Identity {
   }
 
   trustFacts(): TrustFacts {
-    const svids = [this.svids.current(), this.stored, ...this.services.all().map((s) => s.current())].filter((s) => s !== undefined);
+    const svids = [this.svids.current(), this.stored, ...[...this.services.all(), ...this.workloads.all()].map((s) => s.current())].filter((s) => s !== undefined);
     return {
       held: heldBundles(this.bundles),
       live: liveRoots(
@@ -182,6 +193,7 @@ class ProxyIdentity implements Identity {
     this.trustListeners.clear();
     this.svids.close();
     this.services.close();
+    this.workloads.close();
     this.lossReport.close();
     this.server.close();
     await this.serial(async () => undefined);

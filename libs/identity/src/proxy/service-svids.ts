@@ -22,6 +22,8 @@ export interface ServiceSvids {
 /** **Bounds** 256 services. `request` gets a checked SVID from the control plane. */
 export function openServiceSvids(options: {
   readonly stateDir: string;
+  /** Begins the names of the files in `stateDir`. */
+  readonly filePrefix: string;
   readonly trustDomain: TrustDomain;
   readonly bundles: BundleSource;
   readonly request: (spiffeId: SpiffeId, service: ServiceName, signal: AbortSignal) => Promise<X509Svid>;
@@ -37,7 +39,7 @@ export function openServiceSvids(options: {
   function openOne(service: ServiceName, spiffeId: SpiffeId): FreshSvid {
     const log = options.log.with({ spiffeId });
     // Labels hold no dot, so the file's name stands for one service only.
-    const file = openJsonState(join(stateDir, `svid.${service.namespace}.${service.name}.state`), parseSvidState, MAX_SVID_BYTES);
+    const file = openJsonState(join(stateDir, `${options.filePrefix}.${service.namespace}.${service.name}.state`), parseSvidState, MAX_SVID_BYTES);
     let mayBeStored = true;
 
     async function stored(): Promise<X509Svid | undefined> {

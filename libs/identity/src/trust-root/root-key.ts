@@ -10,6 +10,7 @@ import { fail } from '../errors.ts';
 import { openJsonState, type StateOf } from '../state.ts';
 import type { RootRef } from './root-rotation.ts';
 import { FIRST_KEY_FILE, signingRoot } from './rotation-state.ts';
+import { refuseLogWithoutState } from './root-log.ts';
 import { MAX_STATE_BYTES, parseTrustRootState, REFRESH_HINT_SECONDS, type TrustRootState } from './state.ts';
 
 export type OpenedRoot = {
@@ -39,6 +40,7 @@ export async function openRoot(options: {
   const pem = existsSync(keyPath) ? (await readPrivateFile(keyPath)).toString() : undefined;
   if (state !== undefined) return found(state, pem === undefined ? undefined : importKey(pem, keyPath), file, options);
 
+  refuseLogWithoutState(stateDir);
   // The key is written first: a start that is cut off here leaves a key without a state, and the next start uses it.
   const key = pem === undefined ? generateKey(options.keyKind) : importKey(pem, keyPath);
   if (pem === undefined) await writePrivateFile(keyPath, exportKeyPem(key));

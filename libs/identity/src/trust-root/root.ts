@@ -20,11 +20,15 @@ import { fail } from '../errors.ts';
 import { BACKDATE_MS, type FreshSvid, keepFresh } from '../renew.ts';
 import { openSerial } from '../serial.ts';
 import { checkUnspent, DEFAULT_TOKEN_TTL_SECONDS, MAX_TOKEN_TTL_SECONDS, presentedToken, sameHash, tokenRefused } from '../token.ts';
+import type { TransparencyLog } from '../transparency-log/log.ts';
+import { notInForce } from '../transparency-log/record.ts';
 import { bundleToWire, memberFromWire, memberToWire } from '../wire.ts';
+import { changesBetween } from './changes.ts';
 import type { OpenedRoot } from './root-key.ts';
 import { makeRootKey, readRootKey } from './root-key.ts';
 import { authoritiesOf, openRotation, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
 import { isSwitched } from './root-rotation.ts';
+import { openRootLog } from './root-log.ts';
 import { type JournalEntry, pruned, type TrustRootState, withMember, withoutMember } from './state.ts';
 
 export const DAY_MS = 86_400_000;
@@ -64,7 +68,20 @@ export class Root {
   private readonly issued: Counter | undefined;
   private state: TrustRootState;
 
-  constructor(opened: OpenedRoot, options: TrustRootOptions) {
+  readonly ledger: TransparencyLog;
+
+  /** Opens the log beside the state. **Throws** IDENTITY_LOG_BROKEN, IDENTITY_LOG_UNWRITABLE. */
+  static async open(opened: OpenedRoot, options: TrustRootOptions): Promise<Root> {
+    const { cert, key, state } = opened;
+    const { stateDir, clock, log, metrics } = options;
+    let root: Root | undefined;
+    const ledger = await openRootLog({ stateDir, state, signer: () => root?.issuer() ?? { cert, key }, clock, log, metrics });
+    root = new Root(opened, ledger, options);
+    return root;
+  }
+
+  private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: TrustRootOptions) {
+    this.ledger = ledger;
     this.key = opened.key;
     this.cert = opened.cert;
     this.file = opened.file;
@@ -200,7 +217,7 @@ export class Root {
   async close(): Promise<void> {
     this.svids.close();
     this.listeners.clear();
-    await this.serial(async () => undefined);
+    await this.serial(() => this.ledger.close());
   }
 
   private tokenFor(text: string, nowMs: number): TrustRootState['tokens'][number] {
@@ -254,14 +271,17 @@ export class Root {
     return { chain: [cert, ...linkOf(this.state), this.cert], entry };
   }
 
-  /** Makes a state durable, and only then the one in force; the audit of what is signed is on disk before the certificate leaves. */
+  /** Makes a state durable, and only then the one in force: its changes are in the log and on disk before anything leaves. */
   private async commit(next: TrustRootState): Promise<void> {
     const state = pruned(next, this.options.clock.nowMs());
+    const { records: from } = this.ledger.head();
     try {
-      await this.file.write(state);
+      const log = await this.ledger.append(changesBetween(this.state, state));
+      await this.file.write({ ...state, log });
       this.durable = true;
     } catch (error) {
       this.durable = false;
+      await this.ledger.append(notInForce(from, this.ledger.head().records)).catch(() => undefined);
       throw error;
     }
     const viewChanged = state.members !== this.state.members || state.bundles !== this.state.bundles || !isDeepStrictEqual(rootMarks(state), rootMarks(this.state));

@@ -3,6 +3,7 @@ import { roleOf } from '@isthmus/model';
 import { callerOf, handleUnary, toServiceError, type trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
+import type { Head } from '../transparency-log/record.ts';
 import { tokenRefused } from '../token.ts';
 import type { Root } from './root.ts';
 import { readRotateCommand, type RotationDocument, type Rotor } from './rotor.ts';
@@ -45,6 +46,14 @@ export function serveTrustRoot(root: Root, rotor: Rotor, log: Log): { readonly i
   };
 }
 
+const DEFAULT_LOG_RECORDS = 100;
+/** A record is mostly under 1 KiB, and an answer under 4 MiB. */
+const MAX_LOG_RECORDS = 1_000;
+
+function headToWire({ records, hash }: Head): trust.LogHead {
+  return { records: BigInt(records), hash };
+}
+
 /** For the operator, who is whoever may open the Unix socket. */
 export function serveTrustRootAdmin(root: Root, rotor: Rotor, log: Log): trust.TrustRootAdminServer {
   return {
@@ -59,6 +68,13 @@ export function serveTrustRootAdmin(root: Root, rotor: Rotor, log: Log): trust.T
     getFederation: handleUnary(async () => root.view(), log),
     rotate: handleUnary(async (request) => toWire(await rotor.command(readRotateCommand(request))), log),
     getRotation: handleUnary(async () => toWire(rotor.document()), log),
+    getLog: handleUnary(async ({ last }) => {
+      const head = root.ledger.head();
+      const limit = Math.min(last === 0 ? DEFAULT_LOG_RECORDS : last, MAX_LOG_RECORDS);
+      const records = await root.ledger.read(Math.max(0, head.records - limit), limit);
+      return { records: records.map((record) => Buffer.from(JSON.stringify(record))), head: headToWire(head) };
+    }, log),
+    checkpointLog: handleUnary(async () => headToWire(await root.ledger.checkpoint()), log),
   };
 }
 

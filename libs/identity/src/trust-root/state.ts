@@ -41,7 +41,10 @@ export const trustRootStateSchema = Type.Object({
   /** Last sequences of bundles that were taken out, so that one that comes back goes on from there. */
   formerSequences: Type.Record(Type.String(), Type.Integer()),
   tokens: Type.Array(clusterTokenSchema),
+  /** The intermediates that have not run out: what is in force. What was is in the transparency log. */
   journal: Type.Array(journalEntrySchema),
+  /** Where the transparency log stood when this state was written; absent before there was a log. */
+  log: Type.Optional(Type.Object({ records: Type.Integer({ minimum: 0 }), hash: Type.String({ pattern: '^[0-9a-f]{64}$' }) })),
 });
 export type TrustRootState = Static<typeof trustRootStateSchema>;
 export const parseTrustRootState = compileSchema(trustRootStateSchema);

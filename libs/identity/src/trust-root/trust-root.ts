@@ -1,6 +1,7 @@
 // The federation's root: one CA, its members, their bootstrap tokens and bundles, all durable before they are told.
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { trust } from '@isthmus/rpc';
+import type { TransparencyLog } from '../transparency-log/log.ts';
 import { DAY_MS, Root, type TrustRootOptions } from './root.ts';
 import { openRoot } from './root-key.ts';
 import { Rotor } from './rotor.ts';
@@ -21,6 +22,8 @@ export interface TrustRoot {
   readonly rootSha256: string;
   /** Whether the last change could be made durable; false while the disk is full. */
   isDurable(): boolean;
+  /** The transparency log: every certificate, bundle and change of members and tokens. */
+  readonly log: TransparencyLog;
   /** Ends the streams and the renewal. Idempotent. */
   close(): Promise<void>;
 }
@@ -37,7 +40,7 @@ export async function openTrustRoot(options: TrustRootOptions): Promise<TrustRoo
     rootTtlMs: options.rootTtlMs ?? 3_650 * DAY_MS,
     nowMs: options.clock.nowMs(),
   });
-  const root = new Root(opened, options);
+  const root = await Root.open(opened, options);
   const rotor = new Rotor(root, options);
   const service = serveTrustRoot(root, rotor, options.log);
   return {
@@ -48,7 +51,8 @@ export async function openTrustRoot(options: TrustRootOptions): Promise<TrustRoo
     get rootSha256() {
       return root.rootSha256;
     },
-    isDurable: () => root.durable,
+    log: root.ledger,
+    isDurable: () => root.durable && root.ledger.isWritable(),
     close: async () => {
       service.close();
       await rotor.close();

@@ -69,6 +69,15 @@ export interface Bundle {
   refreshHintSeconds: number;
   /** DER */
   x509Authorities: Buffer[];
+  jwtAuthorities: JwtAuthority[];
+}
+
+/** A key that signs JWT-SVIDs. */
+export interface JwtAuthority {
+  /** `kid` in a token's header */
+  keyId: string;
+  /** SubjectPublicKeyInfo, DER */
+  publicKey: Buffer;
 }
 
 export interface CreateClusterTokenRequest {
@@ -152,6 +161,26 @@ export interface GetRotationRequest {
 
 export interface RotationStatus {
   document: Buffer;
+}
+
+export interface GetLogRequest {
+  /** how many, at most 1,000; 0 is 100 */
+  last: number;
+}
+
+export interface GetLogResponse {
+  /** JSON, as in the file */
+  records: Buffer[];
+  head: LogHead | undefined;
+}
+
+export interface CheckpointLogRequest {
+}
+
+export interface LogHead {
+  records: bigint;
+  /** SHA-256 of the last record, hex */
+  hash: string;
 }
 
 function createBaseJoinClusterRequest(): JoinClusterRequest {
@@ -720,7 +749,7 @@ export const Member: MessageFns<Member> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", sequence: 0n, refreshHintSeconds: 0, x509Authorities: [] };
+  return { trustDomain: "", sequence: 0n, refreshHintSeconds: 0, x509Authorities: [], jwtAuthorities: [] };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -739,6 +768,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     for (const v of message.x509Authorities) {
       writer.uint32(34).bytes(v!);
+    }
+    for (const v of message.jwtAuthorities) {
+      JwtAuthority.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -788,6 +820,14 @@ export const Bundle: MessageFns<Bundle> = {
             message.x509Authorities.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.jwtAuthorities.push(JwtAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -818,6 +858,11 @@ export const Bundle: MessageFns<Bundle> = {
         : globalThis.Array.isArray(object?.x509_authorities)
         ? object.x509_authorities.map((e: any) => Buffer.from(bytesFromBase64(e)))
         : [],
+      jwtAuthorities: globalThis.Array.isArray(object?.jwtAuthorities)
+        ? object.jwtAuthorities.map((e: any) => JwtAuthority.fromJSON(e))
+        : globalThis.Array.isArray(object?.jwt_authorities)
+        ? object.jwt_authorities.map((e: any) => JwtAuthority.fromJSON(e))
+        : [],
     };
   },
 
@@ -835,6 +880,9 @@ export const Bundle: MessageFns<Bundle> = {
     if (message.x509Authorities?.length) {
       obj.x509Authorities = message.x509Authorities.map((e) => base64FromBytes(e));
     }
+    if (message.jwtAuthorities?.length) {
+      obj.jwtAuthorities = message.jwtAuthorities.map((e) => JwtAuthority.toJSON(e));
+    }
     return obj;
   },
 
@@ -847,6 +895,100 @@ export const Bundle: MessageFns<Bundle> = {
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
     message.refreshHintSeconds = object.refreshHintSeconds ?? 0;
     message.x509Authorities = object.x509Authorities?.map((e) => e) || [];
+    message.jwtAuthorities = object.jwtAuthorities?.map((e) => JwtAuthority.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseJwtAuthority(): JwtAuthority {
+  return { keyId: "", publicKey: Buffer.alloc(0) };
+}
+
+export const JwtAuthority: MessageFns<JwtAuthority> = {
+  encode(message: JwtAuthority, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyId !== "") {
+      writer.uint32(10).string(message.keyId);
+    }
+    if (message.publicKey.length !== 0) {
+      writer.uint32(18).bytes(message.publicKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtAuthority {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtAuthority();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.publicKey = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JwtAuthority {
+    return {
+      keyId: isSet(object.keyId)
+        ? globalThis.String(object.keyId)
+        : isSet(object.key_id)
+        ? globalThis.String(object.key_id)
+        : "",
+      publicKey: isSet(object.publicKey)
+        ? Buffer.from(bytesFromBase64(object.publicKey))
+        : isSet(object.public_key)
+        ? Buffer.from(bytesFromBase64(object.public_key))
+        : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: JwtAuthority): unknown {
+    const obj: any = {};
+    if (message.keyId !== "") {
+      obj.keyId = message.keyId;
+    }
+    if (message.publicKey.length !== 0) {
+      obj.publicKey = base64FromBytes(message.publicKey);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JwtAuthority>, I>>(base?: I): JwtAuthority {
+    return JwtAuthority.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JwtAuthority>, I>>(object: I): JwtAuthority {
+    const message = createBaseJwtAuthority();
+    message.keyId = object.keyId ?? "";
+    message.publicKey = object.publicKey ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -2084,6 +2226,300 @@ export const RotationStatus: MessageFns<RotationStatus> = {
   },
 };
 
+function createBaseGetLogRequest(): GetLogRequest {
+  return { last: 0 };
+}
+
+export const GetLogRequest: MessageFns<GetLogRequest> = {
+  encode(message: GetLogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.last !== 0) {
+      writer.uint32(8).uint32(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetLogRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetLogRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.last = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetLogRequest {
+    return { last: isSet(object.last) ? globalThis.Number(object.last) : 0 };
+  },
+
+  toJSON(message: GetLogRequest): unknown {
+    const obj: any = {};
+    if (message.last !== 0) {
+      obj.last = Math.round(message.last);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetLogRequest>, I>>(base?: I): GetLogRequest {
+    return GetLogRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetLogRequest>, I>>(object: I): GetLogRequest {
+    const message = createBaseGetLogRequest();
+    message.last = object.last ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetLogResponse(): GetLogResponse {
+  return { records: [], head: undefined };
+}
+
+export const GetLogResponse: MessageFns<GetLogResponse> = {
+  encode(message: GetLogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.records) {
+      writer.uint32(10).bytes(v!);
+    }
+    if (message.head !== undefined) {
+      LogHead.encode(message.head, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetLogResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetLogResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.records.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.head = LogHead.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetLogResponse {
+    return {
+      records: globalThis.Array.isArray(object?.records)
+        ? object.records.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : [],
+      head: isSet(object.head) ? LogHead.fromJSON(object.head) : undefined,
+    };
+  },
+
+  toJSON(message: GetLogResponse): unknown {
+    const obj: any = {};
+    if (message.records?.length) {
+      obj.records = message.records.map((e) => base64FromBytes(e));
+    }
+    if (message.head !== undefined) {
+      obj.head = LogHead.toJSON(message.head);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetLogResponse>, I>>(base?: I): GetLogResponse {
+    return GetLogResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetLogResponse>, I>>(object: I): GetLogResponse {
+    const message = createBaseGetLogResponse();
+    message.records = object.records?.map((e) => e) || [];
+    message.head = (object.head !== undefined && object.head !== null) ? LogHead.fromPartial(object.head) : undefined;
+    return message;
+  },
+};
+
+function createBaseCheckpointLogRequest(): CheckpointLogRequest {
+  return {};
+}
+
+export const CheckpointLogRequest: MessageFns<CheckpointLogRequest> = {
+  encode(_: CheckpointLogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckpointLogRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckpointLogRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): CheckpointLogRequest {
+    return {};
+  },
+
+  toJSON(_: CheckpointLogRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CheckpointLogRequest>, I>>(base?: I): CheckpointLogRequest {
+    return CheckpointLogRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CheckpointLogRequest>, I>>(_: I): CheckpointLogRequest {
+    const message = createBaseCheckpointLogRequest();
+    return message;
+  },
+};
+
+function createBaseLogHead(): LogHead {
+  return { records: 0n, hash: "" };
+}
+
+export const LogHead: MessageFns<LogHead> = {
+  encode(message: LogHead, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.records !== 0n) {
+      if (BigInt.asUintN(64, message.records) !== message.records) {
+        throw new globalThis.Error("value provided for field message.records of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.records);
+    }
+    if (message.hash !== "") {
+      writer.uint32(18).string(message.hash);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LogHead {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogHead();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.records = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hash = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LogHead {
+    return {
+      records: isSet(object.records) ? BigInt(object.records) : 0n,
+      hash: isSet(object.hash) ? globalThis.String(object.hash) : "",
+    };
+  },
+
+  toJSON(message: LogHead): unknown {
+    const obj: any = {};
+    if (message.records !== 0n) {
+      obj.records = message.records.toString();
+    }
+    if (message.hash !== "") {
+      obj.hash = message.hash;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LogHead>, I>>(base?: I): LogHead {
+    return LogHead.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LogHead>, I>>(object: I): LogHead {
+    const message = createBaseLogHead();
+    message.records = (object.records !== undefined && object.records !== null) ? BigInt(object.records) : 0n;
+    message.hash = object.hash ?? "";
+    return message;
+  },
+};
+
 /** The trust root, as clusters see it. */
 export type TrustRootService = typeof TrustRootService;
 export const TrustRootService = {
@@ -2266,6 +2702,26 @@ export const TrustRootAdminService = {
     responseSerialize: (value: RotationStatus): Buffer => Buffer.from(RotationStatus.encode(value).finish()),
     responseDeserialize: (value: Buffer): RotationStatus => RotationStatus.decode(value),
   },
+  /** The newest records of the transparency log, oldest first. */
+  getLog: {
+    path: "/isthmus.trust.v1.TrustRootAdmin/GetLog" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetLogRequest): Buffer => Buffer.from(GetLogRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetLogRequest => GetLogRequest.decode(value),
+    responseSerialize: (value: GetLogResponse): Buffer => Buffer.from(GetLogResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetLogResponse => GetLogResponse.decode(value),
+  },
+  /** Signs the log's head now; keep the hash elsewhere, and a log that is cut or written anew is known by it. */
+  checkpointLog: {
+    path: "/isthmus.trust.v1.TrustRootAdmin/CheckpointLog" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CheckpointLogRequest): Buffer => Buffer.from(CheckpointLogRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CheckpointLogRequest => CheckpointLogRequest.decode(value),
+    responseSerialize: (value: LogHead): Buffer => Buffer.from(LogHead.encode(value).finish()),
+    responseDeserialize: (value: Buffer): LogHead => LogHead.decode(value),
+  },
 } as const;
 
 export interface TrustRootAdminServer extends UntypedServiceImplementation {
@@ -2275,6 +2731,10 @@ export interface TrustRootAdminServer extends UntypedServiceImplementation {
   /** Begins, pauses, resumes or rolls back the rotation of the root. */
   rotate: handleUnaryCall<RotateRequest, RotationStatus>;
   getRotation: handleUnaryCall<GetRotationRequest, RotationStatus>;
+  /** The newest records of the transparency log, oldest first. */
+  getLog: handleUnaryCall<GetLogRequest, GetLogResponse>;
+  /** Signs the log's head now; keep the hash elsewhere, and a log that is cut or written anew is known by it. */
+  checkpointLog: handleUnaryCall<CheckpointLogRequest, LogHead>;
 }
 
 export interface TrustRootAdminClient extends Client {
@@ -2353,6 +2813,38 @@ export interface TrustRootAdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RotationStatus) => void,
+  ): ClientUnaryCall;
+  /** The newest records of the transparency log, oldest first. */
+  getLog(
+    request: GetLogRequest,
+    callback: (error: ServiceError | null, response: GetLogResponse) => void,
+  ): ClientUnaryCall;
+  getLog(
+    request: GetLogRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetLogResponse) => void,
+  ): ClientUnaryCall;
+  getLog(
+    request: GetLogRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetLogResponse) => void,
+  ): ClientUnaryCall;
+  /** Signs the log's head now; keep the hash elsewhere, and a log that is cut or written anew is known by it. */
+  checkpointLog(
+    request: CheckpointLogRequest,
+    callback: (error: ServiceError | null, response: LogHead) => void,
+  ): ClientUnaryCall;
+  checkpointLog(
+    request: CheckpointLogRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: LogHead) => void,
+  ): ClientUnaryCall;
+  checkpointLog(
+    request: CheckpointLogRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: LogHead) => void,
   ): ClientUnaryCall;
 }
 
