@@ -48,5 +48,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'tools/bench/src/peers/': 'tools/bench/src/peers/launch.test.ts',
   'tools/fuzz/src/': 'tools/fuzz/src/main.test.ts',
   'tools/generate/src/': 'tools/generate/src/generate.test.ts',
+  'tools/release/src/': 'tools/release/src/main.test.ts',
   'tools/test/src/': 'tools/test/src/main.test.ts',
 };
