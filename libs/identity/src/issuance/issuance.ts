@@ -22,6 +22,7 @@ import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
 import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenStore } from './join-tokens.ts';
+import { withRecords } from './recorded-tokens.ts';
 
 export type IssuanceOptions = {
   readonly authority: Authority;
@@ -57,7 +58,7 @@ type Call<Req> = { readonly request: Req; getPeer(): string };
 /** Serves issuance from this authority, with tokens and entries in this store. */
 export function serveIssuance(options: IssuanceOptions): Issuance {
   const { log } = options;
-  const tokens = openTokenStore(options);
+  const tokens = withRecords(openTokenStore(options), options.authority.ledger);
   const issuer = new Issuer(options, tokens);
   return {
     definition: identity.IssuanceService,
