@@ -26,4 +26,12 @@ export const fail = defineErrors({
   IDENTITY_LOG_BROKEN: { class: 'internal', doc: 'A transparency log was changed, cut or written anew; the first bad line is named, nothing was changed.' },
   IDENTITY_LOG_UNWRITABLE: { class: 'exhausted', doc: 'The transparency log cannot be written, mostly since the disk is full; what needs a record in it was not done.' },
   IDENTITY_STATE_CORRUPT: { class: 'internal', doc: 'A state file does not parse; restore it, nothing was changed.' },
+  IDENTITY_BUNDLE_UNREACHABLE: { class: 'unavailable', doc: 'A foreign bundle endpoint cannot be reached or does not answer with a document; the last good bundle stays in force.' },
+  IDENTITY_BUNDLE_ENDPOINT_REFUSED: { class: 'denied', doc: 'What answers at a foreign bundle endpoint did not prove to be it, by its profile’s rule; nothing it said is taken.' },
+  IDENTITY_BUNDLE_REFUSED: { class: 'invalid', doc: 'A foreign bundle document is garbage, older than the last good one, or altered under its sequence; the last good bundle stays in force.' },
+  IDENTITY_BUNDLE_FINGERPRINT: { class: 'denied', doc: 'An imported bundle document does not have the SHA-256 it was expected to have; nothing was changed.' },
+  IDENTITY_BUNDLE_ENDPOINT_FAILED: { class: 'invalid', doc: 'The certificate or key of this cluster’s `https_web` bundle endpoint cannot be read.' },
+  IDENTITY_FOREIGN_UNKNOWN: { class: 'not-found', doc: 'No foreign trust domain of that name is federated with this cluster.' },
+  IDENTITY_FOREIGN_IS_OURS: { class: 'conflict', doc: 'A trust domain of this federation cannot be a foreign one: nobody else’s keys may vouch for its names.' },
+  IDENTITY_FOREIGN_LIMIT: { class: 'exhausted', doc: 'There are as many foreign trust domains as a cluster takes.' },
 });

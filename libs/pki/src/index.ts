@@ -1,4 +1,5 @@
 // Keys, requests, certificates, SVIDs, bundles and their verification: bytes in, verdict or bytes out.
+export { type BundleDocument, hasSameKeys, makeBundleDocument, MAX_BUNDLE_DOCUMENT_BYTES, parseBundleDocument } from './bundle-document.ts';
 export { BanIndex, type SvidFacts, svidFacts } from './ban-index.ts';
 export { type BundleSet, type BundleSource, openBundleSet } from './bundle-set.ts';
 export { type Issuer, signIntermediate, signRoot, signRootLink, signSvid, toPem } from './certificate.ts';
