@@ -2,6 +2,7 @@
 export { type BundleSet, type BundleSource, openBundleSet } from './bundle-set.ts';
 export { type Issuer, signIntermediate, signRoot, signSvid, toPem } from './certificate.ts';
 export { type Csr, makeCsr, parseCsr } from './csr.ts';
+export { claimedIssuer, type IssuerKeys, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, parseJwks, type TokenClaims, type TokenRefusal, type TokenVerdict, verifyIssuerToken } from './jwt-token.ts';
 export { exportKeyPem, generateKey, importKeyPem, type KeyKind, weaknessOf } from './key.ts';
 export { type RecordVerdict, signRecord, verifyRecord } from './signed-record.ts';
 export { makeToken, parseToken, type Token, type TokenPrefix } from './token.ts';
