@@ -65,6 +65,12 @@ export const configSchema = strict({
     ),
   ),
   workloadsDir: Type.Optional(Type.String({ description: 'directory of workload files (*.yaml)' })),
+  workloadApi: Type.Optional(
+    strict({
+      socket: Type.String({ description: 'Unix socket of the SPIFFE Workload API and of Envoy’s SDS, at most 107 bytes' }),
+      mode: Type.Optional(Type.String({ default: '0666', pattern: '^0[0-7]{3}$', description: 'permissions of the socket; what a process gets is decided by the workloads’ selectors' })),
+    }),
+  ),
   drainMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how long requests may still take when the agent stops' })),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: Type.Optional(strict({ host: Type.Optional(Type.String({ default: LOOPBACK })), port })),

@@ -1,148 +1,100 @@
-// Tokens of other issuers (JWT, RFC 7519) judged against their keys (JWKS, RFC 7517): signature, names, times and life.
-import { createLocalJWKSet, decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
-import { messageOf, type Parsed, parsed, refused } from '@isthmus/model';
+// A JWT-SVID taken apart: bounded, strict, and not yet believed.
+import { messageOf, type Parsed, parsed, parseSpiffeId, pathOf, refused, type SpiffeId } from '@isthmus/model';
 
-/** Why a token is refused. */
-export type TokenRefusal =
-  | 'malformed'
-  | 'algorithm'
-  | 'unknown-key'
-  | 'bad-signature'
-  | 'wrong-issuer'
-  | 'wrong-audience'
-  | 'expired'
-  | 'not-yet-valid'
-  | 'no-expiry'
-  | 'too-long-lived';
+/** The algorithms a JWT-SVID may be signed with. Source: JWT-SVID §2.1. */
+export const JWT_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512'] as const;
+export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
 
-/** The claims of a token that was verified. */
-export type TokenClaims = Readonly<Record<string, unknown>>;
+/** What a token says of itself; nothing of it is proved before its signature is. Times are of the issuer's clock. */
+export type UnverifiedJwtSvid = {
+  readonly algorithm: JwtAlgorithm;
+  readonly keyId: string | undefined;
+  readonly spiffeId: SpiffeId;
+  readonly audience: readonly string[];
+  readonly expiresAtMs: number;
+  readonly notBeforeMs: number | undefined;
+  readonly issuedAtMs: number | undefined;
+  /** All claims, those read above among them. */
+  readonly claims: Readonly<Record<string, unknown>>;
+};
 
-export type TokenVerdict =
-  | { readonly ok: true; readonly claims: TokenClaims; readonly subject: string; readonly expiresAtMs: number }
-  | { readonly ok: false; readonly reason: TokenRefusal; readonly detail: string };
-
-/** The public keys of one issuer. */
-export type IssuerKeys = { readonly kids: readonly string[]; readonly resolve: ReturnType<typeof createLocalJWKSet> };
-
-/** Larger ones than this are of no issuer we know: Azure's tokens have about 2 KiB. */
+/** Longer tokens are refused unread: a header of HTTP holds no more either. */
 export const MAX_TOKEN_BYTES = 16 * 1024;
-export const MAX_JWKS_BYTES = 256 * 1024;
-const MAX_KEYS = 100;
-const DEFAULT_SKEW_MS = 60_000;
-
-/** Asymmetric signatures only: `none` and the HS family can never be named by a token (RFC 8725 §3.1). */
-const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
-
-/** The members of a public key; whatever else a document holds, private halves among it, is not kept. */
-const PUBLIC_MEMBERS = ['kty', 'kid', 'use', 'alg', 'key_ops', 'n', 'e', 'crv', 'x', 'y'];
-
-/** Reads a JWKS: at most 256 KiB and 100 keys; keys that are not RSA, EC or OKP are left out. */
-export function parseJwks(text: string): Parsed<IssuerKeys> {
-  const bad = (why: string): Parsed<IssuerKeys> => refused('jwks', why);
-  if (text.length > MAX_JWKS_BYTES) return bad(`is larger than ${MAX_JWKS_BYTES} bytes`);
-  const document = parseJson(text);
-  const all = isObject(document) ? document['keys'] : undefined;
-  if (!Array.isArray(all)) return bad('is no JWKS: it has no list of keys (RFC 7517 §5)');
-  if (all.length > MAX_KEYS) return bad(`holds ${all.length} keys, at most ${MAX_KEYS} are taken`);
-  const keys = all.filter((key) => isObject(key) && ['RSA', 'EC', 'OKP'].includes(String(key['kty']))).map(publicHalf);
-  if (keys.length === 0) return bad('holds no RSA, EC or OKP key');
-  const kids = keys.flatMap(({ kid }) => (typeof kid === 'string' ? [kid] : []));
-  try {
-    return parsed({ kids, resolve: createLocalJWKSet({ keys }) });
-  } catch (error) {
-    return bad(messageOf(error));
-  }
-}
-
-/** Issuer and audiences a token claims, without any proof: only to choose whose keys to judge it by. */
-export function claimedIssuer(token: string): { readonly issuer: string; readonly audiences: readonly string[] } | undefined {
-  if (token.length > MAX_TOKEN_BYTES) return undefined;
-  try {
-    const { iss, aud } = decodeJwt(token);
-    if (typeof iss !== 'string') return undefined;
-    const audiences = (Array.isArray(aud) ? aud : [aud]).filter((name) => typeof name === 'string');
-    return { issuer: iss, audiences };
-  } catch {
-    return undefined;
-  }
-}
+const MAX_AUDIENCES = 64;
+const MAX_AUDIENCE_CHARS = 2_048;
+const HEADERS: ReadonlySet<string> = new Set(['alg', 'kid', 'typ']);
+/** Later times would not fit a date (RFC 7519 has no bound, ECMA-262 §21.4.1.1 does). */
+const MAX_NUMERIC_DATE = 8.64e12;
 
 /**
- * Judges a compact JWS: an asymmetric signature by a key of `keys`, this issuer, this audience, times within the skew
- * (60 s), an end, and a life no longer than `maxLifeMs`. Keys named inside the token (`jwk`, `jku`, `x5c`) are never used.
- * Source: RFC 7519 §4.1, RFC 8725 §3.
+ * Reads a token's header and claims by the rules of the standard: JWS compact serialization, no header but `alg`, `kid`
+ * and `typ`, an algorithm of the list, `sub`, `aud` and `exp`. Never throws, never repeats the token.
+ * Source: JWT-SVID §2, §3, §5.1; RFC 7515 §3.1; RFC 7519 §4.1.
  */
-export async function verifyIssuerToken(request: {
-  readonly token: string;
-  readonly keys: IssuerKeys;
-  readonly issuer: string;
-  readonly audience: string;
-  readonly maxLifeMs: number;
-  readonly nowMs: number;
-  readonly skewMs?: number;
-}): Promise<TokenVerdict> {
-  const { token, keys, issuer, audience, nowMs, skewMs = DEFAULT_SKEW_MS } = request;
-  if (token.length > MAX_TOKEN_BYTES) return refuse('malformed', `it is larger than ${MAX_TOKEN_BYTES} bytes`);
+export function parseJwtSvid(token: string): Parsed<UnverifiedJwtSvid> {
+  if (token.length > MAX_TOKEN_BYTES) return refused('token', `is longer than ${MAX_TOKEN_BYTES} bytes`);
+  const parts = token.split('.');
+  const [header, payload, signature] = parts;
+  if (parts.length !== 3 || header === undefined || payload === undefined || signature === undefined || !isBase64Url(signature)) {
+    return refused('token', 'is no JWS in compact serialization');
+  }
   try {
-    const { payload } = await jwtVerify(token, keys.resolve, {
-      algorithms: ALGORITHMS,
-      issuer,
-      audience,
-      currentDate: new Date(nowMs),
-      clockTolerance: skewMs / 1_000,
-    });
-    return judgeTimes(payload, request.maxLifeMs, nowMs, skewMs);
+    const judged = readHeader(jsonOf(header));
+    if (!judged.ok) return judged;
+    const claims = readClaims(jsonOf(payload));
+    return claims.ok ? parsed({ ...judged.value, ...claims.value }) : claims;
   } catch (error) {
-    return refuse(reasonOf(error), messageOf(error));
+    return refused('token', error instanceof TokenFault ? messageOf(error) : 'does not parse');
   }
 }
 
-/** What jose leaves to its caller: that there is an end at all, that it was not issued in the future, and how long it lives. */
-function judgeTimes(claims: JWTPayload, maxLifeMs: number, nowMs: number, skewMs: number): TokenVerdict {
-  const { exp, iat, nbf, sub } = claims;
-  if (exp === undefined) return refuse('no-expiry', 'it never expires');
-  if (typeof sub !== 'string' || sub === '' || sub.length > 400) return refuse('malformed', 'it has no subject of 1 to 400 characters');
-  if (iat !== undefined && iat * 1_000 > nowMs + skewMs) return refuse('not-yet-valid', `it was issued at ${instant(iat)}, which is in the future`);
-  const begin = iat ?? nbf;
-  const lifeMs = exp * 1_000 - (begin === undefined ? nowMs : begin * 1_000);
-  if (lifeMs > maxLifeMs) return refuse('too-long-lived', `it lives ${Math.round(lifeMs / 1_000)} s, at most ${Math.round(maxLifeMs / 1_000)} s are taken`);
-  return { ok: true, claims, subject: sub, expiresAtMs: exp * 1_000 };
+class TokenFault extends TypeError {}
+
+function readHeader(header: Readonly<Record<string, unknown>>): Parsed<Pick<UnverifiedJwtSvid, 'algorithm' | 'keyId'>> {
+  const { alg, kid, typ } = header;
+  const algorithm = JWT_ALGORITHMS.find((known) => known === alg);
+  if (algorithm === undefined) return refused('alg', 'is no algorithm of JWT-SVIDs');
+  if (typ !== undefined && typ !== 'JWT' && typ !== 'JOSE') return refused('typ', 'is neither JWT nor JOSE');
+  if (kid !== undefined && (typeof kid !== 'string' || kid === '' || kid.length > 256)) return refused('kid', 'is no key ID');
+  if (!Object.keys(header).every((name) => HEADERS.has(name))) return refused('header', 'holds more than alg, kid and typ');
+  return parsed({ algorithm, keyId: kid });
 }
 
-function reasonOf(error: unknown): TokenRefusal {
-  if (error instanceof errors.JWTExpired) return 'expired';
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    const byClaim: Readonly<Record<string, TokenRefusal>> = { iss: 'wrong-issuer', aud: 'wrong-audience', nbf: 'not-yet-valid', exp: 'expired' };
-    return byClaim[error.claim] ?? 'malformed';
-  }
-  if (error instanceof errors.JWSSignatureVerificationFailed) return 'bad-signature';
-  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) return 'unknown-key';
-  if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported) return 'algorithm';
-  return 'malformed';
+function readClaims(claims: Readonly<Record<string, unknown>>): Parsed<Omit<UnverifiedJwtSvid, 'algorithm' | 'keyId'>> {
+  if (typeof claims['sub'] !== 'string') return refused('sub', 'is missing');
+  const subject = parseSpiffeId(claims['sub'], 'sub');
+  if (!subject.ok) return refused('sub', 'is no SPIFFE ID');
+  if (pathOf(subject.value) === '') return refused('sub', 'names a trust domain, not a workload');
+  const audience = audienceOf(claims['aud']);
+  if (audience === undefined) return refused('aud', `is missing, or no list of 1 to ${MAX_AUDIENCES} names`);
+  const expiresAtMs = dateOf(claims['exp']);
+  if (expiresAtMs === undefined) return refused('exp', 'is missing');
+  return parsed({ spiffeId: subject.value, audience, expiresAtMs, notBeforeMs: dateOf(claims['nbf']), issuedAtMs: dateOf(claims['iat']), claims });
 }
 
-function refuse(reason: TokenRefusal, detail: string): TokenVerdict {
-  return { ok: false, reason, detail };
+/** One name or a list of them (RFC 7519 §4.1.3). */
+function audienceOf(aud: unknown): readonly string[] | undefined {
+  const list: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
+  if (list.length === 0 || list.length > MAX_AUDIENCES) return undefined;
+  const names = list.filter((name): name is string => typeof name === 'string' && name !== '' && name.length <= MAX_AUDIENCE_CHARS);
+  return names.length === list.length ? names : undefined;
 }
 
-function instant(seconds: number): string {
-  const date = new Date(seconds * 1_000);
-  return Number.isNaN(date.getTime()) ? `${seconds} s` : date.toISOString();
+/** A NumericDate in milliseconds, undefined where there is none (RFC 7519 §2). **Throws** for a value that is no date. */
+function dateOf(seconds: unknown): number | undefined {
+  if (seconds === undefined) return undefined;
+  if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds < 0 || seconds > MAX_NUMERIC_DATE) throw new TokenFault('has a time that is none');
+  return seconds * 1_000;
 }
 
-function publicHalf(key: Record<string, unknown>): Record<string, string> {
-  return Object.fromEntries(PUBLIC_MEMBERS.filter((name) => Object.hasOwn(key, name)).map((name) => [name, key[name]])) as Record<string, string>;
+/** Base64url with one form for each value: no padding, no stray bits (RFC 7515 §2, RFC 4648 §3.5). */
+function isBase64Url(text: string): boolean {
+  return /^[A-Za-z0-9_-]+$/.test(text) && Buffer.from(text, 'base64url').toString('base64url') === text;
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+function jsonOf(part: string): Readonly<Record<string, unknown>> {
+  if (!isBase64Url(part)) throw new TokenFault('is not base64url');
+  const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.from(part, 'base64url')));
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TokenFault('holds no JSON object');
+  return value as Readonly<Record<string, unknown>>;
 }

@@ -1,23 +1,28 @@
 // The one way to serve: TLS 1.3 with verified SPIFFE callers over TCP, or plain over a private Unix socket.
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
-import { chmod, mkdir, unlink } from 'node:fs/promises';
-import { createServer, connect as netConnect, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { chmod } from 'node:fs/promises';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { messageOf, trustDomainOf } from '@isthmus/model';
 import { type BundleSource, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
 import type { Log, Metrics } from '@isthmus/telemetry';
-import { rememberCaller } from './caller.ts';
+import { rememberCaller, type UnixPeer } from './caller.ts';
 import { MAX_MESSAGE_BYTES } from './channel.ts';
 import { fail } from './errors.ts';
 import { rpcMetrics } from './metrics.ts';
 import { presentedChain } from './peer-chain.ts';
+import { listenOnUnixSocket } from './unix-listener.ts';
 
 // Definition and implementation are made for each other by the generator; here they only pass through.
 export type RpcService = { readonly definition: object; readonly implementation: object };
 
 export type StartRpcServerOptions = {
-  readonly listen: { readonly host: string; readonly port: number } | { readonly unixPath: string };
+  /** A Unix socket is its owner's alone (0600) unless `mode` says otherwise; then its directory may be entered by all. */
+  readonly listen: { readonly host: string; readonly port: number } | { readonly unixPath: string; readonly mode?: number };
+  /** Asked of each connection to a Unix socket before it may call; what it says is `unixPeerOf(call)`. */
+  readonly peerOf?: (socket: Socket) => Promise<UnixPeer>;
+  /** Connections of one user to a Unix socket with `peerOf`, at once. 128. */
+  readonly connectionsPerUser?: number;
   /** Needed for TCP; its changes are used by the next handshake. */
   readonly svids?: SvidSource;
   readonly bundles?: BundleSource;
@@ -53,7 +58,10 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   }
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const sockets = new Set<Socket>();
-  const { listener, stopListening } = 'unixPath' in options.listen ? await onUnixSocket(options.listen.unixPath) : onTls(options);
+  const { listener, stopListening } =
+    'unixPath' in options.listen
+      ? await listenOnUnixSocket({ ...options, path: options.listen.unixPath, isPrivate: options.listen.mode === undefined })
+      : onTls(options);
   listener.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   listener.on(listener.secureEvent, (socket: Socket) => {
     if (socket.destroyed) return;
@@ -62,7 +70,7 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
     injector.injectConnection(socket);
   });
   await listening(listener, options.listen);
-  if ('unixPath' in options.listen) await chmod(options.listen.unixPath, 0o600);
+  if ('unixPath' in options.listen) await chmod(options.listen.unixPath, options.listen.mode ?? 0o600);
 
   const address = listener.address();
   let closing: Promise<void> | undefined;
@@ -90,7 +98,8 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   };
 }
 
-type Listener = NetServer & { secureEvent: 'connection' | 'secureConnection' };
+/** `secureEvent` is told when a connection's other end is known. */
+type Listener = NetServer & { secureEvent: string };
 
 function onTls(options: StartRpcServerOptions): { readonly listener: Listener; readonly stopListening: () => void } {
   const { svids, bundles, log } = options;
@@ -124,7 +133,7 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
   const update = (): void => server.setSecureContext(contextOf(svids, bundles));
   const unsubscribe = [svids.onChange(update), bundles.onChange(update)];
   return {
-    listener: Object.assign(server, { secureEvent: 'secureConnection' as const }),
+    listener: Object.assign(server, { secureEvent: 'secureConnection' }),
     stopListening: () => {
       for (const stop of unsubscribe) stop();
     },
@@ -152,27 +161,6 @@ function contextOf(svids: SvidSource, bundles: BundleSource): SecureContextOptio
   const { certPem, keyPem } = svidToPem(svid);
   const own = bundles.get(trustDomainOf(svid.spiffeId))?.x509Authorities ?? [];
   return { ca: roots, cert: certPem + own.map((base64) => toPem(Buffer.from(base64, 'base64'))).join(''), key: keyPem };
-}
-
-async function onUnixSocket(path: string): Promise<{ readonly listener: Listener; readonly stopListening: () => void }> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  if (await answers(path)) throw fail('RPC_SOCKET_BUSY', `another process serves ${path}`, { hint: 'is this program running already?' });
-  await unlink(path).catch(() => undefined);
-  const server = createServer((socket) => socket.on('error', () => socket.destroy()));
-  return { listener: Object.assign(server, { secureEvent: 'connection' as const }), stopListening: () => undefined };
-}
-
-/** Whether somebody answers on that socket; a file nobody serves is left over from a process that was killed. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = netConnect({ path });
-    const done = (alive: boolean): void => {
-      probe.destroy();
-      resolve(alive);
-    };
-    probe.once('connect', () => done(true));
-    probe.once('error', () => done(false));
-  });
 }
 
 function listening(listener: NetServer, where: StartRpcServerOptions['listen']): Promise<void> {

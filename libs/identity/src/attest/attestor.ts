@@ -31,6 +31,8 @@ export type Verdict = Grant & {
   readonly method: Method;
   /** Who it proved to be, in the method's own words: at most 512 characters and no secret. */
   readonly subject: string;
+  /** The join token's id, where that is the evidence. */
+  readonly tokenId?: string;
   /** Whether the holder may attest again by itself, or an operator must let it. */
   readonly canReattest: boolean;
   /** What makes the evidence good once only: written with the entry, in one transaction. */

@@ -18,6 +18,7 @@ export function openTokenAttestor(tokens: TokenStore, clock: Clock): Attestor<'t
       return {
         method: 'token',
         subject: `token ${id}`,
+        tokenId: id,
         agent,
         role,
         services,

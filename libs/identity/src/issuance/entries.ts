@@ -53,6 +53,17 @@ export function openEntryStore(options: { readonly store: Store; readonly clock:
       return found;
     },
     /**
+     * Whether this verdict may be admitted as things stand, so that what cannot be is refused before anything is signed
+     * or recorded. **Throws** as `admit`.
+     */
+    async check(verdict: Verdict): Promise<void> {
+      const { entry } = await find(verdict.role, verdict.agent);
+      if (verdict.method !== 'token') refuseOther(entry, verdict);
+      for (const compare of verdict.once.compare) {
+        if ('exists' in compare && !compare.exists && (await store.get(compare.key)) !== undefined) throw verdict.refusal;
+      }
+    },
+    /**
      * Makes the entry of a verdict and uses up its evidence, in one transaction: of two who come at once, one is refused.
      * A name belongs to the subject that had it first; only an operator’s token takes it over.
      * **Throws** IDENTITY_ATTESTATION_REFUSED, and the verdict's own refusal.

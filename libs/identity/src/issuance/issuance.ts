@@ -28,6 +28,7 @@ import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
 import { type EntryStore, openEntryStore } from './entries.ts';
 import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore } from './join-tokens.ts';
+import { withEntryRecords, withTokenRecords } from './recorded.ts';
 
 export type IssuanceOptions = {
   readonly authority: Authority;
@@ -69,8 +70,8 @@ type Call<Req> = { readonly request: Req; getPeer(): string };
 /** Serves issuance from this authority, with tokens and entries in this store. **Throws** IDENTITY_ATTESTATION_CONFIG. */
 export function serveIssuance(options: IssuanceOptions): Issuance {
   const { log } = options;
-  const tokens = openTokenStore(options);
-  const entries = openEntryStore(options);
+  const tokens = withTokenRecords(openTokenStore(options), options.authority.ledger);
+  const entries = withEntryRecords(openEntryStore(options), options.authority.ledger);
   const attestation = openAttestation(options.attestation ?? {}, { ...options, tokens });
   const sweeper = sweepUsedEvidence(options);
   const issuer = new Issuer(options, entries, attestation);
@@ -121,6 +122,7 @@ class Issuer {
       const method = methodOf(call.request);
       try {
         const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
+        await this.entries.check(verdict);
         const { agent, role } = verdict;
         const { trustDomain } = this.options.authority;
         const response = this.sign(call.request.csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent));

@@ -1,5 +1,7 @@
 // What the trust root keeps: its members, the hashes of its tokens, its bundles and the journal of what it signed.
 import { bundleSchema, compileSchema, memberSchema, type Static, Type } from '@isthmus/model';
+import { rotationSchema } from './root-rotation.ts';
+import { authoritiesOf } from './rotation-state.ts';
 
 const clusterTokenSchema = Type.Object({
   id: Type.String(),
@@ -27,13 +29,22 @@ export const trustRootStateSchema = Type.Object({
   federation: Type.String(),
   /** The root certificate, DER in base64. */
   root: Type.String(),
+  /** Name of its key's file. Default `root.key`. */
+  keyFile: Type.Optional(Type.String({ pattern: '^root[a-z0-9-]*\\.key$' })),
+  /** The rotation under way, or the last one. */
+  rotation: Type.Optional(rotationSchema),
+  /** Roots that are gone, the newest last. */
+  formerRoots: Type.Optional(Type.Array(Type.Object({ sha256: Type.String(), retiredAtMs: Type.Integer(), compromised: Type.Boolean() }), { maxItems: 32 })),
   members: Type.Array(memberSchema),
   /** Of the federation and of each member. */
   bundles: Type.Array(bundleSchema),
   /** Last sequences of bundles that were taken out, so that one that comes back goes on from there. */
   formerSequences: Type.Record(Type.String(), Type.Integer()),
   tokens: Type.Array(clusterTokenSchema),
+  /** The intermediates that have not run out: what is in force. What was is in the transparency log. */
   journal: Type.Array(journalEntrySchema),
+  /** Where the transparency log stood when this state was written; absent before there was a log. */
+  log: Type.Optional(Type.Object({ records: Type.Integer({ minimum: 0 }), hash: Type.String({ pattern: '^[0-9a-f]{64}$' }) })),
 });
 export type TrustRootState = Static<typeof trustRootStateSchema>;
 export const parseTrustRootState = compileSchema(trustRootStateSchema);
@@ -60,7 +71,7 @@ export function withMember(state: TrustRootState, member: Static<typeof memberSc
   const members = [...state.members.filter((m) => m.cluster !== member.cluster), member].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
   if (state.bundles.some((b) => b.trustDomain === member.trustDomain)) return { ...state, members };
   const { [member.trustDomain]: former = 0, ...formerSequences } = state.formerSequences;
-  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds: REFRESH_HINT_SECONDS, x509Authorities: [state.root] };
+  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds: REFRESH_HINT_SECONDS, x509Authorities: [...authoritiesOf(state)] };
   return { ...state, members, formerSequences, bundles: [...state.bundles, bundle] };
 }
 

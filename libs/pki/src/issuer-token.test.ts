@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHmac, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { test } from 'node:test';
 import { base64url, exportJWK, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
-import { claimedIssuer, type IssuerKeys, parseJwks, type TokenRefusal, verifyIssuerToken } from './jwt-token.ts';
+import { claimedIssuer, type IssuerKeys, parseJwks, type TokenRefusal, verifyIssuerToken } from './issuer-token.ts';
 
 const NOW_MS = Date.UTC(2026, 10, 21);
 const NOW = NOW_MS / 1_000;

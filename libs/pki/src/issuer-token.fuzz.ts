@@ -1,6 +1,6 @@
 // Fuzz target: what is read of a token before it is verified, and a JWKS, are refused or within bounds; never an exception.
 import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
-import { claimedIssuer, parseJwks } from './jwt-token.ts';
+import { claimedIssuer, parseJwks } from './issuer-token.ts';
 
 /** Keys and signatures of Ed25519 are the same in every run. */
 const key = createPrivateKey({ key: Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.alloc(32, 7)]), format: 'der', type: 'pkcs8' });
@@ -10,7 +10,7 @@ const body = `${part({ alg: 'EdDSA', kid: 'k' })}.${part({ iss: 'https://i.examp
 const token = `${body}.${sign(null, Buffer.from(body), key).toString('base64url')}`;
 
 export const target = {
-  name: 'jwt-token',
+  name: 'issuer-token',
   seeds: [Buffer.from(token), Buffer.from(jwks)],
   dictionary: ['"alg":"none"', '"alg":"HS256"', '"crit":["b64"]', '"b64":false', '"exp":1e400', '"keys":[', '"kty":"OKP"', '..', 'eyJ'],
   maxBytes: 4_096,
