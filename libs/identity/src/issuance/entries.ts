@@ -1,10 +1,12 @@
 // Entries in the cluster store: who was admitted, by what method, as whom, and with which services; asked at every issuance.
-import { type Entry, parseEntry, quote } from '@isthmus/model';
+import { compileSchema, type Entry, parseEntry, quote, Type } from '@isthmus/model';
 import type { Clock } from '@isthmus/runtime';
 import { keys, type Store, type StoreCompare } from '@isthmus/store';
 import type { Log } from '@isthmus/telemetry';
 import { evidenceRefused, type Verdict } from '../attest/attestor.ts';
 import { parseRecord, readRecords } from './records.ts';
+
+const parseInstance = compileSchema(Type.Object({ agent: Type.String() }));
 
 export type EntryRole = Entry['role'];
 export type EntryStore = ReturnType<typeof openEntryStore>;
@@ -50,7 +52,11 @@ export function openEntryStore(options: { readonly store: Store; readonly clock:
         if (entry?.removedAtMs === undefined) continue;
         found = (await store.txn({ compare: [compare], then: [{ delete: { key: keys.entry(role, agent) } }] })).ok || found;
       }
-      return found;
+      const { entries } = await store.list(keys.attestedInstances());
+      const own = entries.filter(({ value }) => agentIn(value) === agent).slice(0, 100);
+      if (own.length === 0) return found;
+      await store.txn({ compare: [], then: own.map(({ key }) => ({ delete: { key } })) });
+      return true;
     },
     /**
      * Whether this verdict may be admitted as things stand, so that what cannot be is refused before anything is signed
@@ -93,4 +99,9 @@ function refuseOther(before: Entry | undefined, { method, subject, agent, role }
     subject,
     hint: `if it is the same machine: \`isthmus agent remove ${agent}\`, then \`isthmus agent readmit ${agent}\``,
   });
+}
+
+/** The agent an attested instance joined as. */
+function agentIn(value: Buffer): string | undefined {
+  return parseRecord(value, parseInstance)?.agent;
 }

@@ -18,7 +18,7 @@ import type { Clock } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { type Attestation, type AttestationConfig, openAttestation } from '../attest/attestation.ts';
-import { type CallFacts, evidenceRefused } from '../attest/attestor.ts';
+import type { CallFacts } from '../attest/attestor.ts';
 import { evidenceOf, methodOf } from '../attest/evidence.ts';
 import { sweepUsedEvidence } from '../attest/used.ts';
 import type { Authority } from '../authority/authority.ts';
@@ -72,14 +72,14 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
   const { log } = options;
   const tokens = withTokenRecords(openTokenStore(options), options.authority.ledger);
   const entries = withEntryRecords(openEntryStore(options), options.authority.ledger);
-  const attestation = openAttestation(options.attestation ?? {}, { ...options, tokens });
+  const attestation = openAttestation(options.attestation ?? {}, { ...options, tokens, trustDomain: options.authority.trustDomain });
   const sweeper = sweepUsedEvidence(options);
   const issuer = new Issuer(options, entries, attestation);
   return {
     definition: identity.IssuanceService,
     implementation: {
       join: handleUnary((_request, call) => issuer.join(call), log),
-      challenge: handleUnary(() => Promise.reject(evidenceRefused('x509', 'not-configured', 'this cluster takes no proofs of possession')), log),
+      challenge: handleUnary((_request, call) => issuer.challenge(call), log),
       renew: handleUnary((_request, call) => issuer.renew(call), log),
       issueService: handleUnary((_request, call) => issuer.issueService(call), log),
     },
@@ -134,6 +134,14 @@ class Issuer {
         throw error;
       }
     });
+  }
+
+  /** A nonce costs little, but counts as an attempt: whoever asks for many is held back as for joining. */
+  async challenge(call: Call<identity.ChallengeRequest>): Promise<identity.ChallengeResponse> {
+    const address = hostOf(call.getPeer());
+    if (!this.limit.take(`join ${address}`)) throw fail('IDENTITY_RATE_LIMITED', `${address} asked for too many challenges`);
+    const { nonce, lifeMs } = this.attestation.challenge(call.getPeer());
+    return { nonce, lifeSeconds: Math.floor(lifeMs / 1_000) };
   }
 
   renew(call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
