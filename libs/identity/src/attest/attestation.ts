@@ -3,6 +3,7 @@ import { IsthmusError, messageOf, type Static, strict, type TrustDomain, Type } 
 import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { TokenStore } from '../issuance/join-tokens.ts';
+import { openRateLimit } from '../rate-limit.ts';
 import { type Attestor, type CallFacts, type Evidence, evidenceRefused, type Method, type Verdict } from './attestor.ts';
 import { awsInstanceSchema, openAwsInstanceAttestor } from './aws-instance.ts';
 import { type Challenges, openChallenges } from './challenges.ts';
@@ -39,6 +40,8 @@ export function openAttestation(config: AttestationConfig, parts: { readonly tok
   if (config.x509 !== undefined) add(openX509Attestor(config.x509, { ...parts, challenges }) as Attestor);
   const counted = parts.metrics.counter('isthmus_identity_attestations_total', 'Attempts to join, by method and outcome (admitted, or why not)', ['method', 'outcome']);
 
+  const storms = openRateLimit({ burst: 1, perSecond: 1, clock: parts.clock, maxCallers: 1_000 });
+
   const configured = (method: Method): Attestor => {
     const attestor = attestors.get(method);
     if (attestor !== undefined) return attestor;
@@ -59,6 +62,8 @@ export function openAttestation(config: AttestationConfig, parts: { readonly tok
       }
       const { code, reason, subject, message } = factsOf(outcome.error);
       counted.inc({ method, outcome: reason });
+      // A storm must not become a storm of records: those held back are counted each, and recorded once a second for each address.
+      if (code === 'IDENTITY_RATE_LIMITED' && !storms.take(address)) return;
       parts.log.warn('audit', { event: 'attestation', outcome: 'refused', method, reason, code, ...(subject !== undefined && { subject }), detail: message, address });
     },
     async close() {

@@ -17,8 +17,9 @@ import { callerOf, handleUnary, identity } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
+import { type AttemptLimit, openAttemptLimit } from '../attest/attempt-limit.ts';
 import { type Attestation, type AttestationConfig, openAttestation } from '../attest/attestation.ts';
-import type { CallFacts } from '../attest/attestor.ts';
+import type { CallFacts, Verdict } from '../attest/attestor.ts';
 import { evidenceOf, methodOf } from '../attest/evidence.ts';
 import { sweepUsedEvidence } from '../attest/used.ts';
 import type { Authority } from '../authority/authority.ts';
@@ -101,6 +102,7 @@ class Issuer {
   private readonly entries: EntryStore;
   private readonly attestation: Attestation;
   private readonly limit;
+  private readonly attempts: AttemptLimit;
   private readonly issued;
   private readonly refused;
 
@@ -110,6 +112,7 @@ class Issuer {
     this.entries = entries;
     this.attestation = attestation;
     this.limit = openRateLimit({ ...rate, clock });
+    this.attempts = openAttemptLimit(clock, rate);
     this.issued = metrics.counter('isthmus_identity_issued_total', 'SVIDs signed for callers, by what they asked for', ['kind']);
     this.refused = metrics.counter('isthmus_identity_refused_total', 'Requests for an SVID that were refused, by code', ['kind', 'reason']);
   }
@@ -117,29 +120,35 @@ class Issuer {
   /** Evidence becomes an entry and an SVID; the certificate leaves only after the evidence is used up durably. */
   join(call: Call<identity.JoinRequest>): Promise<identity.SvidResponse> {
     const facts: CallFacts = { address: hostOf(call.getPeer()), connection: call.getPeer(), csrSha256: createHash('sha256').update(call.request.csr).digest() };
-    // All who join through a gateway have its address: this limit is for each address, not for each joiner.
+    const method = methodOf(call.request);
     return this.judged('join', facts.address, async () => {
-      const method = methodOf(call.request);
       try {
+        this.attempts.enter(facts);
         const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
-        await this.entries.check(verdict);
-        const { agent, role } = verdict;
-        const { trustDomain } = this.options.authority;
-        const response = this.sign(call.request.csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent));
-        await this.entries.admit(verdict);
+        const response = await this.admitted(verdict, call.request.csr);
         this.attestation.audit(method, facts, { verdict });
         return response;
       } catch (error) {
+        // What is away, or was held back here, is not the joiner's fault.
+        if (error instanceof IsthmusError && ['unauthenticated', 'invalid', 'denied'].includes(error.class)) this.attempts.failed(facts);
         this.attestation.audit(method, facts, { error });
         throw error;
       }
     });
   }
 
+  private async admitted(verdict: Verdict, csr: Uint8Array): Promise<identity.SvidResponse> {
+    await this.entries.check(verdict);
+    const { agent, role } = verdict;
+    const { trustDomain } = this.options.authority;
+    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent));
+    await this.entries.admit(verdict);
+    return response;
+  }
+
   /** A nonce costs little, but counts as an attempt: whoever asks for many is held back as for joining. */
   async challenge(call: Call<identity.ChallengeRequest>): Promise<identity.ChallengeResponse> {
-    const address = hostOf(call.getPeer());
-    if (!this.limit.take(`join ${address}`)) throw fail('IDENTITY_RATE_LIMITED', `${address} asked for too many challenges`);
+    this.attempts.enter({ address: hostOf(call.getPeer()), connection: call.getPeer() });
     const { nonce, lifeMs } = this.attestation.challenge(call.getPeer());
     return { nonce, lifeSeconds: Math.floor(lifeMs / 1_000) };
   }
@@ -197,7 +206,7 @@ class Issuer {
 
   private async judged(kind: 'join' | 'renew' | 'service', caller: string, issue: () => Promise<identity.SvidResponse>): Promise<identity.SvidResponse> {
     try {
-      if (!this.limit.take(`${kind === 'join' ? 'join' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
+      if (kind !== 'join' && !this.limit.take(caller)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
       const response = await issue();
       this.issued.inc({ kind });
       return response;
@@ -205,7 +214,7 @@ class Issuer {
       const reason = error instanceof IsthmusError ? error.code : 'internal';
       this.refused.inc({ kind, reason });
       // The one audit line of a refusal: who, what and why; neither token nor key. A join’s has more to say and is written there.
-      if (kind !== 'join' || reason === 'IDENTITY_RATE_LIMITED') this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
+      if (kind !== 'join') this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
       throw error;
     }
   }
