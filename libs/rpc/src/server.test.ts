@@ -150,9 +150,9 @@ test('bytes that are no TLS are refused and counted', async () => {
 test('the pinned root is found, and no other is taken', () =>
   withServer(async (server) => {
     const request = { address: server.address, serverName: NAME, timeoutMs: 5_000 };
-    const root = await fetchPinnedRoot({ ...request, pinSha256: sha256Hex(east.root.cert) });
+    const root = await fetchPinnedRoot({ ...request, pinsSha256: [sha256Hex('none'), sha256Hex(east.root.cert)] });
     assert.ok(root.equals(east.root.cert));
-    await assert.rejects(fetchPinnedRoot({ ...request, pinSha256: sha256Hex('another') }), { code: 'RPC_PIN_MISMATCH' });
+    await assert.rejects(fetchPinnedRoot({ ...request, pinsSha256: [sha256Hex('another')] }), { code: 'RPC_PIN_MISMATCH' });
   }));
 
 test('a busy port is named', async () => {
