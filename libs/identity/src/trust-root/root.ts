@@ -74,10 +74,11 @@ export class Root {
   static async open(opened: OpenedRoot, options: TrustRootOptions): Promise<Root> {
     const { cert, key, state } = opened;
     const { stateDir, clock, log, metrics } = options;
-    let root: Root | undefined;
-    const ledger = await openRootLog({ stateDir, state, signer: () => root?.issuer() ?? { cert, key }, clock, log, metrics });
-    root = new Root(opened, ledger, options);
-    return root;
+    // The log signs with the root of the moment, and the root writes to the log.
+    const opening: { root?: Root } = {};
+    const ledger = await openRootLog({ stateDir, state, signer: () => opening.root?.issuer() ?? { cert, key }, clock, log, metrics });
+    opening.root = new Root(opened, ledger, options);
+    return opening.root;
   }
 
   private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: TrustRootOptions) {
