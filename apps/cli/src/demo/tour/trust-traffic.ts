@@ -1,7 +1,8 @@
 // Traffic that goes on while processes are killed: each kind stops only while the one who sends it, or its only way, is away.
 import { type Federation, outboundOf } from '../federation.ts';
+import { waitFor } from '../supervisor.ts';
 import { LEDGER, names, PAYMENTS } from '../topology.ts';
-import { type Load, startLoad } from '../traffic.ts';
+import { type Load, request, startLoad } from '../traffic.ts';
 import { answersFrom } from './step.ts';
 
 const CLIENTS = 2;
@@ -48,14 +49,18 @@ export async function openTrustTraffic(federation: Federation): Promise<TrustTra
   };
   const sum = (all: readonly TrustTrafficFacts[]) =>
     all.reduce((a, b) => ({ requests: a.requests + b.requests, failures: [...a.failures, ...b.failures], longestGapMs: Math.max(a.longestGapMs, b.longestGapMs) }), { requests: 0, failures: [] as string[], longestGapMs: 0 });
-  const hold = async (kind: Kind): Promise<void> => {
-    const load = running.get(kind);
-    if (load === undefined) return;
+  const stopping = new Map<Kind, Promise<void>>();
+  const end = async (kind: Kind, load: Load): Promise<void> => {
     running.delete(kind);
-    // What is under way is answered before anything is killed.
     await load.stop();
     const total = sum([past, factsOf(kind, load)]);
     past = { ...total, failures: [...total.failures] };
+  };
+  /** What is under way is answered before anything is killed, whoever of several asks. */
+  const hold = async (kind: Kind): Promise<void> => {
+    const load = running.get(kind);
+    if (load !== undefined) stopping.set(kind, end(kind, load));
+    await stopping.get(kind);
   };
   const settleOne = (kind: Kind, load: Load, answers: number): Promise<unknown> =>
     Promise.any(['east', 'west'].map((cluster) => answersFrom(load, cluster, answers, SETTLE_LIMIT_MS))).catch(() => {
@@ -81,7 +86,10 @@ export async function openTrustTraffic(federation: Federation): Promise<TrustTra
       for (const kind of held) {
         const left = (away.get(kind.name) ?? 1) - 1;
         away.set(kind.name, left);
-        if (left === 0) start(kind);
+        if (left > 0) continue;
+        // Its only way is open again once the process behind it is known to be well, which is not at its start.
+        await waitFor(`an answer for ${kind.name} after its way was away`, SETTLE_LIMIT_MS, async () => ((await request(outboundOf(federation, kind.agent, kind.service))).ok ? true : undefined), 50);
+        start(kind);
       }
     },
     stop: async () => {

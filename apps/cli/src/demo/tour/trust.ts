@@ -30,7 +30,7 @@ export async function walkTrust(walk: Walk): Promise<void> {
   if (!(await walkStart(walk))) return;
   const traffic = await openTrustTraffic(walk.federation);
   try {
-    await walkRotation(walk, traffic);
+    if (!(await walkRotation(walk, traffic))) return;
     await walkRollback(walk, traffic);
     await walkCompromise(walk, traffic);
   } finally {
@@ -38,7 +38,7 @@ export async function walkTrust(walk: Walk): Promise<void> {
   }
 }
 
-async function walkRotation(walk: Walk, traffic: TrustTraffic): Promise<void> {
+async function walkRotation(walk: Walk, traffic: TrustTraffic): Promise<boolean> {
   const { federation, record } = walk;
   const root = federation.trustRootAdmin();
   const before = await root.rotation();
@@ -51,7 +51,7 @@ async function walkRotation(walk: Walk, traffic: TrustTraffic): Promise<void> {
     await atStep(walk, 'distribute');
     return { detail: `a new root is made beside ${short(before)}; nobody trusts it yet` };
   });
-  if (!began) return;
+  if (!began) return false;
   for (const phase of PHASES) {
     const held = await record.step(`rotation-${phase.step}`, async () => {
       await waitFor('the trust root to take the word', STEP_LIMIT_MS, () => root.rotate({ action: 'resume', holdBefore: phase.next }));
@@ -70,9 +70,9 @@ async function walkRotation(walk: Walk, traffic: TrustTraffic): Promise<void> {
         measured: { tookMs: Math.round(tookMs), kills: phase.kills, requests: facts.requests, failed: 0 },
       };
     });
-    if (!held) return;
+    if (!held) return false;
   }
-  await record.step('rotation-done', async () => {
+  return record.step('rotation-done', async () => {
     const after = await root.rotation();
     need(after.roots.length === 1 && after.roots[0]?.sha256 !== before.roots[0]?.sha256, 'the old root is still there');
     need((after.rotation?.cutOff.length ?? 0) === 0, `cut off: ${after.rotation?.cutOff.join(', ') ?? ''}`);
