@@ -1,4 +1,5 @@
 // The words of Isthmus. No I/O, no clock; runs anywhere.
+export * from './ban.ts';
 export * from './bundle.ts';
 export * from './digest.ts';
 export * from './duration.ts';

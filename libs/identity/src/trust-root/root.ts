@@ -74,7 +74,7 @@ export class Root {
   static async open(opened: OpenedRoot, options: TrustRootOptions): Promise<Root> {
     const { cert, key, state } = opened;
     const { stateDir, clock, log, metrics } = options;
-    // The log signs with the root of the moment, and the root writes to the log.
+    // The log is opened first and signed by whatever the root signs with at the time.
     const opening: { root?: Root } = {};
     const ledger = await openRootLog({ stateDir, state, signer: () => opening.root?.issuer() ?? { cert, key }, clock, log, metrics });
     opening.root = new Root(opened, ledger, options);
