@@ -8,7 +8,7 @@ import { type FreshSvid, keepFresh } from '../renew.ts';
 import { heldBundles, liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import type { StateOf } from '../state.ts';
-import { openKeepOff } from './keep-off.ts';
+import { type KeepOff, openKeepOff } from './keep-off.ts';
 import { type ChannelRequest, type Granted, type JoinTicket, readJoinToken, requestJoin, requestRenewal, requestService, serverNameOf } from './request.ts';
 import { openServiceSvids, type ServiceSvids } from './service-svids.ts';
 import { CALL_TIMEOUT_MS, type IdentityOptions, joinOptions, type Start, startOf, toState } from './start.ts';
@@ -79,7 +79,7 @@ class ProxyIdentity implements Identity {
   private readonly serial = openSerial();
   private readonly lossReport: { close(): void };
   private readonly server: RpcChannel;
-  private readonly keepOff: ReturnType<typeof openKeepOff>;
+  private readonly keepOff: KeepOff;
   private readonly trustListeners = new Set<() => void>();
   /** The SVID a restart would begin with. */
   private stored: X509Svid;
@@ -184,6 +184,7 @@ class ProxyIdentity implements Identity {
 
   takeHint(hint: RenewHint): void {
     this.keepOff.hint(hint);
+    this.bundles.revoke(hint.revoked);
   }
 
   async close(): Promise<void> {
@@ -270,6 +271,7 @@ class ProxyIdentity implements Identity {
   }
 
   private tellTrust(): void {
+    this.keepOff.look();
     for (const listener of this.trustListeners) listener();
   }
 
