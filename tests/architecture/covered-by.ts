@@ -34,7 +34,9 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/federation/src/': 'libs/federation/src/federation.test.ts',
   'libs/identity/src/': 'libs/identity/src/proxy/join.test.ts',
   'libs/identity/src/authority/': 'libs/identity/src/authority/authority.test.ts',
+  'libs/identity/src/foreign/': 'libs/identity/src/foreign/foreign-trust.test.ts',
   'libs/identity/src/trust-root/': 'libs/identity/src/trust-root/trust-root.test.ts',
+  'libs/identity/src/workload-api/': 'libs/identity/src/workload-api/workload-api.test.ts',
   'libs/model/src/resource/': 'libs/model/src/resource/resource.test.ts',
   'libs/pki/src/': 'libs/pki/src/verify.test.ts',
   'libs/pki/src/jwt-token.ts': 'libs/pki/src/jwt-svid.test.ts',
@@ -47,5 +49,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'tools/bench/src/peers/': 'tools/bench/src/peers/launch.test.ts',
   'tools/fuzz/src/': 'tools/fuzz/src/main.test.ts',
   'tools/generate/src/': 'tools/generate/src/generate.test.ts',
+  'tools/release/src/': 'tools/release/src/main.test.ts',
   'tools/test/src/': 'tools/test/src/main.test.ts',
 };
