@@ -29,7 +29,10 @@ async function status(root: TestTrustRoot): Promise<RotationDocument> {
   const { document } = await call<trust.GetRotationRequest, trust.RotationStatus>(root.admin.getRotation.bind(root.admin), {}, { timeoutMs: 5_000 });
   return JSON.parse(document.toString()) as RotationDocument;
 }
-const atStep = (root: TestTrustRoot, step: string) => until(async () => (await status(root)).rotation?.step === step, `step ${step}`, 30_000);
+async function atStep(root: TestTrustRoot, step: string): Promise<void> {
+  const reached = until(async () => (await status(root)).rotation?.step === step, `step ${step}`, 60_000);
+  await reached.catch(async (error: Error) => assert.fail(`${error.message}; instead ${JSON.stringify(await status(root))}`));
+}
 const code = (wanted: string, text = /./) => (error: Error & { code?: string }) => (assert.equal(error.code, wanted, error.message), assert.match(error.message, text), true);
 
 type World = { readonly stateDir: string; root: TestTrustRoot; readonly clusters: TestCluster[]; close(): Promise<void> };
