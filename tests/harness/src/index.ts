@@ -16,6 +16,7 @@ export {
   outboundOf,
   type Outcome,
   portNames,
+  type ProbeCluster,
   names,
   request,
   startLoad,

@@ -25,6 +25,8 @@ export type FederationOptions = {
   readonly readyLimitMs?: number;
   /** By cluster: the address others reach its gateway by, where that is not the gateway's own. */
   readonly gatewayAddresses?: Readonly<Record<string, string>>;
+  /** By process: settings over the ones made here, asked for at each start. One with an `attestation` gets no token. */
+  readonly settings?: (name: string) => object;
 };
 
 export interface Federation {
@@ -73,15 +75,16 @@ export function openFederation(options: FederationOptions): Federation {
   const trustRootAdmin = (): TrustRootApi => trustRootApi(channel(names.trustRoot));
 
   const start = async (name: string, app: Parameters<typeof appMain>[0], config: object): Promise<ManagedProcess> => {
-    writeFileSync(paths.config(name), toYaml(name, config), { mode: 0o600 });
+    writeFileSync(paths.config(name), toYaml(name, { ...config, ...options.settings?.(name) }), { mode: 0o600 });
     const child = await supervisor.start(nodeSpec(options, name, appMain(app), ['--config', paths.config(name)]));
     rmSync(paths.token(name), { force: true });
     writeFileSync(joinedMark(paths, name), '', { mode: 0o600 });
     return child;
   };
+  const attestsItself = (name: string): boolean => 'attestation' in (options.settings?.(name) ?? {}) && !options.topology.clusters.some((cluster) => names.controlPlane(cluster.name) === name);
   /** Gets a token only where this process never became ready before: a second run resumes what is on disk. */
   const tokenFor = async (name: string, make: () => Promise<string>): Promise<string | undefined> => {
-    if (existsSync(joinedMark(paths, name))) return undefined;
+    if (existsSync(joinedMark(paths, name)) || attestsItself(name)) return undefined;
     writeFileSync(paths.token(name), `${await make()}\n`, { mode: 0o600 });
     return paths.token(name);
   };
