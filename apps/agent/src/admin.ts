@@ -1,6 +1,6 @@
 // The agent as its host's operator sees it, on a Unix socket only (decision 0008).
 import { join as joinPath } from 'node:path';
-import type { Identity } from '@isthmus/identity';
+import type { Identity, WorkloadApi } from '@isthmus/identity';
 import type { ServiceName } from '@isthmus/model';
 import { svidToPem, type SvidSource } from '@isthmus/pki';
 import { agent, type RpcServer, startRpcServer, toServiceError } from '@isthmus/rpc';
@@ -17,10 +17,11 @@ export type AdminSources = {
   readonly listeners: OutboundListeners;
   /** The SVIDs shown; certificates only, never a key. */
   readonly svids: readonly SvidSource[];
+  readonly workloadApi?: WorkloadApi | undefined;
 };
 
 /** Everything there is to know about this agent, as a plain document. */
-export function statusDocument({ config, identity, knowledge, workloads, listeners, svids }: AdminSources): object {
+export function statusDocument({ config, identity, knowledge, workloads, listeners, svids, workloadApi }: AdminSources): object {
   const subscription = knowledge.subscription.status();
   const own = identity.status();
   return {
@@ -40,6 +41,7 @@ export function statusDocument({ config, identity, knowledge, workloads, listene
     workloads: workloads.status(),
     listeners: listeners.status(),
     ...(config.dns === undefined ? {} : { dns: `${config.dns.host ?? '127.0.0.1'}:${config.dns.port}` }),
+    ...(workloadApi === undefined ? {} : { workloadApi: { socket: workloadApi.socketPath, calls: workloadApi.open() } }),
     residentBytes: process.memoryUsage.rss(),
   };
 }

@@ -1,5 +1,6 @@
 // The agent: identity, snapshot, inbound and outbound listeners, DNS and health checks beside the workloads of one machine.
 import { startDns, startProxies } from '@isthmus/dataplane';
+import { startWorkloadApi } from '@isthmus/identity';
 import { parseServiceName, valueOf } from '@isthmus/model';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
@@ -7,6 +8,7 @@ import { startAdmin } from './admin.ts';
 import { configSchema } from './config.ts';
 import { joinCluster, openKnowledge, type Parts } from './join.ts';
 import { startOutboundListeners } from './outbound.ts';
+import { servedWorkloads } from './workload-api.ts';
 import { loadWorkloads, startWorkloads } from './workloads.ts';
 
 const config = await loadConfig({ program: 'agent', schema: configSchema });
@@ -46,11 +48,17 @@ await runProcess({
       own({ name: 'dns', stop: () => dns.close() });
     }
 
+    const workloadApi =
+      config.workloadApi === undefined
+        ? undefined
+        : await startWorkloadApi({ socketPath: config.workloadApi.socket, mode: Number.parseInt(config.workloadApi.mode ?? '0666', 8), identity, workloads: servedWorkloads(planned, log), ...parts });
+    if (workloadApi !== undefined) own({ name: 'workload API', stop: () => workloadApi.close() });
+
     const services = new Map(planned.map(({ workload }) => [`${workload.namespace}/${workload.service}`, { namespace: workload.namespace, name: workload.service }]));
     const callAs = config.identity?.callAs;
     if (callAs !== undefined) services.set(callAs, valueOf(parseServiceName(callAs, 'identity.callAs')));
     const svids = [identity.svids, ...[...services.values()].map((service) => identity.serviceSvids(service))];
-    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, svids }, parts);
+    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, svids, workloadApi }, parts);
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
 import { type ExportedService, openFederation } from '@isthmus/federation';
 import { openAuthority, serveIssuance } from '@isthmus/identity';
-import { parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
+import { messageOf, parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
 import { admin, openChannel, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { serveShared } from '@isthmus/store';
@@ -15,6 +15,7 @@ import { configSchema } from './config.ts';
 import { openResources } from './resources.ts';
 import { makeLists, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
+import { followTrust } from './trust.ts';
 
 const config = await loadConfig({ program: 'control-plane', schema: configSchema });
 const log = openLog({ program: 'control-plane', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
@@ -105,8 +106,10 @@ await runProcess({
       federation.publish(changed);
     };
 
-    const issuance = serveIssuance({ authority, store, cluster: config.cluster, ...parts });
+    const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, ...parts });
+    own({ name: 'issuance', stop: () => issuance.close() });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
+    followTrust(authority, issuance, push);
     const door = serveShared({
       endpoints: clusterStore.endpoints,
       ...(clusterStore.tls && { tls: clusterStore.tls }),
@@ -131,9 +134,11 @@ await runProcess({
     own({ name: 'admin', stop: () => operators.close(1_000) });
 
     if (config.health !== undefined) {
-      const health = await serveHealth({ ...config.health, metrics, checks: { store: resources.isCurrent } });
+      const health = await serveHealth({ ...config.health, metrics, checks: { store: resources.isCurrent, log: () => authority.ledger.isWritable() } });
       own({ name: 'health', stop: () => health.close() });
     }
+    // Only now, since a second start by mistake ends at the ports above and must not write.
+    await authority.ledger.checkpoint().catch((error: unknown) => log.error('the transparency log could not be signed at the start', { error: messageOf(error) }));
     log.info('ready', { cluster: config.cluster, port: server.port });
   },
 });

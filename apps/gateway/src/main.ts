@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { startEastWest } from '@isthmus/dataplane';
 import { compile } from '@isthmus/decide';
 import { subscribe } from '@isthmus/discovery';
-import { joinOrResume } from '@isthmus/identity';
+import { joinOrResume, openProxyAttestation } from '@isthmus/identity';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { startAdmin } from './admin.ts';
@@ -20,7 +20,8 @@ await runProcess({
     const parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
 
     const token = config.joinToken ?? (config.joinTokenFile === undefined ? undefined : await readToken(config.joinTokenFile));
-    const identity = await joinOrResume({ stateDir: join(config.stateDir, 'identity'), server: config.server, token, ...parts });
+    const attestation = config.attestation === undefined ? undefined : await openProxyAttestation(config.attestation);
+    const identity = await joinOrResume({ stateDir: join(config.stateDir, 'identity'), server: config.server, token, attestation, ...parts });
     own({ name: 'identity', stop: () => identity.close() });
 
     const subscription = await subscribe({
@@ -28,6 +29,7 @@ await runProcess({
       hello: { network: config.network, locality: config.locality },
       stateFile: join(config.stateDir, 'last-good.json'),
       bundles: identity.bundles,
+      trust: { name: identity.agent, trustFacts: () => identity.trustFacts(), onTrust: (fn) => identity.onTrust(fn), takeHint: (hint) => identity.takeHint(hint) },
       ...parts,
     });
     own({ name: 'subscription', stop: () => subscription.close() });

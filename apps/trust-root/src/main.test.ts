@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createPublicKey, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, afterEach, before, test } from 'node:test';
-import { type Authority, openAuthority } from '@isthmus/identity';
+import { type Authority, type LogRecord, type LogVerdict, openAuthority, verifyLog } from '@isthmus/identity';
 import { until } from '@isthmus/identity/testing';
 import { spiffeIds, type TrustDomain } from '@isthmus/model';
 import { generateKey } from '@isthmus/pki';
@@ -118,6 +118,13 @@ function authorityOptions(running: Running, cluster: string, token: string | und
     joinTimeoutMs: 0,
   };
 }
+/** The transparency log as it is on disk, and the serial numbers in it. */
+async function logOf(running: Running): Promise<{ readonly verdict: LogVerdict; readonly records: readonly LogRecord[]; readonly serials: ReadonlySet<unknown> }> {
+  const records: LogRecord[] = [];
+  const file = await open(join(running.stateDir, 'transparency.log'), 'r');
+  const verdict = await verifyLog(file, { onRecord: (record) => records.push(record) }).finally(() => file.close());
+  return { verdict, records, serials: new Set(records.filter((record) => record.kind === 'intermediate-signed').map((record) => record.facts['serial'])) };
+}
 const refused = (error: Error & { code?: string }) => (assert.equal(error.code, 'IDENTITY_TOKEN_REFUSED', error.message), true);
 
 test('kill -9 between issues loses nothing: same root, spent token stays spent, unspent one works, members and journal are there', async () => {
@@ -156,7 +163,16 @@ test('kill -9 in the midst of issuing: whatever was handed out is in the journal
   const results = await settled;
   const joined = results.flatMap((r) => (r.status === 'fulfilled' ? [r.value] : []));
   assert.ok(joined.length > 0);
+  const torn = await logOf(running);
   running = await start('midst', running.port);
+  const log = await logOf(running);
+  assert.ok(torn.verdict.ok && log.verdict.ok && !log.verdict.hasTornEnd, 'the log holds, and a torn end is gone after the start');
+  for (const authority of joined) {
+    const der = authority.svids.current()?.chain[1];
+    assert.ok(der && log.serials.has(new X509Certificate(der).serialNumber), 'what was handed out is in the log');
+  }
+  const told = log.records.filter((record) => record.kind === 'intermediate-signed').length;
+  assert.equal(log.serials.size, told, 'no serial number stands twice');
   const [journal, kept] = [await readFile(join(running.stateDir, 'trust-root.state'), 'utf8'), await members(running)];
   for (const authority of joined) {
     const der = authority.svids.current()?.chain[1];
@@ -182,6 +198,28 @@ test('a state file cut short stops the start, names the file and leaves it', asy
   assert.notEqual(code, 0);
   assert.match(stderr, /trust-root\.state/);
   assert.equal((await readFile(path)).length, 40);
+});
+
+test('a log that was cut, or put back from an earlier copy, stops the start and is left as it is', async () => {
+  let running = await start('log-cut');
+  await joinCluster(authorityOptions(running, 'east', await createToken(running, 'east'), 'log-cut'));
+  const path = join(running.stateDir, 'transparency.log');
+  const early = await readFile(path);
+  await joinCluster(authorityOptions(running, 'west', await createToken(running, 'west'), 'log-cut-west'));
+  await kill(running);
+  const whole = await readFile(path);
+  await writeFile(path, early);
+  const older = await outcome(run(join(dir, 'log-cut.yaml')));
+  assert.notEqual(older.code, 0);
+  assert.match(older.stderr, /transparency\.log has \d+ records, the state knows of \d+: it was cut/);
+  assert.deepEqual(await readFile(path), early);
+  await rm(path);
+  assert.match((await outcome(run(join(dir, 'log-cut.yaml')))).stderr, /transparency\.log is missing/);
+  await writeFile(path, whole.toString().replace('west', 'best'), { mode: 0o600 });
+  assert.match((await outcome(run(join(dir, 'log-cut.yaml')))).stderr, /transparency\.log, line \d+: its hash is not that of what it says/);
+  await writeFile(path, whole, { mode: 0o600 });
+  running = await start('log-cut');
+  await kill(running);
 });
 
 test('a wrong configuration is refused with every problem before anything is made', async () => {
@@ -212,7 +250,8 @@ test('a full disk refuses to issue with a clear error, and the old state stands'
     const before = await readFile(join(stateDir, 'trust-root.state'), 'utf8');
     await writeFile(join(stateDir, 'filler'), Buffer.alloc(1 << 20)).catch(() => undefined);
     await assert.rejects(joinCluster(authorityOptions(running, 'east', token, 'full')), (error: Error & { code?: string }) => {
-      assert.equal(error.code, 'STATE_DISK_FULL', error.message);
+      assert.match(error.code ?? '', /^(?:STATE_DISK_FULL|IDENTITY_LOG_UNWRITABLE)$/, error.message);
+      assert.match(error.message, /disk is full/);
       return true;
     });
     assert.equal(await readFile(join(stateDir, 'trust-root.state'), 'utf8'), before);

@@ -1,7 +1,7 @@
 // The trust root: one root CA for the federation, its members and their intermediates.
 import { join } from 'node:path';
 import { openTrustRoot } from '@isthmus/identity';
-import { parseTrustDomain, valueOf } from '@isthmus/model';
+import { messageOf, parseTrustDomain, valueOf } from '@isthmus/model';
 import { startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
@@ -39,6 +39,8 @@ await runProcess({
       const health = await serveHealth({ ...config.health, metrics, checks: { durable: root.isDurable } });
       own({ name: 'health', stop: () => health.close() });
     }
+    // Only now, since a second start by mistake ends at the ports above and must not write.
+    await root.log.checkpoint().catch((error: unknown) => log.error('the transparency log could not be signed at the start', { error: messageOf(error) }));
     log.info('ready', { federation: config.federation, port: server.port, rootSha256: root.rootSha256 });
   },
 });

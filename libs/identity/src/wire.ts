@@ -9,6 +9,7 @@ export function bundleToWire(bundle: Bundle): trust.Bundle {
     sequence: BigInt(bundle.sequence),
     refreshHintSeconds: bundle.refreshHintSeconds,
     x509Authorities: bundle.x509Authorities.map((der) => Buffer.from(der, 'base64')),
+    jwtAuthorities: (bundle.jwtAuthorities ?? []).map(({ keyId, publicKey }) => ({ keyId, publicKey: Buffer.from(publicKey, 'base64') })),
   };
 }
 
@@ -20,6 +21,9 @@ export function bundleFromWire(wire: trust.Bundle): Parsed<Bundle> {
     sequence: Number(wire.sequence),
     refreshHintSeconds: wire.refreshHintSeconds,
     x509Authorities: wire.x509Authorities.map((der) => Buffer.from(der).toString('base64')),
+    ...(wire.jwtAuthorities.length === 0
+      ? {}
+      : { jwtAuthorities: wire.jwtAuthorities.map(({ keyId, publicKey }) => ({ keyId, publicKey: Buffer.from(publicKey).toString('base64') })) }),
   });
 }
 

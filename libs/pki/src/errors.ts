@@ -5,4 +5,5 @@ export const fail = defineErrors({
   PKI_KEY_INVALID: { class: 'invalid', doc: 'A key is no PEM private key of a kind Isthmus uses.' },
   PKI_CERTIFICATE_INVALID: { class: 'invalid', doc: 'Bytes that should be a certificate do not parse as one, or do not belong to their key.' },
   PKI_ISSUER_EXPIRED: { class: 'unavailable', doc: 'The issuing certificate has run out, so nothing can be signed with it.' },
+  PKI_JWT_INVALID: { class: 'invalid', doc: 'A JWT-SVID cannot be made as asked: the key does not sign that way, or name or audience are none.' },
 });

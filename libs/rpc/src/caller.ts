@@ -18,3 +18,25 @@ export function rememberCaller(socket: { readonly remoteAddress?: string | undef
   connections.set(key, spiffeId);
   socket.once('close', () => connections.delete(key));
 }
+
+/** The process at the other end of a Unix socket, as the kernel told it when the connection came. */
+export type UnixPeer = { readonly pid: number; readonly uid: number; readonly gid: number; readonly path?: string };
+
+type NamedSocket = Parameters<typeof rememberCaller>[0];
+
+const peers = new Map<string, UnixPeer>();
+let lastPeer = 0;
+
+/** The process that calls; undefined unless the server was started with `peerOf`. */
+export function unixPeerOf(call: { getPeer(): string }): UnixPeer | undefined {
+  return peers.get(call.getPeer());
+}
+
+/** Notes a Unix connection's peer until it closes. Such a connection has no address, so it is given a name to be found by. */
+export function rememberPeer(socket: NamedSocket, peer: UnixPeer): void {
+  const number = ++lastPeer;
+  Object.defineProperty(socket, 'remoteAddress', { value: 'unix' });
+  Object.defineProperty(socket, 'remotePort', { value: number });
+  peers.set(`unix:${number}`, peer);
+  socket.once('close', () => peers.delete(`unix:${number}`));
+}

@@ -3,8 +3,8 @@ import { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { formatProblems, type SpiffeId, trustDomainOf } from '@isthmus/model';
-import { type BundleSource, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
-import { presentedChain } from './peer-chain.ts';
+import { type BundleSource, svidFacts, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
+import { isRevoked, presentedChain } from './peer-chain.ts';
 
 export type SpiffeTls = {
   /** SNI; never an IP address (RFC 6066 §3). */
@@ -25,8 +25,10 @@ export function serverProblem(chain: readonly Buffer[], tls: Pick<SpiffeTls, 'ex
   const id = trustDomainOfCert(leaf);
   if (!id.ok) return formatProblems(id.problems);
   if (tls.expectedId !== undefined && id.value !== tls.expectedId) return `the server is ${id.value}, not ${tls.expectedId}`;
-  const verdict = verifySvid({ chain, bundle: tls.bundles.get(trustDomainOf(id.value)), nowMs });
-  return verdict.ok ? undefined : `${verdict.reason}: ${verdict.detail}`;
+  const trustDomain = trustDomainOf(id.value);
+  const verdict = verifySvid({ chain, bundle: tls.bundles.get(trustDomain), nowMs });
+  if (!verdict.ok) return `${verdict.reason}: ${verdict.detail}`;
+  return tls.bundles.bans(trustDomain)?.of(svidFacts(id.value, leaf)) === undefined ? undefined : `banned: ${id.value} is banned`;
 }
 
 /** Credentials for one channel; rotation needs no new channel, as every connection asks the sources anew. */
@@ -82,8 +84,21 @@ function secure(socket: Socket, tls: SpiffeTls): Promise<TLSSocket> {
     secured.once('secureConnect', () => {
       secured.setTimeout(0);
       const problem = serverProblem(presentedChain(secured), tls, Date.now());
-      if (problem === undefined) resolve(secured);
-      else refuse(new Error(problem));
+      if (problem !== undefined) return refuse(new Error(problem));
+      closeWhenRevoked(secured, tls.bundles);
+      resolve(secured);
     });
   });
+}
+
+/** Closes a connection whose server stands on a root that was compromised; the channel dials again by itself. */
+function closeWhenRevoked(socket: TLSSocket, bundles: BundleSource): void {
+  const chain = presentedChain(socket);
+  const [leaf] = chain;
+  const id = leaf === undefined ? undefined : trustDomainOfCert(leaf);
+  if (id?.ok !== true) return;
+  const unsubscribe = bundles.onChange(() => {
+    if (isRevoked(chain, id.value, bundles, Date.now())) socket.destroy();
+  });
+  socket.once('close', unsubscribe);
 }

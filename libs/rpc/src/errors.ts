@@ -9,6 +9,7 @@ export const fail = defineErrors({
   RPC_PIN_MISMATCH: { class: 'denied', doc: 'The server’s root certificate is not the one the token names: this is another federation, or somebody in between.' },
   RPC_PORT_BUSY: { class: 'conflict', doc: 'Another program listens on the port this server wants.' },
   RPC_SOCKET_BUSY: { class: 'conflict', doc: 'Another process serves the Unix socket this server wants.' },
+  RPC_SOCKET_PATH: { class: 'invalid', doc: 'The path of a Unix socket is longer than the system takes, or a file that is no socket is there.' },
   RPC_LISTEN_FAILED: { class: 'internal', doc: 'The server could not listen on its address.' },
   RPC_INTERNAL: { class: 'internal', doc: 'A call failed for a reason that is not told; the server’s log says why.' },
 });

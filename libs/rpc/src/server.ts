@@ -1,23 +1,28 @@
 // The one way to serve: TLS 1.3 with verified SPIFFE callers over TCP, or plain over a private Unix socket.
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
-import { chmod, mkdir, unlink } from 'node:fs/promises';
-import { createServer, connect as netConnect, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { chmod } from 'node:fs/promises';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
-import { messageOf, trustDomainOf } from '@isthmus/model';
-import { type BundleSource, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
+import { messageOf, type SpiffeId, trustDomainOf } from '@isthmus/model';
+import { type BundleSource, type SvidFacts, svidFacts, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
 import type { Log, Metrics } from '@isthmus/telemetry';
-import { rememberCaller } from './caller.ts';
+import { rememberCaller, type UnixPeer } from './caller.ts';
 import { MAX_MESSAGE_BYTES } from './channel.ts';
 import { fail } from './errors.ts';
 import { rpcMetrics } from './metrics.ts';
-import { presentedChain } from './peer-chain.ts';
+import { isRevoked, presentedChain } from './peer-chain.ts';
+import { listenOnUnixSocket } from './unix-listener.ts';
 
 // Definition and implementation are made for each other by the generator; here they only pass through.
 export type RpcService = { readonly definition: object; readonly implementation: object };
 
 export type StartRpcServerOptions = {
-  readonly listen: { readonly host: string; readonly port: number } | { readonly unixPath: string };
+  /** A Unix socket is its owner's alone (0600) unless `mode` says otherwise; then its directory may be entered by all. */
+  readonly listen: { readonly host: string; readonly port: number } | { readonly unixPath: string; readonly mode?: number };
+  /** Asked of each connection to a Unix socket before it may call; what it says is `unixPeerOf(call)`. */
+  readonly peerOf?: (socket: Socket) => Promise<UnixPeer>;
+  /** Connections of one user to a Unix socket with `peerOf`, at once. 128. */
+  readonly connectionsPerUser?: number;
   /** Needed for TCP; its changes are used by the next handshake. */
   readonly svids?: SvidSource;
   readonly bundles?: BundleSource;
@@ -53,7 +58,10 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   }
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const sockets = new Set<Socket>();
-  const { listener, stopListening } = 'unixPath' in options.listen ? await onUnixSocket(options.listen.unixPath) : onTls(options);
+  const { listener, stopListening } =
+    'unixPath' in options.listen
+      ? await listenOnUnixSocket({ ...options, path: options.listen.unixPath, isPrivate: options.listen.mode === undefined })
+      : onTls(options);
   listener.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   listener.on(listener.secureEvent, (socket: Socket) => {
     if (socket.destroyed) return;
@@ -62,7 +70,7 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
     injector.injectConnection(socket);
   });
   await listening(listener, options.listen);
-  if ('unixPath' in options.listen) await chmod(options.listen.unixPath, 0o600);
+  if ('unixPath' in options.listen) await chmod(options.listen.unixPath, options.listen.mode ?? 0o600);
 
   const address = listener.address();
   let closing: Promise<void> | undefined;
@@ -90,7 +98,8 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   };
 }
 
-type Listener = NetServer & { secureEvent: 'connection' | 'secureConnection' };
+/** `secureEvent` is told when a connection's other end is known. */
+type Listener = NetServer & { secureEvent: string };
 
 function onTls(options: StartRpcServerOptions): { readonly listener: Listener; readonly stopListening: () => void } {
   const { svids, bundles, log } = options;
@@ -112,9 +121,10 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
     log.warn('connection refused', { code: reason, detail, remote: socket.remoteAddress });
     socket.destroy();
   };
+  const callers = new Map<Socket, Known>();
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
-    const problem = identify(socket, bundles, nowMs());
+    const problem = identify(socket, bundles, nowMs(), callers);
     if (problem !== undefined) refuse(socket, problem.reason, problem.detail);
   });
   server.on('tlsClientError', (error, socket) => {
@@ -122,17 +132,27 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
     refuse(socket, 'handshake', messageOf(error));
   });
   const update = (): void => server.setSecureContext(contextOf(svids, bundles));
-  const unsubscribe = [svids.onChange(update), bundles.onChange(update)];
+  // A caller that is banned, or stands on a compromised root, loses its open connection, and all its streams with it.
+  const cutBanned = (): void => {
+    for (const [socket, { facts, chain }] of [...callers]) {
+      if (isBanned(facts, bundles)) refuse(socket, 'banned', `${facts.spiffeId} is banned`);
+      else if (isRevoked(chain, facts.spiffeId, bundles, nowMs())) refuse(socket, 'revoked', `${facts.spiffeId} stands on a revoked root`);
+    }
+  };
+  const unsubscribe = [svids.onChange(update), bundles.onChange(update), bundles.onChange(cutBanned)];
   return {
-    listener: Object.assign(server, { secureEvent: 'secureConnection' as const }),
+    listener: Object.assign(server, { secureEvent: 'secureConnection' }),
     stopListening: () => {
       for (const stop of unsubscribe) stop();
     },
   };
 }
 
+/** Whose a connection is, and by what chain. */
+type Known = { readonly facts: SvidFacts; readonly chain: readonly Buffer[] };
+
 /** Verifies the certificate a caller presented, if any, and notes whose connection this is. */
-function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number): { readonly reason: string; readonly detail: string } | undefined {
+function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, callers: Map<Socket, Known>): { readonly reason: string; readonly detail: string } | undefined {
   const chain = presentedChain(socket);
   const [leaf] = chain;
   if (leaf === undefined) return undefined;
@@ -140,8 +160,18 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number): { re
   if (!id.ok) return { reason: 'not-an-svid', detail: id.problems[0]?.message ?? '' };
   const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs });
   if (!verdict.ok) return verdict;
+  const facts = svidFacts(verdict.spiffeId, leaf);
+  if (isBanned(facts, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
   rememberCaller(socket, verdict.spiffeId);
+  callers.set(socket, { facts, chain });
+  socket.once('close', () => callers.delete(socket));
   return undefined;
+}
+
+function isBanned(facts: SvidFacts, bundles: BundleSource): boolean {
+  const id = facts.spiffeId as SpiffeId;
+  // A fenced cluster has an empty bundle: nobody of it is anybody any more.
+  return bundles.get(trustDomainOf(id))?.x509Authorities.length === 0 || bundles.bans(trustDomainOf(id))?.of(facts) !== undefined;
 }
 
 /** The server's chain goes out with the roots behind it, so that a token's holder can find the one it pinned. */
@@ -152,27 +182,6 @@ function contextOf(svids: SvidSource, bundles: BundleSource): SecureContextOptio
   const { certPem, keyPem } = svidToPem(svid);
   const own = bundles.get(trustDomainOf(svid.spiffeId))?.x509Authorities ?? [];
   return { ca: roots, cert: certPem + own.map((base64) => toPem(Buffer.from(base64, 'base64'))).join(''), key: keyPem };
-}
-
-async function onUnixSocket(path: string): Promise<{ readonly listener: Listener; readonly stopListening: () => void }> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  if (await answers(path)) throw fail('RPC_SOCKET_BUSY', `another process serves ${path}`, { hint: 'is this program running already?' });
-  await unlink(path).catch(() => undefined);
-  const server = createServer((socket) => socket.on('error', () => socket.destroy()));
-  return { listener: Object.assign(server, { secureEvent: 'connection' as const }), stopListening: () => undefined };
-}
-
-/** Whether somebody answers on that socket; a file nobody serves is left over from a process that was killed. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = netConnect({ path });
-    const done = (alive: boolean): void => {
-      probe.destroy();
-      resolve(alive);
-    };
-    probe.once('connect', () => done(true));
-    probe.once('error', () => done(false));
-  });
 }
 
 function listening(listener: NetServer, where: StartRpcServerOptions['listen']): Promise<void> {

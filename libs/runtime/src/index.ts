@@ -9,6 +9,7 @@ export { connectionsWithin, descriptorLimit } from './descriptors.ts';
 export { type EventLoopOptions, type EventLoopWatch, watchEventLoop } from './event-loop.ts';
 export { type HealthServer, serveHealth } from './health.ts';
 export * from './http-client.ts';
+export { openPeerCredentials, type PeerCredentials, type ReadPeer } from './peer-credentials.ts';
 export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';
 export { portBusy, runProcess, type Stoppable } from './process.ts';
 export { openStateFile, type StateFile } from './state-file.ts';

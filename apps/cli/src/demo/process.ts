@@ -1,7 +1,7 @@
 // One process of the demo: started in its own group, its output kept in a file, ready when it says so, ended for certain.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@isthmus/runtime';
@@ -37,14 +37,17 @@ export type ExitFacts = { readonly code: number | null; readonly signal: NodeJS.
 
 const STOP_LIMIT_MS = 5_000;
 
-/** A Node program of this repository, as a process that ends with the demo. */
+/** A program as a process: a source of this repository, which ends with the demo, or an executable. */
 export function nodeProgram(program: string, args: readonly string[], nodeFlags: readonly string[] = []): { readonly command: string; readonly args: readonly string[] } {
+  if (!program.endsWith('.ts')) return { command: program, args };
   const endWithParent = new URL('./end-with-parent.ts', import.meta.url).href;
   return { command: process.execPath, args: ['--disable-warning=ExperimentalWarning', ...nodeFlags, '--import', endWithParent, program, ...args] };
 }
 
-/** The main program of one of the apps. */
+/** The main program of one of the apps: its source, or the executable in the directory that `ISTHMUS_PROGRAMS` names. */
 export function appMain(app: 'trust-root' | 'control-plane' | 'gateway' | 'agent'): string {
+  const directory = process.env['ISTHMUS_PROGRAMS'];
+  if (directory !== undefined) return join(directory, `isthmus-${app}`);
   return fileURLToPath(new URL(`../../../${app}/src/main.ts`, import.meta.url));
 }
 

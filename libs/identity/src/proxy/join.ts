@@ -1,16 +1,21 @@
 // A proxy's identity: joined once by token or resumed from disk, kept fresh, with the SVIDs of the services beside it.
-import { clusterTrustDomain, type ErrorClass, IsthmusError, messageOf, type ServiceName, type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { clusterTrustDomain, type ErrorClass, IsthmusError, messageOf, type RenewHint, type ServiceName, type SpiffeId, spiffeIds, type TrustDomain, type TrustFacts } from '@isthmus/model';
 import { type BundleSet, openBundleSet, type SvidSource, type X509Svid } from '@isthmus/pki';
 import { openChannel, type RpcChannel } from '@isthmus/rpc';
 import { makePrivateDir } from '@isthmus/runtime';
+import { fail } from '../errors.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type FreshSvid, keepFresh } from '../renew.ts';
+import { heldBundles, liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import type { StateOf } from '../state.ts';
-import { type ChannelRequest, type Granted, type JoinTicket, readJoinToken, requestJoin, requestRenewal, requestService, serverNameOf } from './request.ts';
+import { type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
+import { type KeepOff, openKeepOff } from './keep-off.ts';
+import { type ChannelRequest, type Granted, requestJoin, requestJwt, requestRenewal, requestService, serverNameOf } from './request.ts';
 import { openServiceSvids, type ServiceSvids } from './service-svids.ts';
-import { CALL_TIMEOUT_MS, type IdentityOptions, joinOptions, type Start, startOf, toState } from './start.ts';
+import { CALL_TIMEOUT_MS, type IdentityOptions, joinOptions, rootsOf, spentHint, type Start, startOf, ticketOf, toState } from './start.ts';
 import type { ProxyState } from './state.ts';
+import type { JoinTicket } from './ticket.ts';
 
 export type { IdentityOptions } from './start.ts';
 
@@ -36,11 +41,21 @@ export interface Identity {
   readonly bundles: BundleSet;
   /** The service's SVID: issued on the first call, kept fresh since; `current()` is undefined until it is there. */
   serviceSvids(service: ServiceName): SvidSource;
+  /** The same for the service's own processes, by a key of its own: this proxy's key stays here (decision 0012). */
+  workloadSvids(service: ServiceName): SvidSource;
+  /** A JWT-SVID of the service for these audiences, good for some minutes; kept here and renewed at half life. Rejects with IDENTITY_*, RPC_*. */
+  jwtSvid(service: ServiceName, audience: readonly string[]): Promise<JwtSvid>;
   /** The one channel to the control plane, owned by this identity: do not close it. */
   channel(): RpcChannel;
   /** Renews this proxy's own SVID now; resolves when that was answered or failed. */
   renewNow(): Promise<void>;
   status(): IdentityStatus;
+  /** Which bundles are in force here, and which roots the SVIDs hang on; what is only on disk counts for the roots too. */
+  trustFacts(): TrustFacts;
+  /** Called after bundles or SVIDs changed; returns the unsubscriber. */
+  onTrust(fn: () => void): () => void;
+  /** Takes the control plane's word on roots that are on their way out: what hangs on them is renewed. */
+  takeHint(hint: RenewHint): void;
   close(): Promise<void>;
 }
 
@@ -65,9 +80,15 @@ class ProxyIdentity implements Identity {
   private readonly options: IdentityOptions;
   private readonly file: StateOf<ProxyState>;
   private readonly services: ServiceSvids;
+  private readonly workloads: ServiceSvids;
+  private readonly jwts: JwtSvids;
   private readonly serial = openSerial();
   private readonly lossReport: { close(): void };
   private readonly server: RpcChannel;
+  private readonly keepOff: KeepOff;
+  private readonly trustListeners = new Set<() => void>();
+  /** The SVID a restart would begin with. */
+  private stored: X509Svid;
   private tokenId: string;
   private lastError: string | undefined;
   private mustJoinAgain = false;
@@ -84,6 +105,7 @@ class ProxyIdentity implements Identity {
     this.trustDomain = clusterTrustDomain(start.cluster, start.federation);
     this.spiffeId = start.svid.spiffeId as SpiffeId;
     this.bundles = openBundleSet([...start.bundles]);
+    this.stored = start.svid;
     this.svids = keepFresh({
       request: (signal) => this.renewOwn(signal),
       initial: start.svid,
@@ -101,20 +123,37 @@ class ProxyIdentity implements Identity {
       bundles: this.bundles,
       log,
     });
-    this.services = openServiceSvids({
-      stateDir,
-      trustDomain: this.trustDomain,
-      bundles: this.bundles,
-      request: (spiffeId, service, signal) => this.requestService(spiffeId, service, signal),
-      clock,
-      random,
-      log,
-    });
+    const openSvids = (filePrefix: string): ServiceSvids =>
+      openServiceSvids({
+        stateDir,
+        filePrefix,
+        trustDomain: this.trustDomain,
+        bundles: this.bundles,
+        onRenewed: () => this.tellTrust(),
+        request: (spiffeId, service, signal) => this.requestService(spiffeId, service, signal),
+        clock,
+        random,
+        log,
+      });
+    this.services = openSvids('svid');
+    this.workloads = openSvids('workload-svid');
+    this.jwts = openJwtSvids({ request: (service, audience) => requestJwt(this.server, service, audience, this.timeoutMs), clock });
     this.lossReport = reportIdentityLoss(options.metrics, clock, () => this.status().secondsToIdentityLoss);
+    this.keepOff = openKeepOff({ holders: () => [this.svids, ...this.services.all(), ...this.workloads.all()], authorities: () => this.authorities(), clock, random });
+    this.bundles.onChange(() => this.tellTrust());
+    this.svids.onChange(() => this.tellTrust());
   }
 
   serviceSvids(service: ServiceName): SvidSource {
     return this.services.get(service);
+  }
+
+  workloadSvids(service: ServiceName): SvidSource {
+    return this.workloads.get(service);
+  }
+
+  jwtSvid(service: ServiceName, audience: readonly string[]): Promise<JwtSvid> {
+    return this.jwts.get(service, audience);
   }
 
   channel(): RpcChannel {
@@ -136,11 +175,37 @@ class ProxyIdentity implements Identity {
     };
   }
 
+  trustFacts(): TrustFacts {
+    const svids = [this.svids.current(), this.stored, ...[...this.services.all(), ...this.workloads.all()].map((s) => s.current())].filter((s) => s !== undefined);
+    return {
+      held: heldBundles(this.bundles),
+      live: liveRoots(
+        svids.flatMap(({ chain, expiresAtMs }) => {
+          const rootSha256 = rootOf(chain, this.authorities());
+          return rootSha256 === undefined ? [] : [{ rootSha256, expiresAtMs }];
+        }),
+      ),
+    };
+  }
+
+  onTrust(fn: () => void): () => void {
+    this.trustListeners.add(fn);
+    return () => this.trustListeners.delete(fn);
+  }
+
+  takeHint(hint: RenewHint): void {
+    this.keepOff.hint(hint);
+    this.bundles.revoke(hint.revoked);
+  }
+
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.keepOff.close();
+    this.trustListeners.clear();
     this.svids.close();
     this.services.close();
+    this.workloads.close();
     this.lossReport.close();
     this.server.close();
     await this.serial(async () => undefined);
@@ -167,7 +232,7 @@ class ProxyIdentity implements Identity {
       return granted.svid;
     } catch (error) {
       // A service that the entry does not list may be listed by a newer token: joining with it makes the entry anew.
-      if (classOf(error) === 'denied' && this.unspentTicket() !== undefined) {
+      if (classOf(error) === 'denied' && this.unspentTicket()?.isRepeatable === false) {
         this.mustJoinAgain = true;
         await this.svids.renewNow();
       }
@@ -175,27 +240,34 @@ class ProxyIdentity implements Identity {
     }
   }
 
-  /** Renewal was refused or this SVID has run out: a token that was not spent here yet lets this proxy in again. */
+  /** Renewal was refused or this SVID has run out: evidence that may be shown again, or a token not spent yet, lets this proxy in again. */
   private async joinAfter(refusal: unknown): Promise<Granted> {
     const isExpired = (this.svids.current()?.expiresAtMs ?? 0) <= this.options.clock.nowMs();
     const isRefused = classOf(refusal) === 'denied' || classOf(refusal) === 'unauthenticated';
+    if (!isRefused && !isExpired) throw refusal;
     const ticket = this.unspentTicket();
-    if (ticket === undefined || !(isRefused || isExpired)) throw refusal;
-    return this.joinAgain(ticket);
+    if (ticket !== undefined) return this.joinAgain(ticket);
+    if (!isExpired) throw refusal;
+    throw fail('IDENTITY_NO_IDENTITY', `the SVID of ${this.spiffeId} ran out at ${new Date(this.svids.current()?.expiresAtMs ?? 0).toISOString()}, and a join token lets it in once only`, {
+      hint: spentHint(this.agent),
+      cause: refusal,
+    });
   }
 
   private async joinAgain(ticket: JoinTicket): Promise<Granted> {
     this.mustJoinAgain = false;
-    const granted = await requestJoin(ticket, joinOptions(this.options));
+    const granted = await requestJoin(ticket, { ...joinOptions(this.options), knownRootsSha256: rootsOf(this.bundles.all(), this.trustDomain) });
+    if (granted.svid.spiffeId !== this.spiffeId) {
+      throw fail('IDENTITY_STATE_MISMATCH', `the control plane now calls this ${granted.svid.spiffeId}, it is running as ${this.spiffeId}`, { hint: 'restart it to take the new name' });
+    }
     this.tokenId = ticket.id;
-    this.options.log.info('joined again with a new token', { spiffeId: this.spiffeId, tokenId: ticket.id });
+    this.options.log.info('attested again', { spiffeId: this.spiffeId, method: ticket.evidence.method, tokenId: ticket.id });
     return granted;
   }
 
   private unspentTicket(): JoinTicket | undefined {
-    if (this.options.token === undefined) return undefined;
-    const ticket = readJoinToken(this.options.token);
-    return ticket.id === this.tokenId ? undefined : ticket;
+    const ticket = ticketOf(this.options);
+    return ticket === undefined || ticket.isRepeatable || ticket.id !== this.tokenId ? ticket : undefined;
   }
 
   private async take(granted: Granted): Promise<void> {
@@ -206,9 +278,19 @@ class ProxyIdentity implements Identity {
     const { cluster, federation, agent, tokenId } = this;
     const state = toState({ cluster, federation, agent, tokenId, svid: granted.svid, bundles: this.bundles.all() });
     // A full disk must not cost the proxy its identity: the one on disk is good for a restart until it ends.
-    await this.serial(() => this.file.write(state)).catch((error: unknown) => {
-      this.options.log.error('the new SVID is kept in memory only', { error: messageOf(error) });
-    });
+    await this.serial(() => this.file.write(state)).then(
+      () => (this.stored = granted.svid),
+      (error: unknown) => this.options.log.error('the new SVID is kept in memory only', { error: messageOf(error) }),
+    );
+  }
+
+  private authorities(): readonly string[] {
+    return this.bundles.get(this.trustDomain)?.x509Authorities ?? [];
+  }
+
+  private tellTrust(): void {
+    this.keepOff.look();
+    for (const listener of this.trustListeners) listener();
   }
 
   private request(signal: AbortSignal): ChannelRequest {

@@ -13,6 +13,8 @@ const MAX_SERVICES = 256;
 
 export interface ServiceSvids {
   get(service: ServiceName): SvidSource;
+  /** Those that are open. */
+  all(): readonly FreshSvid[];
   list(): readonly { readonly spiffeId: SpiffeId; readonly expiresAtMs: number }[];
   close(): void;
 }
@@ -20,9 +22,13 @@ export interface ServiceSvids {
 /** **Bounds** 256 services. `request` gets a checked SVID from the control plane. */
 export function openServiceSvids(options: {
   readonly stateDir: string;
+  /** Begins the names of the files in `stateDir`. */
+  readonly filePrefix: string;
   readonly trustDomain: TrustDomain;
   readonly bundles: BundleSource;
   readonly request: (spiffeId: SpiffeId, service: ServiceName, signal: AbortSignal) => Promise<X509Svid>;
+  /** Called after one was renewed. */
+  readonly onRenewed: () => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -33,7 +39,7 @@ export function openServiceSvids(options: {
   function openOne(service: ServiceName, spiffeId: SpiffeId): FreshSvid {
     const log = options.log.with({ spiffeId });
     // Labels hold no dot, so the file's name stands for one service only.
-    const file = openJsonState(join(stateDir, `svid.${service.namespace}.${service.name}.state`), parseSvidState, MAX_SVID_BYTES);
+    const file = openJsonState(join(stateDir, `${options.filePrefix}.${service.namespace}.${service.name}.state`), parseSvidState, MAX_SVID_BYTES);
     let mayBeStored = true;
 
     async function stored(): Promise<X509Svid | undefined> {
@@ -54,7 +60,9 @@ export function openServiceSvids(options: {
       await file.write(svidToState(svid)).catch((error: unknown) => log.error('an SVID is kept in memory only', { error: messageOf(error) }));
       return svid;
     };
-    return keepFresh({ request, clock, random, log });
+    const fresh = keepFresh({ request, clock, random, log });
+    fresh.onChange(options.onRenewed);
+    return fresh;
   }
 
   return {
@@ -67,6 +75,7 @@ export function openServiceSvids(options: {
       open.set(spiffeId, source);
       return source;
     },
+    all: () => [...open.values()],
     list: () => [...open].map(([spiffeId, source]) => ({ spiffeId, expiresAtMs: source.current()?.expiresAtMs ?? 0 })),
     close() {
       for (const source of open.values()) source.close();

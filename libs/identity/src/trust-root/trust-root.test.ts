@@ -215,6 +215,8 @@ test('a state file cut short, a lost key and another federation each stop the st
   assert.equal((await stat(statePath)).size, size - 10, 'the damaged file is left for repair');
   await rm(join(broken.path, 'root.key'));
   await rm(statePath);
+  await assert.rejects(openTrustRoot(options), withCode('IDENTITY_STATE_MISMATCH', /the state was lost/));
+  await rm(join(broken.path, 'transparency.log'));
   await (await openTrustRoot(options)).close();
   await rm(join(broken.path, 'root.key'));
   await assert.rejects(openTrustRoot(options), withCode('IDENTITY_STATE_MISMATCH', /root\.key/));

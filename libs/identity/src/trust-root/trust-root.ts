@@ -1,8 +1,10 @@
 // The federation's root: one CA, its members, their bootstrap tokens and bundles, all durable before they are told.
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { trust } from '@isthmus/rpc';
+import type { TransparencyLog } from '../transparency-log/log.ts';
 import { DAY_MS, Root, type TrustRootOptions } from './root.ts';
 import { openRoot } from './root-key.ts';
+import { Rotor } from './rotor.ts';
 import { serveTrustRoot, serveTrustRootAdmin } from './serve.ts';
 
 export type { TrustRootOptions } from './root.ts';
@@ -20,6 +22,8 @@ export interface TrustRoot {
   readonly rootSha256: string;
   /** Whether the last change could be made durable; false while the disk is full. */
   isDurable(): boolean;
+  /** The transparency log: every certificate, bundle and change of members and tokens. */
+  readonly log: TransparencyLog;
   /** Ends the streams and the renewal. Idempotent. */
   close(): Promise<void>;
 }
@@ -36,17 +40,22 @@ export async function openTrustRoot(options: TrustRootOptions): Promise<TrustRoo
     rootTtlMs: options.rootTtlMs ?? 3_650 * DAY_MS,
     nowMs: options.clock.nowMs(),
   });
-  const root = new Root(opened, options);
-  const service = serveTrustRoot(root, options.log);
+  const root = await Root.open(opened, options);
+  const rotor = new Rotor(root, options);
+  const service = serveTrustRoot(root, rotor, options.log);
   return {
     service: { definition: trust.TrustRootService, implementation: service.implementation },
-    admin: { definition: trust.TrustRootAdminService, implementation: serveTrustRootAdmin(root, options.log) },
+    admin: { definition: trust.TrustRootAdminService, implementation: serveTrustRootAdmin(root, rotor, options.log) },
     svids: root.svids,
     bundles: root.bundles,
-    rootSha256: root.rootSha256,
-    isDurable: () => root.durable,
+    get rootSha256() {
+      return root.rootSha256;
+    },
+    log: root.ledger,
+    isDurable: () => root.durable && root.ledger.isWritable(),
     close: async () => {
       service.close();
+      await rotor.close();
       await root.close();
     },
   };

@@ -19,6 +19,21 @@ export const healthCheckSchema = strict({
 });
 export type HealthCheck = Static<typeof healthCheckSchema>;
 
+/**
+ * Which processes of the machine are the workload, for the SPIFFE Workload API: all that are given must match. What
+ * the kernel says of a process, never what it says of itself.
+ */
+export const selectorsSchema = Type.Object(
+  {
+    uid: Type.Optional(Type.Integer({ minimum: 0, maximum: 4_294_967_294 })),
+    gid: Type.Optional(Type.Integer({ minimum: 0, maximum: 4_294_967_294 })),
+    /** Path of the program the process runs, in full and with links resolved. */
+    path: Type.Optional(Type.String({ pattern: '^/', maxLength: 4_096 })),
+  },
+  { additionalProperties: false, minProperties: 1 },
+);
+export type Selectors = Static<typeof selectorsSchema>;
+
 /** What the file of a workload says (`workloads.d/*.yaml`): the service, the instance and where the application listens. */
 export const workloadSchema = strict({
   kind: Type.Literal('workload'),
@@ -32,6 +47,8 @@ export const workloadSchema = strict({
   weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
   healthCheck: Type.Optional(healthCheckSchema),
   labels: Type.Optional(schemas.labels),
+  /** Without them the workload is not served by the Workload API. */
+  selectors: Type.Optional(selectorsSchema),
 });
 export type Workload = Static<typeof workloadSchema>;
 
