@@ -149,7 +149,7 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number): { re
   if (!id.ok) return { reason: 'not-an-svid', detail: id.problems[0]?.message ?? '' };
   const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs });
   if (!verdict.ok) return verdict;
-  rememberCaller(socket, verdict.spiffeId);
+  rememberCaller(socket, verdict.spiffeId, leaf);
   return undefined;
 }
 
