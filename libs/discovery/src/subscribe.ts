@@ -1,5 +1,5 @@
 // Proxy to control plane: keeps the stream, takes only whole good snapshots, remembers the last good one on disk, reports workloads.
-import { type Bundle, EMPTY_SNAPSHOT, messageOf, type Registration, type RenewHint, type Snapshot, type TrustFacts } from '@isthmus/model';
+import { type BannedSvids, type Bundle, EMPTY_SNAPSHOT, messageOf, type Registration, type RenewHint, type Snapshot, type TrustFacts } from '@isthmus/model';
 import { discovery, type RpcChannel } from '@isthmus/rpc';
 import { backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
@@ -15,7 +15,7 @@ export type SubscribeOptions = {
   /** Older last-good snapshots than this are not used; 7 days without it. */
   readonly maxAgeMs?: number;
   /** Gets every bundle of a snapshot before the snapshot is handed on, and loses those a snapshot takes away. */
-  readonly bundles?: { update(bundle: Bundle): boolean; remove(trustDomain: string): void };
+  readonly bundles?: { update(bundle: Bundle): boolean; remove(trustDomain: string): void; ban(trustDomain: string, bans: readonly BannedSvids[]): void };
   /** What this proxy trusts, told at the start of each stream and at every change; and what it does about roots on their way out. */
   readonly trust?: {
     readonly name: string;
@@ -238,8 +238,9 @@ class StreamSubscription implements Subscription {
     const { bundles } = this.#options;
     if (bundles === undefined) return;
     for (const name of changed) {
-      if (!name.startsWith('bundle/')) continue;
       const resource = snapshot.resources.get(name);
+      if (name.startsWith('bans/')) bundles.ban(name.slice('bans/'.length), resource?.kind === 'bans' ? resource.bans : []);
+      if (!name.startsWith('bundle/')) continue;
       if (resource?.kind === 'bundle') bundles.update(resource.bundle);
       else bundles.remove(name.slice('bundle/'.length));
     }

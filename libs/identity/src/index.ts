@@ -2,6 +2,8 @@
 export { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 export { type AttestationConfig, attestationSchema } from './attest/attestation.ts';
 export { type Authority, type AuthorityOptions, type AuthorityStatus, openAuthority } from './authority/authority.ts';
+export { type BundleEndpointOptions, type BundleEndpointServer, type EndpointProof, serveBundleEndpoint } from './foreign/bundle-endpoint.ts';
+export { type ForeignStatus, type ForeignTrust, type ForeignTrustOptions, openForeignTrust } from './foreign/foreign-trust.ts';
 export type { ProxyTrust } from './authority/trust-report.ts';
 export type { RotationDocument } from './trust-root/rotor.ts';
 export type { CreatedJoinToken, JoinTokenRequest } from './issuance/join-tokens.ts';

@@ -18,6 +18,7 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * | `shared/all/exports/<namespace>/<service>` | own control plane | every peer |
  * | `shared/to/<cluster>/exports/<namespace>/<service>` | own control plane | that peer |
  * | `peers/<cluster>/<same path below shared/>` | own control plane | own replicas |
+ * | `federated/<trust domain>/{declared,bundle}` | own control plane | own control plane |
  * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` | own control plane | own control plane |
  * | `used-evidence/<method>/<sha256>` · `attested-instances/<id>` · `serial-chains/<agent>` | own control plane | own control plane |
  *
@@ -39,6 +40,9 @@ export const keys = {
   /** Where the mirror of a peer's shared key is kept; takes the key as the peer has it (`shared/…`). */
   peer: (cluster: string, sharedKey: string): string => `${prefix('peers', cluster)}${join(...belowShared(sharedKey))}`,
   peers: (cluster?: string): string => prefix('peers', cluster),
+  /** A foreign trust domain as its operator declared it, and the last good bundle of it. */
+  federated: (trustDomain: string, part: 'declared' | 'bundle'): string => join('federated', trustDomain, part),
+  allFederated: (): string => prefix('federated'),
   member: (cluster: string): string => join('members', cluster),
   members: (): string => prefix('members'),
   joinToken: (id: string): string => join('join-tokens', id),

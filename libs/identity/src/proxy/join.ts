@@ -10,7 +10,8 @@ import { heldBundles, liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import type { StateOf } from '../state.ts';
 import { openKeepOff } from './keep-off.ts';
-import { type ChannelRequest, type Granted, requestJoin, requestRenewal, requestService, serverNameOf } from './request.ts';
+import { type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
+import { type ChannelRequest, type Granted, requestJoin, requestJwt, requestRenewal, requestService, serverNameOf } from './request.ts';
 import { openServiceSvids, type ServiceSvids } from './service-svids.ts';
 import { CALL_TIMEOUT_MS, type IdentityOptions, joinOptions, rootsOf, spentHint, type Start, startOf, ticketOf, toState } from './start.ts';
 import type { ProxyState } from './state.ts';
@@ -42,6 +43,8 @@ export interface Identity {
   serviceSvids(service: ServiceName): SvidSource;
   /** The same for the service's own processes, by a key of its own: this proxy's key stays here (decision 0012). */
   workloadSvids(service: ServiceName): SvidSource;
+  /** A JWT-SVID of the service for these audiences, good for some minutes; kept here and renewed at half life. Rejects with IDENTITY_*, RPC_*. */
+  jwtSvid(service: ServiceName, audience: readonly string[]): Promise<JwtSvid>;
   /** The one channel to the control plane, owned by this identity: do not close it. */
   channel(): RpcChannel;
   /** Renews this proxy's own SVID now; resolves when that was answered or failed. */
@@ -78,6 +81,7 @@ class ProxyIdentity implements Identity {
   private readonly file: StateOf<ProxyState>;
   private readonly services: ServiceSvids;
   private readonly workloads: ServiceSvids;
+  private readonly jwts: JwtSvids;
   private readonly serial = openSerial();
   private readonly lossReport: { close(): void };
   private readonly server: RpcChannel;
@@ -126,6 +130,7 @@ class ProxyIdentity implements Identity {
       });
     this.services = openSvids('svid');
     this.workloads = openSvids('workload-svid');
+    this.jwts = openJwtSvids({ request: (service, audience) => requestJwt(this.server, service, audience, this.timeoutMs), clock });
     this.lossReport = reportIdentityLoss(options.metrics, clock, () => this.status().secondsToIdentityLoss);
     this.keepOff = openKeepOff({ holders: () => [this.svids, ...this.services.all(), ...this.workloads.all()], authorities: () => this.authorities(), clock, random });
     this.bundles.onChange(() => this.tellTrust());
@@ -138,6 +143,10 @@ class ProxyIdentity implements Identity {
 
   workloadSvids(service: ServiceName): SvidSource {
     return this.workloads.get(service);
+  }
+
+  jwtSvid(service: ServiceName, audience: readonly string[]): Promise<JwtSvid> {
+    return this.jwts.get(service, audience);
   }
 
   channel(): RpcChannel {

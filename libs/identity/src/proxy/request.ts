@@ -6,6 +6,7 @@ import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 import { bundleFromWire, readable } from '../wire.ts';
 import { presented } from './evidence.ts';
+import type { JwtSvid } from './jwt-svids.ts';
 import type { JoinTicket } from './ticket.ts';
 
 export type Granted = { readonly svid: X509Svid; readonly bundles: readonly Bundle[] };
@@ -90,6 +91,13 @@ export function requestService(spiffeId: SpiffeId, service: ServiceName, options
   return request(spiffeId, options, (csr) =>
     call(client.issueService.bind(client), { csr, namespace: service.namespace, service: service.name }, { timeoutMs: options.timeoutMs, signal: options.signal }),
   );
+}
+
+/** Gets a JWT-SVID of a service. */
+export async function requestJwt(channel: RpcChannel, service: ServiceName, audience: readonly string[], timeoutMs: number): Promise<JwtSvid> {
+  const client = channel.client(identity.IssuanceClient);
+  const answer = await call(client.issueJwtSvid.bind(client), { namespace: service.namespace, service: service.name, audience: [...audience] }, { timeoutMs });
+  return { token: answer.token, expiresAtMs: Number(answer.expiresAtMs) };
 }
 
 async function request(spiffeId: SpiffeId, options: ChannelRequest, send: (csr: Buffer) => Promise<identity.SvidResponse>): Promise<Granted> {

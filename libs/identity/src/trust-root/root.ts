@@ -29,7 +29,7 @@ import { makeRootKey, readRootKey } from './root-key.ts';
 import { authoritiesOf, openRotation, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
 import { isSwitched } from './root-rotation.ts';
 import { openRootLog } from './root-log.ts';
-import { type JournalEntry, pruned, type TrustRootState, withMember, withoutMember } from './state.ts';
+import { type JournalEntry, pruned, type TrustRootState, withJwtKeys, withMember, withoutMember } from './state.ts';
 
 export const DAY_MS = 86_400_000;
 const OWN_SVID_TTL_MS = 3_600_000;
@@ -74,10 +74,11 @@ export class Root {
   static async open(opened: OpenedRoot, options: TrustRootOptions): Promise<Root> {
     const { cert, key, state } = opened;
     const { stateDir, clock, log, metrics } = options;
-    let root: Root | undefined;
-    const ledger = await openRootLog({ stateDir, state, signer: () => root?.issuer() ?? { cert, key }, clock, log, metrics });
-    root = new Root(opened, ledger, options);
-    return root;
+    // The log is opened first and signed by whatever the root signs with at the time.
+    const opening: { root?: Root } = {};
+    const ledger = await openRootLog({ stateDir, state, signer: () => opening.root?.issuer() ?? { cert, key }, clock, log, metrics });
+    opening.root = new Root(opened, ledger, options);
+    return opening.root;
   }
 
   private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: TrustRootOptions) {
@@ -153,6 +154,21 @@ export class Root {
       this.issued?.inc({ why: 'renew' });
       this.options.log.info('intermediate renewed', { cluster: member.cluster, serial: signed.entry.serial, expiresAtMs: signed.entry.expiresAtMs });
       return { chain: signed.chain, view: this.view() };
+    });
+  }
+
+  /**
+   * Puts the keys of a member's JWT-SVIDs into its bundle, in the place of those before; the same ones change nothing.
+   * **Throws** IDENTITY_DENIED for who is no member, IDENTITY_JWT_INVALID for a weak or doubled key or too many, STATE_*.
+   */
+  publishJwtKeys(trustDomain: string, keys: readonly trust.JwtAuthority[]): Promise<trust.FederationView> {
+    return this.serial(async () => {
+      const next = withJwtKeys(this.state, trustDomain, keys);
+      if (next !== this.state) {
+        await this.commit(next);
+        this.options.log.info('keys of JWT-SVIDs published', { trustDomain, keyIds: keys.map((k) => k.keyId).join(' ') });
+      }
+      return this.view();
     });
   }
 
