@@ -15,7 +15,7 @@ import {
 } from '@isthmus/model';
 import { CLOCK_SKEW_MS } from '@isthmus/pki';
 import { type Caller, callerOf, handleUnary, identity } from '@isthmus/rpc';
-import type { Clock } from '@isthmus/runtime';
+import { type Clock, systemRandom } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { type AttemptLimit, openAttemptLimit } from '../attest/attempt-limit.ts';
@@ -30,6 +30,7 @@ import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
 import { type EntryStore, openEntryStore } from './entries.ts';
+import { type IssuanceQueue, type IssuanceQueueOptions, openIssuanceQueue } from './issuance-queue.ts';
 import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore } from './join-tokens.ts';
 import type { SerialChain } from './serial-chain.ts';
 import { withEntryRecords, withTokenRecords } from './recorded.ts';
@@ -45,6 +46,8 @@ export type IssuanceOptions = {
   readonly attestation?: AttestationConfig | undefined;
   /** Certificates one caller may have at once and a second. Default 200 and 50. */
   readonly rate?: { readonly burst: number; readonly perSecond: number };
+  /** Bounds of those who are served at once and who wait. */
+  readonly queue?: Pick<IssuanceQueueOptions, 'maxRunning' | 'maxWaiting' | 'maxWaitMs'> | undefined;
 };
 
 /** An entry, with how often, when and from where its identity was used by a second holder. */
@@ -102,6 +105,7 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
     readmit: (agent) => entries.readmit(agent),
     mayServe: (agent, service) => issuer.mayServe(agent, service),
     async close() {
+      issuer.close();
       await Promise.all([sweeper.close(), attestation.close()]);
     },
   };
@@ -113,7 +117,9 @@ class Issuer {
   private readonly attestation: Attestation;
   private readonly limit;
   private readonly attempts: AttemptLimit;
+  private readonly queue: IssuanceQueue;
   private readonly issued;
+  private readonly waiting;
   private readonly cloned;
   private readonly refused;
 
@@ -124,6 +130,8 @@ class Issuer {
     this.attestation = attestation;
     this.limit = openRateLimit({ ...rate, clock });
     this.attempts = openAttemptLimit(clock, rate);
+    this.queue = openIssuanceQueue({ clock, random: systemRandom, ...options.queue });
+    this.waiting = metrics.gauge('isthmus_identity_queue_waiting', 'Requests for an SVID that wait for their turn');
     this.issued = metrics.counter('isthmus_identity_issued_total', 'SVIDs signed for callers, by what they asked for', ['kind']);
     this.cloned = metrics.counter('isthmus_identity_clones_total', 'Renewals by an SVID that another holder had renewed already, by what was done (flagged, refused)', ['outcome']);
     this.refused = metrics.counter('isthmus_identity_refused_total', 'Requests for an SVID that were refused, by code', ['kind', 'reason']);
@@ -137,7 +145,8 @@ class Issuer {
       try {
         this.attempts.enter(facts);
         const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
-        const response = await this.admitted(verdict, call.request.csr);
+        // Who has no identity yet is like one whose identity ends now.
+        const response = await this.queue.run(this.options.clock.nowMs(), () => this.admitted(verdict, call.request.csr));
         this.attestation.audit(method, facts, { verdict });
         return response;
       } catch (error) {
@@ -147,6 +156,10 @@ class Issuer {
         throw error;
       }
     });
+  }
+
+  close(): void {
+    this.queue.close();
   }
 
   private async admitted(verdict: Verdict, csr: Uint8Array): Promise<identity.SvidResponse> {
@@ -171,12 +184,16 @@ class Issuer {
     return this.judged('renew', caller?.spiffeId ?? 'nobody', async () => {
       if (caller === undefined) throw fail('IDENTITY_DENIED', 'this call needs a client certificate of this cluster');
       if (caller.expiresAtMs + CLOCK_SKEW_MS < this.options.clock.nowMs()) throw fail('IDENTITY_DENIED', `the SVID of ${caller.spiffeId} has run out since this connection began`);
-      await this.requireEntry(caller.spiffeId);
-      const response = this.sign(call.request.csr, caller.spiffeId);
-      const role = roleOf(caller.spiffeId);
-      if (role.kind === 'agent') await this.refuseClone(role.agent, caller.serial, response, hostOf(call.getPeer()));
-      return response;
+      return this.queue.run(caller.expiresAtMs, () => this.renewed(caller, call));
     });
+  }
+
+  private async renewed({ spiffeId, serial }: Caller, call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
+    await this.requireEntry(spiffeId);
+    const response = this.sign(call.request.csr, spiffeId);
+    const role = roleOf(spiffeId);
+    if (role.kind === 'agent') await this.refuseClone(role.agent, serial, response, hostOf(call.getPeer()));
+    return response;
   }
 
   private async refuseClone(agent: string, presented: string, { chain: [leaf] }: identity.SvidResponse, address: string): Promise<void> {
@@ -192,9 +209,11 @@ class Issuer {
   }
 
   issueService(call: Call<identity.IssueServiceRequest>): Promise<identity.SvidResponse> {
-    const caller = this.callerOf(call)?.spiffeId;
+    const caller = this.callerOf(call);
     const { namespace, service: name } = call.request;
-    return this.judged('service', caller ?? 'nobody', async () => this.sign(call.request.csr, await this.serviceFor(caller, namespace, name)));
+    return this.judged('service', caller?.spiffeId ?? 'nobody', () =>
+      this.queue.run(caller?.expiresAtMs ?? Infinity, async () => this.sign(call.request.csr, await this.serviceFor(caller?.spiffeId, namespace, name))),
+    );
   }
 
   issueJwtSvid(call: Call<identity.IssueJwtSvidRequest>): Promise<identity.JwtSvidResponse> {
@@ -259,6 +278,8 @@ class Issuer {
       // The one audit line of a refusal: who, what and why; neither token nor key. A join’s has more to say and is written there.
       if (kind !== 'join') this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
       throw error;
+    } finally {
+      this.waiting.set(this.queue.waiting);
     }
   }
 }
