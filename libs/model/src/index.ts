@@ -1,4 +1,5 @@
 // The words of Isthmus. No I/O, no clock; runs anywhere.
+export * from './ban.ts';
 export * from './bundle.ts';
 export * from './digest.ts';
 export * from './duration.ts';
@@ -16,3 +17,4 @@ export * from './schema.ts';
 export * from './snapshot.ts';
 export * from './sni.ts';
 export * from './spiffe-id.ts';
+export * from './trust-facts.ts';

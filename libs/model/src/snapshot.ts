@@ -1,4 +1,5 @@
 // All that one proxy needs at one version: named resources, sent as a whole or as the change to the next.
+import { bansViewSchema } from './ban.ts';
 import { bundleSchema } from './bundle.ts';
 import { protocolSchema } from './resource/service.ts';
 import { byLabel, compileSchema, schemas, type Static, Type } from './schema.ts';
@@ -55,7 +56,7 @@ export const clusterViewSchema = Type.Object({
 });
 export type ClusterView = Static<typeof clusterViewSchema>;
 
-export const snapshotResourceSchema = Type.Union([serviceViewSchema, bundleViewSchema, clusterViewSchema]);
+export const snapshotResourceSchema = Type.Union([serviceViewSchema, bundleViewSchema, clusterViewSchema, bansViewSchema]);
 export type SnapshotResource = Static<typeof snapshotResourceSchema>;
 /** Tolerant of unknown fields, so that versions n and n±1 understand each other. */
 export const parseSnapshotResource = compileSchema(snapshotResourceSchema);
@@ -69,6 +70,8 @@ export function resourceName(r: SnapshotResource): string {
       return `bundle/${r.bundle.trustDomain}`;
     case 'cluster':
       return `cluster/${r.cluster}`;
+    case 'bans':
+      return `bans/${r.trustDomain}`;
   }
 }
 
