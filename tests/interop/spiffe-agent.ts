@@ -10,6 +10,7 @@ export type SpiffeAgent = {
   readonly mesh: TestFederation;
   readonly socketPath: string;
   readonly trustDomain: string;
+  readonly healthPort: number;
 };
 
 /** The life of all SVIDs here: renewed about every ten seconds. */
@@ -54,5 +55,5 @@ export async function startSpiffeAgent(services: readonly ServedService[]): Prom
     isReady: (line) => line.includes('"msg":"ready"'),
     readyLimitMs: 60_000,
   });
-  return { mesh, socketPath, trustDomain: `east.${mesh.topology.federation}` };
+  return { mesh, socketPath, trustDomain: `east.${mesh.topology.federation}`, healthPort: config.health.port };
 }

@@ -15,10 +15,10 @@ export type Csr = {
   readonly dnsNames: readonly string[];
 };
 
-/** Makes a request in DER, with the SPIFFE ID as its only name. */
-export function makeCsr({ key, spiffeId }: { readonly key: KeyObject; readonly spiffeId: SpiffeId }): Buffer {
-  const san = extension(OID.subjectAltName, false, seq(tagged(6, Buffer.from(spiffeId))));
-  const attributes = tagged(0, [seq(oid(OID.extensionRequest), set(seq(san)))]);
+/** Makes a request in DER, with the SPIFFE ID as its only name, or with none where the issuer knows it alone. */
+export function makeCsr({ key, spiffeId }: { readonly key: KeyObject; readonly spiffeId?: SpiffeId | undefined }): Buffer {
+  const san = spiffeId === undefined ? [] : [extension(OID.subjectAltName, false, seq(tagged(6, Buffer.from(spiffeId))))];
+  const attributes = tagged(0, san.map((name) => seq(oid(OID.extensionRequest), set(seq(name)))));
   return signed(seq(smallInt(0), name({}), spki(createPublicKeyOf(key)), attributes), key);
 }
 

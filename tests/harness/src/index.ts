@@ -15,6 +15,7 @@ export {
   outboundOf,
   type Outcome,
   portNames,
+  type ProbeCluster,
   names,
   request,
   startLoad,
