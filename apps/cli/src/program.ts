@@ -95,6 +95,20 @@ function addTrust(program: Command): void {
     .option('--checkpoint <hash>', 'hash of a record that must be in it, noted down earlier')
     .option('--root <pem...>', 'root certificate its last checkpoint must be signed under')
     .action(run('trust-root', async () => (await load()).verifyLogFile));
+  const rotation = () => import('./commands/trust-rotation.ts');
+  trust
+    .command('rotate')
+    .description('replace the federation’s root step by step, or follow the rotation under way; nothing is cut off')
+    .option('--pause', 'stop before the next step')
+    .option('--resume', 'go on with a rotation that was paused or holds')
+    .option('--rollback', 'go back to the old root; possible until it is retired')
+    .option('--without <name...>', 'do not wait for this process, such as east/agent/vm-1; it may be cut off', [])
+    .addOption(new Option('--hold-before <step>', 'stop before this step until --resume').choices(['distribute', 'prove', 'switch', 'reissue', 'prove-unused', 'retire']))
+    .option('--compromised', 'the root’s key is in other hands: revoke it within seconds, cutting off who cannot follow')
+    .option('--yes', 'do not ask')
+    .option('--no-follow', 'do not wait for the end')
+    .action(run('trust-root', async () => (await rotation()).rotateTrust));
+  trust.command('status').description('the roots, how far a rotation is, and who is waited for').action(run('trust-root', async () => (await rotation()).showTrust));
   trust.command('checkpoint').description('sign the log’s head now; note the hash elsewhere').action(run('trust-root', async () => (await load()).checkpointLog));
 }
 

@@ -1,4 +1,5 @@
 // Every setting of a control plane: name, type, unit, default and what it is for.
+import { attestationSchema } from '@isthmus/identity';
 import { schemas, type Static, strict, Type } from '@isthmus/model';
 
 const tlsFilesSchema = strict({
@@ -37,6 +38,7 @@ export const configSchema = strict({
       svidTtlMs: Type.Optional(Type.Integer({ minimum: 10_000, default: 3_600_000, description: 'life of the SVIDs issued here' })),
     }),
   ),
+  attestation: Type.Optional(attestationSchema),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: Type.Optional(strict({ host: Type.String({ default: '127.0.0.1' }), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),
   log: Type.Optional(
