@@ -37,7 +37,7 @@ export function controlPlaneConfig(
     ...(files.tokenFile === undefined ? {} : { bootstrapTokenFile: files.tokenFile }),
     store: store === 'etcd' ? { kind: 'etcd', endpoints: [`https://${HOST}:${storePort}`], tls: files.etcdTls && { ca: files.etcdTls.ca, cert: files.etcdTls.cert, key: files.etcdTls.key } } : { kind: 'embedded', port: storePort },
     bundleEndpoint: { listen: { host: HOST, port: ports[portNames.bundle(cluster.name)] }, profile: 'https_spiffe', refreshHintSeconds: 10 },
-    intervals: { bundlePollFloorMs: 1_000 },
+    foreignTrustDomains: { pollFloorMs: 1_000 },
     adminSocket: paths.socket(name),
     health: { host: HOST, port: ports[portNames.health(name)] },
   };
