@@ -1,4 +1,5 @@
 // Every setting of a control plane: name, type, unit, default and what it is for.
+import { attestationSchema } from '@isthmus/identity';
 import { schemas, type Static, strict, Type } from '@isthmus/model';
 
 const tlsFilesSchema = strict({
@@ -55,6 +56,7 @@ export const configSchema = strict({
   foreignTrustDomains: Type.Optional(
     strict({ pollFloorMs: Type.Integer({ minimum: 100, default: 10_000, description: 'no foreign bundle endpoint is asked more often, whatever its hint says' }) }),
   ),
+  attestation: Type.Optional(attestationSchema),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: Type.Optional(strict({ host: Type.String({ default: '127.0.0.1' }), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),
   log: Type.Optional(

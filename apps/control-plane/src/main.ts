@@ -110,7 +110,8 @@ await runProcess({
       federation.publish(changed);
     };
 
-    const issuance = serveIssuance({ authority, store, cluster: config.cluster, ...parts });
+    const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, ...parts });
+    own({ name: 'issuance', stop: () => issuance.close() });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
     followTrust(authority, issuance, push);
     const door = serveShared({

@@ -43,7 +43,7 @@ export async function startSpire(options: {
     for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => (log = (log + text).slice(-100_000)));
     children.push(child);
   };
-  const proof = profile === 'https_spiffe' ? 'profile "https_spiffe" {}' : `profile "https_web" { serving_cert_file { cert_file_path = "${profile.certificateFile}" key_file_path = "${profile.keyFile}" } }`;
+  const proof = profile === 'https_spiffe' ? 'profile "https_spiffe" {}' : `profile "https_web" { serving_cert_file {\n cert_file_path = "${profile.certificateFile}"\n key_file_path = "${profile.keyFile}"\n file_sync_interval = "1m"\n } }`;
   writeFileSync(join(directory, 'server.conf'), `
 server {
   bind_address = "127.0.0.1"
@@ -56,7 +56,7 @@ server {
     bundle_endpoint {
       address = "127.0.0.1"
       port = ${ports.bundle}
-      refresh_hint = "10s"
+      refresh_hint = "1m"
       ${proof}
     }
   }
@@ -76,7 +76,11 @@ plugins {
   const close = (): void => {
     for (const child of children) child.kill('SIGKILL');
   };
-  await waitFor('SPIRE', 60_000, async () => command('healthcheck').catch(() => undefined)).catch((error: unknown) => {
+  const ended = new Promise<never>((_resolve, reject) => children[0]?.once('exit', (code) => reject(new Error(`ended with ${code}`))));
+  const ready = waitFor('SPIRE', 60_000, async () => command('healthcheck').catch(() => undefined));
+  ready.catch(() => undefined);
+  ended.catch(() => undefined);
+  await Promise.race([ready, ended]).catch((error: unknown) => {
     close();
     throw new Error(`SPIRE did not start: ${log}`, { cause: error });
   });

@@ -22,6 +22,7 @@ export function formatStatus(status: Document, colour: boolean): string {
     ['store', `${text(store['kind'])}, ${store['current'] === true ? 'up to date' : 'away: last known state in use'}`],
     ['trust root', identity['trustRootReachable'] === true ? 'reachable' : `away (${text(identity['lastError']) ?? 'no answer'})`],
     ['identity lasts', formatDuration(Number(identity['secondsToIdentityLoss'] ?? 0) * 1_000)],
+    ['root (SHA-256)', text(identity['rootSha256']) ?? 'unknown'],
     ['declared', `${text(status['services'])} services, ${text(status['exports'])} exported`],
     ['workloads', Object.entries(part(status['workloads'])).map(([health, count]) => `${text(count)} ${health}`).join(', ') || 'none'],
   ];

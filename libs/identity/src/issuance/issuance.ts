@@ -1,4 +1,5 @@
-// Issuing SVIDs to agents and gateways: join by a one-time token, renew by the SVID itself, services by entry.
+// Issuing SVIDs to agents and gateways: join by attestation, renew by the SVID itself, services by entry.
+import { createHash, X509Certificate } from 'node:crypto';
 import {
   type Entry,
   formatServiceName,
@@ -12,17 +13,27 @@ import {
   type SpiffeId,
   spiffeIds,
 } from '@isthmus/model';
-import { callerOf, handleUnary, identity } from '@isthmus/rpc';
-import type { Clock } from '@isthmus/runtime';
+import { CLOCK_SKEW_MS } from '@isthmus/pki';
+import { type Caller, callerOf, handleUnary, identity } from '@isthmus/rpc';
+import { type Clock, systemRandom } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
+import { type AttemptLimit, openAttemptLimit } from '../attest/attempt-limit.ts';
+import { type Attestation, type AttestationConfig, openAttestation } from '../attest/attestation.ts';
+import type { CallFacts, Verdict } from '../attest/attestor.ts';
+import { evidenceOf, methodOf } from '../attest/evidence.ts';
+import { sweepUsedEvidence } from '../attest/used.ts';
 import type { Authority } from '../authority/authority.ts';
+import { checkAudience } from '../audience.ts';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
-import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenStore } from './join-tokens.ts';
-import { withRecords } from './recorded-tokens.ts';
+import { type EntryStore, openEntryStore } from './entries.ts';
+import { type IssuanceQueue, type IssuanceQueueOptions, openIssuanceQueue } from './issuance-queue.ts';
+import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore } from './join-tokens.ts';
+import type { SerialChain } from './serial-chain.ts';
+import { withEntryRecords, withTokenRecords } from './recorded.ts';
 
 export type IssuanceOptions = {
   readonly authority: Authority;
@@ -31,9 +42,16 @@ export type IssuanceOptions = {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** The ways in besides the join token. None by default. */
+  readonly attestation?: AttestationConfig | undefined;
   /** Certificates one caller may have at once and a second. Default 200 and 50. */
   readonly rate?: { readonly burst: number; readonly perSecond: number };
+  /** Bounds of those who are served at once and who wait. */
+  readonly queue?: Pick<IssuanceQueueOptions, 'maxRunning' | 'maxWaiting' | 'maxWaitMs'> | undefined;
 };
+
+/** An entry, with how often, when and from where its identity was used by a second holder. */
+export type ListedEntry = Entry & Partial<Pick<SerialChain, 'clones' | 'clonedAtMs' | 'clonedFrom'>>;
 
 export interface Issuance {
   /** For `startRpcServer({ services: [issuance] })`. */
@@ -46,109 +64,200 @@ export interface Issuance {
   /** **Throws** IDENTITY_TOKEN_NOT_FOUND. */
   deleteJoinToken(id: string): Promise<void>;
   /** Who has joined. */
-  listEntries(): Promise<readonly Entry[]>;
+  listEntries(): Promise<readonly ListedEntry[]>;
   /** Takes an agent's or gateway's right to renew; its SVID runs out. Whether there was such an entry. */
   deleteEntry(role: 'agent' | 'gateway', agent: string): Promise<boolean>;
+  /** Lets an agent that was removed, or an instance that may join once only, attest again. Whether there was anything to let in. */
+  readmit(agent: string): Promise<boolean>;
   /** Whether this agent's entry lists this service: asked for issuing, and for reports of workloads. */
   mayServe(agent: string, service: ServiceName): Promise<boolean>;
+  /** Ends what attestation fetches and sweeps. */
+  close(): Promise<void>;
 }
 
 type Call<Req> = { readonly request: Req; getPeer(): string };
 
-/** Serves issuance from this authority, with tokens and entries in this store. */
+/** Serves issuance from this authority, with tokens and entries in this store. **Throws** IDENTITY_ATTESTATION_CONFIG. */
 export function serveIssuance(options: IssuanceOptions): Issuance {
   const { log } = options;
-  const tokens = withRecords(openTokenStore(options), options.authority.ledger);
-  const issuer = new Issuer(options, tokens);
+  const tokens = withTokenRecords(openTokenStore(options), options.authority.ledger);
+  const entries = withEntryRecords(openEntryStore(options), options.authority.ledger);
+  const attestation = openAttestation(options.attestation ?? {}, { ...options, tokens, trustDomain: options.authority.trustDomain });
+  const sweeper = sweepUsedEvidence(options);
+  const issuer = new Issuer(options, entries, attestation);
   return {
     definition: identity.IssuanceService,
     implementation: {
       join: handleUnary((_request, call) => issuer.join(call), log),
+      challenge: handleUnary((_request, call) => issuer.challenge(call), log),
       renew: handleUnary((_request, call) => issuer.renew(call), log),
       issueService: handleUnary((_request, call) => issuer.issueService(call), log),
+      issueJwtSvid: handleUnary((_request, call) => issuer.issueJwtSvid(call), log),
     },
     createJoinToken: (request) => tokens.create(request),
     listJoinTokens: () => tokens.list(),
     deleteJoinToken: (id) => tokens.remove(id),
-    listEntries: () => tokens.entries(),
-    deleteEntry: (role, agent) => tokens.removeEntry(role, agent),
+    async listEntries() {
+      const [all, clones] = await Promise.all([entries.list(), entries.clones()]);
+      return all.map((entry) => ({ ...entry, ...(entry.role === 'agent' && clonesOf(clones.get(entry.agent))) }));
+    },
+    deleteEntry: (role, agent) => entries.remove(role, agent),
+    readmit: (agent) => entries.readmit(agent),
     mayServe: (agent, service) => issuer.mayServe(agent, service),
+    async close() {
+      issuer.close();
+      await Promise.all([sweeper.close(), attestation.close()]);
+    },
   };
 }
 
 class Issuer {
   private readonly options: IssuanceOptions;
-  private readonly tokens: TokenStore;
+  private readonly entries: EntryStore;
+  private readonly attestation: Attestation;
   private readonly limit;
+  private readonly attempts: AttemptLimit;
+  private readonly queue: IssuanceQueue;
   private readonly issued;
+  private readonly waiting;
+  private readonly cloned;
   private readonly refused;
 
-  constructor(options: IssuanceOptions, tokens: TokenStore) {
+  constructor(options: IssuanceOptions, entries: EntryStore, attestation: Attestation) {
     const { clock, metrics, rate = { burst: 200, perSecond: 50 } } = options;
     this.options = options;
-    this.tokens = tokens;
+    this.entries = entries;
+    this.attestation = attestation;
     this.limit = openRateLimit({ ...rate, clock });
+    this.attempts = openAttemptLimit(clock, rate);
+    this.queue = openIssuanceQueue({ clock, random: systemRandom, ...options.queue });
+    this.waiting = metrics.gauge('isthmus_identity_queue_waiting', 'Requests for an SVID that wait for their turn');
     this.issued = metrics.counter('isthmus_identity_issued_total', 'SVIDs signed for callers, by what they asked for', ['kind']);
+    this.cloned = metrics.counter('isthmus_identity_clones_total', 'Renewals by an SVID that another holder had renewed already, by what was done (flagged, refused)', ['outcome']);
     this.refused = metrics.counter('isthmus_identity_refused_total', 'Requests for an SVID that were refused, by code', ['kind', 'reason']);
   }
 
-  /** A token becomes an entry and an SVID; the certificate leaves only after the token is spent durably. */
+  /** Evidence becomes an entry and an SVID; the certificate leaves only after the evidence is used up durably. */
   join(call: Call<identity.JoinRequest>): Promise<identity.SvidResponse> {
-    // All who join through a gateway have its address: this limit is for each address, not for each joiner.
-    return this.judged('join', hostOf(call.getPeer()), async () => {
-      const token = await this.tokens.find(call.request.token);
-      const { agent, role } = token.kept;
-      const { trustDomain } = this.options.authority;
-      const response = this.sign(call.request.csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent));
-      await this.tokens.spend(token);
-      this.options.log.info('proxy joined', { tokenId: token.kept.id, agent, role });
-      return response;
+    const facts: CallFacts = { address: hostOf(call.getPeer()), connection: call.getPeer(), csrSha256: createHash('sha256').update(call.request.csr).digest() };
+    const method = methodOf(call.request);
+    return this.judged('join', facts.address, async () => {
+      try {
+        this.attempts.enter(facts);
+        const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
+        // Who has no identity yet is like one whose identity ends now.
+        const response = await this.queue.run(this.options.clock.nowMs(), () => this.admitted(verdict, call.request.csr));
+        this.attestation.audit(method, facts, { verdict });
+        return response;
+      } catch (error) {
+        // What is away, or was held back here, is not the joiner's fault.
+        if (error instanceof IsthmusError && ['unauthenticated', 'invalid', 'denied'].includes(error.class)) this.attempts.failed(facts);
+        this.attestation.audit(method, facts, { error });
+        throw error;
+      }
     });
   }
 
+  close(): void {
+    this.queue.close();
+  }
+
+  private async admitted(verdict: Verdict, csr: Uint8Array): Promise<identity.SvidResponse> {
+    await this.entries.check(verdict);
+    const { agent, role } = verdict;
+    const { trustDomain } = this.options.authority;
+    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent));
+    await this.entries.admit(verdict, serialOf(response.chain[0] ?? Buffer.alloc(0)));
+    return response;
+  }
+
+  /** A nonce costs little, but counts as an attempt: whoever asks for many is held back as for joining. */
+  async challenge(call: Call<identity.ChallengeRequest>): Promise<identity.ChallengeResponse> {
+    this.attempts.enter({ address: hostOf(call.getPeer()), connection: call.getPeer() });
+    const { nonce, lifeMs } = this.attestation.challenge(call.getPeer());
+    return { nonce, lifeSeconds: Math.floor(lifeMs / 1_000) };
+  }
+
+  /** The SVID in hand is the right to the next one: it must still be good, and not have been renewed by another. */
   renew(call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
-    return this.judged('renew', caller ?? 'nobody', async () => {
+    return this.judged('renew', caller?.spiffeId ?? 'nobody', async () => {
       if (caller === undefined) throw fail('IDENTITY_DENIED', 'this call needs a client certificate of this cluster');
-      await this.requireEntry(caller);
-      return this.sign(call.request.csr, caller);
+      if (caller.expiresAtMs + CLOCK_SKEW_MS < this.options.clock.nowMs()) throw fail('IDENTITY_DENIED', `the SVID of ${caller.spiffeId} has run out since this connection began`);
+      return this.queue.run(caller.expiresAtMs, () => this.renewed(caller, call));
+    });
+  }
+
+  private async renewed({ spiffeId, serial }: Caller, call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
+    await this.requireEntry(spiffeId);
+    const response = this.sign(call.request.csr, spiffeId);
+    const role = roleOf(spiffeId);
+    if (role.kind === 'agent') await this.refuseClone(role.agent, serial, response, hostOf(call.getPeer()));
+    return response;
+  }
+
+  private async refuseClone(agent: string, presented: string, { chain: [leaf] }: identity.SvidResponse, address: string): Promise<void> {
+    const { isClone, chain } = await this.entries.renewed(agent, presented, leaf === undefined ? '0' : serialOf(leaf), address);
+    if (!isClone) return;
+    const isBlocked = this.options.attestation?.clones === 'block';
+    this.cloned.inc({ outcome: isBlocked ? 'refused' : 'flagged' });
+    this.options.log.error('audit', { event: 'clone', outcome: isBlocked ? 'refused' : 'flagged', agent, serial: presented, times: chain.clones ?? 1, address });
+    if (!isBlocked) return;
+    throw fail('IDENTITY_CLONED', `the SVID of agent ${agent} was renewed by another holder already`, {
+      hint: `find out which machine is the right one; \`isthmus agent remove ${agent}\` stops both, a new token lets one in`,
     });
   }
 
   issueService(call: Call<identity.IssueServiceRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
     const { namespace, service: name } = call.request;
-    return this.judged('service', caller ?? 'nobody', async () => {
-      const role = caller === undefined ? undefined : roleOf(caller);
-      if (caller === undefined || role?.kind !== 'agent') throw fail('IDENTITY_DENIED', 'only an agent of this cluster gets service identities');
-      if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_DENIED', `${quote(`${namespace}/${name}`)} is no service name`);
-      const service: ServiceName = { namespace, name };
-      if (!(await this.mayServe(role.agent, service))) {
-        throw fail('IDENTITY_DENIED', `agent ${role.agent} may not have the identity of ${formatServiceName(service)}`, {
-          hint: 'make a join token that lists the service, and join with it',
-        });
-      }
-      return this.sign(call.request.csr, spiffeIds.service(this.options.authority.trustDomain, service));
+    return this.judged('service', caller?.spiffeId ?? 'nobody', () =>
+      this.queue.run(caller?.expiresAtMs ?? Infinity, async () => this.sign(call.request.csr, await this.serviceFor(caller?.spiffeId, namespace, name))),
+    );
+  }
+
+  issueJwtSvid(call: Call<identity.IssueJwtSvidRequest>): Promise<identity.JwtSvidResponse> {
+    const caller = this.callerOf(call)?.spiffeId;
+    const { namespace, service, audience } = call.request;
+    return this.judged('jwt', caller ?? 'nobody', async () => {
+      const spiffeId = await this.serviceFor(caller, namespace, service);
+      checkAudience(audience);
+      const { token, expiresAtMs } = await this.options.authority.signJwt({ spiffeId, audience });
+      return { token, expiresAtMs: BigInt(expiresAtMs) };
     });
   }
 
+  /** The ID of a service that the calling agent's entry lists. **Throws** IDENTITY_DENIED. */
+  private async serviceFor(caller: SpiffeId | undefined, namespace: string, name: string): Promise<SpiffeId> {
+    const role = caller === undefined ? undefined : roleOf(caller);
+    if (caller === undefined || role?.kind !== 'agent') throw fail('IDENTITY_DENIED', 'only an agent of this cluster gets service identities');
+    if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_DENIED', `${quote(`${namespace}/${name}`)} is no service name`);
+    const service: ServiceName = { namespace, name };
+    if (!(await this.mayServe(role.agent, service))) {
+      throw fail('IDENTITY_DENIED', `agent ${role.agent} may not have the identity of ${formatServiceName(service)}`, {
+        hint: 'make a join token that lists the service, and join with it',
+      });
+    }
+    return spiffeIds.service(this.options.authority.trustDomain, service);
+  }
+
   async mayServe(agent: string, service: ServiceName): Promise<boolean> {
-    const entry = await this.tokens.entry('agent', agent);
+    const entry = await this.entries.get('agent', agent);
     return entry?.services.includes(formatServiceName(service)) ?? false;
   }
 
   /** The caller by its certificate, where it is of this cluster's trust domain. */
-  private callerOf(call: Call<unknown>): SpiffeId | undefined {
+  private callerOf(call: Call<unknown>): Caller | undefined {
     const caller = callerOf(call);
-    return caller?.trustDomain === this.options.authority.trustDomain ? caller.spiffeId : undefined;
+    return caller?.trustDomain === this.options.authority.trustDomain ? caller : undefined;
   }
 
   private async requireEntry(caller: SpiffeId): Promise<void> {
     const role = roleOf(caller);
-    if (role.kind === 'agent' && (await this.tokens.entry('agent', role.agent)) !== undefined) return;
+    if (role.kind === 'agent' && (await this.entries.get('agent', role.agent)) !== undefined) return;
     // Gateways share one ID: it is renewed while any gateway has an entry.
-    if (role.kind === 'gateway' && (await this.tokens.hasGateways())) return;
-    throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token' });
+    if (role.kind === 'gateway' && (await this.entries.hasGateways())) return;
+    throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token, or readmit it' });
   }
 
   private sign(csr: Uint8Array, spiffeId: SpiffeId): identity.SvidResponse {
@@ -157,20 +266,32 @@ class Issuer {
     return { chain: [...chain], bundles: authority.bundles.all().map(bundleToWire) };
   }
 
-  private async judged(kind: 'join' | 'renew' | 'service', caller: string, issue: () => Promise<identity.SvidResponse>): Promise<identity.SvidResponse> {
+  private async judged<T>(kind: 'join' | 'renew' | 'service' | 'jwt', caller: string, issue: () => Promise<T>): Promise<T> {
     try {
-      if (!this.limit.take(`${kind === 'join' ? 'join' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
+      if (kind !== 'join' && !this.limit.take(`${kind === 'jwt' ? 'jwt' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
       const response = await issue();
       this.issued.inc({ kind });
       return response;
     } catch (error) {
       const reason = error instanceof IsthmusError ? error.code : 'internal';
       this.refused.inc({ kind, reason });
-      // The one audit line of a refusal: who, what and why; neither token nor key.
-      this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
+      // The one audit line of a refusal: who, what and why; neither token nor key. A join’s has more to say and is written there.
+      if (kind !== 'join') this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
       throw error;
+    } finally {
+      this.waiting.set(this.queue.waiting);
     }
   }
+}
+
+function clonesOf(chain: SerialChain | undefined): Partial<Pick<SerialChain, 'clones' | 'clonedAtMs' | 'clonedFrom'>> {
+  if (chain?.clones === undefined) return {};
+  const { clones, clonedAtMs, clonedFrom } = chain;
+  return { clones, ...(clonedAtMs !== undefined && { clonedAtMs }), ...(clonedFrom !== undefined && { clonedFrom }) };
+}
+
+function serialOf(leaf: Uint8Array): string {
+  return new X509Certificate(leaf).serialNumber;
 }
 
 /** `10.0.0.1` of `10.0.0.1:4711`, `::1` of `[::1]:4711`. */
