@@ -158,7 +158,7 @@ class CachedViews implements Views {
       {
         name,
         declared: s.service(name),
-        exported: s.export(name) !== undefined,
+        exported: s.export(name),
         workloads: s.registry.workloads(name),
         imports: s.importsOf(name),
         hasBundle: (trustDomain) => s.bundles.get(trustDomain) !== undefined,

@@ -9,7 +9,7 @@ import { text } from './cluster.ts';
 
 export async function applyExport(context: CommandContext, [name]: readonly string[], options: Options): Promise<void> {
   const consumers = String(options['consumers']);
-  const document: Export = { kind: 'export', ...serviceArgument(name), consumers: consumers === 'all' ? 'all' : consumers.split(',') };
+  const document: Export = { kind: 'export', ...serviceArgument(name), consumers: consumers === 'all' ? 'all' : consumers.split(','), ...(options['layer7'] === true && { gateway: { layer: 7 } }) };
   const parsed = parseExport(document);
   if (!parsed.ok) throw fail('CLI_BAD_INPUT', formatProblems(parsed.problems));
   const { changed } = await withAdmin(context, (api) => api.apply(parsed.value));
