@@ -203,6 +203,7 @@ class Outbound {
       connections: limits.endpointConnections,
       queue: limits.queue,
       svids,
+      bundles,
       clock,
       keepAliveMs: limits.keepAliveMs,
       onDialFailed: (destination, error) => this.#noteConnectFailure(destination, error),
