@@ -177,6 +177,7 @@ function addExport(program: Command): void {
     .description('offer a service to other clusters')
     .option('--consumers <clusters>', '`all`, or names of clusters with commas between', 'all')
     .option('--foreign <caller...>', 'callers of foreign trust domains that may reach it here: a trust domain, or SPIFFE IDs')
+    .option('--layer7', 'gateways end TLS and balance each request, instead of each connection')
     .action(run('control-plane', async () => (await load()).applyExport));
   exports.command('list').description('exports of this cluster').action(run('control-plane', async () => (await load()).listExports));
   exports.command('imports').description('what other clusters offer to this one').action(run('control-plane', async () => (await load()).listImports));
@@ -201,6 +202,8 @@ function addRest(program: Command): void {
   const agent = program.command('agent').description('agents and gateways, through their own socket');
   addHost(agent);
   agent.command('status [agent]').description('how an agent or gateway is (default: vm-1)').action(run('proxy', async () => (await load()).showAgent));
+  agent.command('list').description('who was admitted to this cluster: by what method, as whom, for which services').action(run('control-plane', async () => (await load()).listAgents));
+  agent.command('readmit <agent>').description('let an agent that was removed, or an instance that joined before, attest again').action(run('control-plane', async () => (await load()).readmitAgent));
   agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
