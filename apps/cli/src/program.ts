@@ -123,6 +123,14 @@ function addService(program: Command): void {
     .action(run('control-plane', async () => (await load()).applyService));
   service.command('list').description('services declared here').action(run('control-plane', async () => (await load()).listServices));
   service.command('delete <namespace/name>').description('remove a service').action(run('control-plane', async () => (await load()).deleteService));
+  const banning = () => import('./commands/ban.ts');
+  service
+    .command('ban <namespace/name>')
+    .description('refuse every SVID of a service issued so far, in all clusters, and issue none until it is unbanned')
+    .option('--reason <text>', 'why, for the log')
+    .action(run('control-plane', async () => (await banning()).banService));
+  service.command('unban <namespace/name>').description('take the ban of a service back').action(run('control-plane', async () => (await banning()).unbanService));
+  program.command('ban').description('banned agents and services').command('list').description('bans of this cluster').action(run('control-plane', async () => (await banning()).listBans));
   service.command('endpoints <name>').description('where a service answers: instances here, and other clusters').action(run('control-plane', async () => (await load()).listEndpoints));
 }
 
@@ -157,6 +165,13 @@ function addRest(program: Command): void {
   const agent = program.command('agent').description('agents and gateways, through their own socket');
   agent.command('status [agent]').description('how an agent or gateway is (default: vm-1)').action(run('proxy', async () => (await load()).showAgent));
   agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
+  const banning = () => import('./commands/ban.ts');
+  agent
+    .command('ban <agent>')
+    .description('refuse every SVID this agent holds, in all clusters, and close its connections')
+    .option('--reason <text>', 'why, for the log')
+    .action(run('control-plane', async () => (await banning()).banAgent));
+  agent.command('unban <agent>').description('take the ban of an agent back; it joins by a new token').action(run('control-plane', async () => (await banning()).unbanAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
       .command(`${verb} <agent> <namespace/service> <instance>`)

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
 import { type ExportedService, openFederation } from '@isthmus/federation';
-import { openAuthority, serveIssuance } from '@isthmus/identity';
+import { activeBans, openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
 import { admin, openChannel, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
@@ -47,11 +47,12 @@ await runProcess({
     const registry = await openRegistry({ store, ...parts, ...(config.intervals?.graceMs !== undefined && { graceMs: config.intervals.graceMs }) });
     own({ name: 'registry', stop: () => registry.close() });
 
-    // Declarations feed views and exports; registry and federation feed the views: one direction each, no cycle of calls.
+    // Declarations feed views and exports; registry and federation feed the views: one direction each.
     let onDeclared = (_changed: readonly ServiceName[]): void => undefined;
     const resources = await openResources({ store, log, metrics, onChange: (changed) => onDeclared(changed) });
     own({ name: 'resources', stop: () => resources.close() });
-
+    const bans = await openClusterBans({ authority, store, cluster: config.cluster, ...parts });
+    own({ name: 'bans', stop: () => bans.close() });
     const exportOf = (name: ServiceName): ExportedService | undefined => {
       const declared = resources.export(name);
       const service = resources.service(name);
@@ -78,6 +79,8 @@ await runProcess({
         }),
       exports: () => resources.exports().flatMap((e) => exportOf(e) ?? []),
       exportOf,
+      bans: () => bans.all(),
+      onPeerBans: (domain, banned) => bundles.ban(domain, activeBans(banned, clock.nowMs())),
       ...parts,
     });
     own({ name: 'federation', stop: () => federation.close() });
@@ -105,7 +108,8 @@ await runProcess({
       federation.publish(changed);
     };
 
-    const issuance = serveIssuance({ authority, store, cluster: config.cluster, ...parts });
+    bans.onChange(() => federation.publishBans());
+    const issuance = serveIssuance({ authority, store, cluster: config.cluster, bans, ...parts });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
     const door = serveShared({
       endpoints: clusterStore.endpoints,
@@ -122,7 +126,7 @@ await runProcess({
     } });
 
     const status = makeStatus({ config, authority, federation, push, registry, resources });
-    const adminService = makeAdminService({ store, resources, issuance, status, lists: makeLists({ authority, federation, push, registry, resources, issuance }) });
+    const adminService = makeAdminService({ store, resources, issuance, bans, status, lists: makeLists({ authority, federation, push, registry, resources, issuance, bans }) });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
       services: [{ definition: admin.AdminService, implementation: adminService }],

@@ -1,7 +1,7 @@
 // What operators see of a control plane: its lists, and its state on one page.
 import type { ProxyStatus, Push, Registry } from '@isthmus/discovery';
 import type { Federation } from '@isthmus/federation';
-import type { Authority, Issuance } from '@isthmus/identity';
+import type { Authority, Bans, Issuance } from '@isthmus/identity';
 import type { Config } from './config.ts';
 import type { Resources } from './resources.ts';
 
@@ -12,12 +12,16 @@ type Parts = {
   readonly registry: Registry;
   readonly resources: Resources;
   readonly issuance: Issuance;
+  readonly bans: Bans;
 };
+
+/** Records of the transparency log in one list: the newest. */
+const LOG_RECORDS = 500;
 
 export type Lists = Readonly<Record<string, () => readonly object[] | Promise<readonly object[]>>>;
 
 /** One function a kind; every item is fit for JSON and holds no secret. */
-export function makeLists({ authority, federation, push, registry, resources, issuance }: Parts): Lists {
+export function makeLists({ authority, federation, push, registry, resources, issuance, bans }: Parts): Lists {
   return {
     service: () => resources.services(),
     export: () => resources.exports(),
@@ -30,6 +34,8 @@ export function makeLists({ authority, federation, push, registry, resources, is
     'join-token': async () => (await issuance.listJoinTokens()).map(({ secretSha256: _hidden, ...token }) => token),
     certificate: () => certificates(authority),
     refused: () => resources.refused(),
+    ban: () => bans.all(),
+    log: () => authority.ledger.read(Math.max(0, authority.ledger.head().records - LOG_RECORDS), LOG_RECORDS),
   };
 }
 
@@ -43,7 +49,7 @@ function certificates(authority: Authority): readonly object[] {
 }
 
 /** The state of the whole on one page. */
-export function makeStatus(parts: Omit<Parts, 'issuance'> & { readonly config: Config }): () => object {
+export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly config: Config }): () => object {
   const { config, authority, federation, push, registry, resources } = parts;
   return () => ({
     cluster: config.cluster,

@@ -19,6 +19,8 @@ export const fail = defineErrors({
   WORKLOAD_API_NOT_READY: { class: 'unavailable', doc: 'The control plane has not issued the identity yet; call again.' },
   WORKLOAD_API_INVALID: { class: 'invalid', doc: 'A call to the Workload API has a field that cannot be, or a token that does not verify.' },
   IDENTITY_STATE_MISMATCH: { class: 'invalid', doc: 'The state directory belongs to another federation, cluster or key; nothing was changed.' },
+  IDENTITY_BAN_INVALID: { class: 'invalid', doc: 'What is to be banned has no valid name, or the reason is too long.' },
+  IDENTITY_TOO_MANY_BANS: { class: 'exhausted', doc: 'As many bans are known as a cluster may have.' },
   IDENTITY_LOG_BROKEN: { class: 'internal', doc: 'A transparency log was changed, cut or written anew; the first bad line is named, nothing was changed.' },
   IDENTITY_LOG_UNWRITABLE: { class: 'exhausted', doc: 'The transparency log cannot be written, mostly since the disk is full; what needs a record in it was not done.' },
   IDENTITY_STATE_CORRUPT: { class: 'internal', doc: 'A state file does not parse; restore it, nothing was changed.' },

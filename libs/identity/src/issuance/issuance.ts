@@ -21,6 +21,7 @@ import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
+import { type Bans, type BansOptions, openBans } from './bans.ts';
 import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenStore } from './join-tokens.ts';
 import { withRecords } from './recorded-tokens.ts';
 
@@ -33,6 +34,8 @@ export type IssuanceOptions = {
   readonly metrics: Metrics;
   /** Certificates one caller may have at once and a second. Default 200 and 50. */
   readonly rate?: { readonly burst: number; readonly perSecond: number };
+  /** Where `openBans` was called: what it refuses is not issued. */
+  readonly bans?: Pick<Bans, 'refuses'>;
 };
 
 export interface Issuance {
@@ -58,7 +61,7 @@ type Call<Req> = { readonly request: Req; getPeer(): string };
 /** Serves issuance from this authority, with tokens and entries in this store. */
 export function serveIssuance(options: IssuanceOptions): Issuance {
   const { log } = options;
-  const tokens = withRecords(openTokenStore(options), options.authority.ledger);
+  const tokens = recordedTokens(options);
   const issuer = new Issuer(options, tokens);
   return {
     definition: identity.IssuanceService,
@@ -74,6 +77,16 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
     deleteEntry: (role, agent) => tokens.removeEntry(role, agent),
     mayServe: (agent, service) => issuer.mayServe(agent, service),
   };
+}
+
+/** Tokens and entries, each change of them with its record. */
+function recordedTokens(options: Pick<IssuanceOptions, 'authority' | 'store' | 'cluster' | 'clock' | 'log'>): TokenStore {
+  return withRecords(openTokenStore(options), options.authority.ledger);
+}
+
+/** The cluster's bans, and with them its tokens and entries. **Throws** STORE_*. */
+export function openClusterBans(options: BansOptions): Promise<Bans> {
+  return openBans(options, recordedTokens(options));
 }
 
 class Issuer {
@@ -95,11 +108,11 @@ class Issuer {
   /** A token becomes an entry and an SVID; the certificate leaves only after the token is spent durably. */
   join(call: Call<identity.JoinRequest>): Promise<identity.SvidResponse> {
     // All who join through a gateway have its address: this limit is for each address, not for each joiner.
-    return this.judged('join', hostOf(call.getPeer()), async () => {
+    return this.judged('join', hostOf(call.getPeer()), async (askedAtMs) => {
       const token = await this.tokens.find(call.request.token);
       const { agent, role } = token.kept;
       const { trustDomain } = this.options.authority;
-      const response = this.sign(call.request.csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent));
+      const response = this.sign(call.request.csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent), askedAtMs);
       await this.tokens.spend(token);
       this.options.log.info('proxy joined', { tokenId: token.kept.id, agent, role });
       return response;
@@ -108,17 +121,17 @@ class Issuer {
 
   renew(call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
-    return this.judged('renew', caller ?? 'nobody', async () => {
+    return this.judged('renew', caller ?? 'nobody', async (askedAtMs) => {
       if (caller === undefined) throw fail('IDENTITY_DENIED', 'this call needs a client certificate of this cluster');
       await this.requireEntry(caller);
-      return this.sign(call.request.csr, caller);
+      return this.sign(call.request.csr, caller, askedAtMs);
     });
   }
 
   issueService(call: Call<identity.IssueServiceRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
     const { namespace, service: name } = call.request;
-    return this.judged('service', caller ?? 'nobody', async () => {
+    return this.judged('service', caller ?? 'nobody', async (askedAtMs) => {
       const role = caller === undefined ? undefined : roleOf(caller);
       if (caller === undefined || role?.kind !== 'agent') throw fail('IDENTITY_DENIED', 'only an agent of this cluster gets service identities');
       if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_DENIED', `${quote(`${namespace}/${name}`)} is no service name`);
@@ -128,7 +141,7 @@ class Issuer {
           hint: 'make a join token that lists the service, and join with it',
         });
       }
-      return this.sign(call.request.csr, spiffeIds.service(this.options.authority.trustDomain, service));
+      return this.sign(call.request.csr, spiffeIds.service(this.options.authority.trustDomain, service), askedAtMs, caller);
     });
   }
 
@@ -151,16 +164,18 @@ class Issuer {
     throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token' });
   }
 
-  private sign(csr: Uint8Array, spiffeId: SpiffeId): identity.SvidResponse {
-    const { authority } = this.options;
-    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId });
+  /** `holder` is the agent that asks for another ID than its own. */
+  private sign(csr: Uint8Array, spiffeId: SpiffeId, askedAtMs: number, holder: SpiffeId = spiffeId): identity.SvidResponse {
+    const { authority, bans } = this.options;
+    if (bans?.refuses(spiffeId) === true) throw fail('IDENTITY_DENIED', `${spiffeId} is banned`, { hint: '`isthmus ban list` says since when and why' });
+    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId, holder, askedAtMs });
     return { chain: [...chain], bundles: authority.bundles.all().map(bundleToWire) };
   }
 
-  private async judged(kind: 'join' | 'renew' | 'service', caller: string, issue: () => Promise<identity.SvidResponse>): Promise<identity.SvidResponse> {
+  private async judged(kind: 'join' | 'renew' | 'service', caller: string, issue: (askedAtMs: number) => Promise<identity.SvidResponse>): Promise<identity.SvidResponse> {
     try {
       if (!this.limit.take(`${kind === 'join' ? 'join' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
-      const response = await issue();
+      const response = await issue(this.options.clock.nowMs());
       this.issued.inc({ kind });
       return response;
     } catch (error) {
