@@ -15,6 +15,7 @@ import { configSchema } from './config.ts';
 import { openResources } from './resources.ts';
 import { makeLists, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
+import { followTrust } from './trust.ts';
 
 const config = await loadConfig({ program: 'control-plane', schema: configSchema });
 const log = openLog({ program: 'control-plane', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
@@ -111,6 +112,7 @@ await runProcess({
     bans.onChange(() => federation.publishBans());
     const issuance = serveIssuance({ authority, store, cluster: config.cluster, bans, ...parts });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
+    followTrust(authority, issuance, push);
     const door = serveShared({
       endpoints: clusterStore.endpoints,
       ...(clusterStore.tls && { tls: clusterStore.tls }),

@@ -13,6 +13,8 @@ export const fail = defineErrors({
   IDENTITY_NO_IDENTITY: { class: 'unauthenticated', doc: 'There is neither a valid stored identity nor a token to get one with.' },
   IDENTITY_EXPIRED: { class: 'unavailable', doc: 'The signing certificate has run out and could not be renewed, so nothing can be issued.' },
   IDENTITY_PARENT_REFUSED: { class: 'unavailable', doc: 'What the authority above answered does not verify: wrong name, wrong key, or not signed by the known root.' },
+  IDENTITY_ROTATION_REFUSED: { class: 'conflict', doc: 'What was asked of the rotation of the root cannot be done as it stands now; nothing was changed.' },
+  IDENTITY_REPORT_REFUSED: { class: 'invalid', doc: 'A member’s report of what its processes trust does not hold together.' },
   WORKLOAD_API_HEADER: { class: 'invalid', doc: 'A call to the Workload API came without the metadata `workload.spiffe.io: true`, which keeps requests forged through a proxy out.' },
   WORKLOAD_API_DENIED: { class: 'denied', doc: 'No workload of this agent has selectors that match the calling process, or not the identity it asked for.' },
   WORKLOAD_API_BUSY: { class: 'exhausted', doc: 'One user has too many calls to the Workload API open.' },

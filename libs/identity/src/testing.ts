@@ -10,6 +10,7 @@ import { openTestStore } from '@isthmus/store/testing';
 import { type Authority, type AuthorityOptions, openAuthority } from './authority/authority.ts';
 import type { Bans } from './issuance/bans.ts';
 import { type Issuance, type IssuanceOptions, openClusterBans, serveIssuance } from './issuance/issuance.ts';
+import type { ProxyTrust } from './authority/trust-report.ts';
 import { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 
 export const FEDERATION = 'acme.example' as TrustDomain;
@@ -70,7 +71,7 @@ export type TestCluster = {
 export async function startTestCluster(
   stateDir: string,
   options: Pick<AuthorityOptions, 'cluster' | 'trustRoot' | 'token'> &
-    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly store?: TestCluster['store']; readonly clock?: Clock; readonly log?: Log },
+    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly store?: TestCluster['store']; readonly proxies?: () => Promise<readonly ProxyTrust[]>; readonly clock?: Clock; readonly log?: Log },
 ): Promise<TestCluster> {
   const { port: wanted = 0, rate, store: given, ...over } = options;
   const [clock, log] = [over.clock ?? systemClock, over.log ?? silentLog()];
@@ -83,6 +84,7 @@ export async function startTestCluster(
     clock,
     log,
   });
+  authority.reportTrust(over.proxies ?? (async () => []));
   const store = given ?? (await openTestStore());
   const bans = await openClusterBans({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics() });
   const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), bans, ...(rate && { rate }) });

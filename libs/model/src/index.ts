@@ -17,3 +17,4 @@ export * from './schema.ts';
 export * from './snapshot.ts';
 export * from './sni.ts';
 export * from './spiffe-id.ts';
+export * from './trust-facts.ts';

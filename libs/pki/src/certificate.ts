@@ -35,6 +35,28 @@ export function signRoot(request: { readonly key: KeyObject; readonly federation
 }
 
 /**
+ * A newer root's key under an older root's signature: for who knows the older one only, while both are trusted. Subject,
+ * key identifier and SPIFFE ID are the newer root's, so that one chain leads to either.
+ * Its life is clipped to its issuer's. **Throws** PKI_ISSUER_EXPIRED.
+ */
+export function signRootLink(request: { readonly issuer: Issuer; readonly root: Buffer; readonly federation: TrustDomain; readonly nowMs: number }): Buffer {
+  const { issuer, root, federation, nowMs } = request;
+  const { publicKey, validTo } = new X509Certificate(root);
+  return certificate({
+    ...fromIssuer(issuer, nowMs, Date.parse(validTo) - nowMs, DEFAULT_BACKDATE_MS),
+    subject: factsOf(root).subject,
+    publicKey,
+    extensions: [
+      extension(OID.basicConstraints, true, seq(bool(true))),
+      extension(OID.keyUsage, true, KEY_USAGE_CA),
+      extension(OID.subjectAltName, false, seq(uri(spiffeIds.authority(federation)))),
+      extension(OID.subjectKeyId, false, octets(keyId(publicKey))),
+      authorityKeyId(issuer),
+    ],
+  });
+}
+
+/**
  * An intermediate for one trust domain: path length 0, and constrained by name so that nothing it signs can speak for
  * another domain (RFC 5280 §4.2.1.10: a URI constraint without a leading dot is that one host). Its life is clipped to
  * its issuer's. **Throws** PKI_ISSUER_EXPIRED.

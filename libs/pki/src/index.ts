@@ -1,7 +1,7 @@
 // Keys, requests, certificates, SVIDs, bundles and their verification: bytes in, verdict or bytes out.
 export { BanIndex, type SvidFacts, svidFacts } from './ban-index.ts';
 export { type BundleSet, type BundleSource, openBundleSet } from './bundle-set.ts';
-export { type Issuer, signIntermediate, signRoot, signSvid, toPem } from './certificate.ts';
+export { type Issuer, signIntermediate, signRoot, signRootLink, signSvid, toPem } from './certificate.ts';
 export { CLOCK_SKEW_MS } from './clock-skew.ts';
 export { type Csr, makeCsr, parseCsr } from './csr.ts';
 export { jwtAuthorityOf, type JwtRefusal, type JwtVerdict, signJwtSvid, verifyJwtSvid } from './jwt-svid.ts';

@@ -95,7 +95,10 @@ async function request(spiffeId: SpiffeId, options: ChannelRequest, send: (csr: 
   const key = generateKey(options.keyKind);
   const answer = await send(makeCsr({ key, spiffeId }));
   const bundles = bundlesOf(answer, options.log);
-  const own = options.bundles.get(trustDomainOf(spiffeId));
+  const known = options.bundles.get(trustDomainOf(spiffeId));
+  // The answer may be of a root that this proxy has not been told of otherwise yet.
+  const told = bundles.find((b) => b.trustDomain === known?.trustDomain);
+  const own = told !== undefined && known !== undefined && told.sequence > known.sequence ? told : known;
   return { svid: checked(makeX509Svid(chainOf(answer), key), spiffeId, own, options.nowMs()), bundles };
 }
 

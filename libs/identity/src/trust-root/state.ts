@@ -1,5 +1,7 @@
 // What the trust root keeps: its members, the hashes of its tokens, its bundles and the journal of what it signed.
 import { bundleSchema, compileSchema, memberSchema, type Static, Type } from '@isthmus/model';
+import { rotationSchema } from './root-rotation.ts';
+import { authoritiesOf } from './rotation-state.ts';
 
 const clusterTokenSchema = Type.Object({
   id: Type.String(),
@@ -27,6 +29,12 @@ export const trustRootStateSchema = Type.Object({
   federation: Type.String(),
   /** The root certificate, DER in base64. */
   root: Type.String(),
+  /** Name of its key's file. Default `root.key`. */
+  keyFile: Type.Optional(Type.String({ pattern: '^root[a-z0-9-]*\\.key$' })),
+  /** The rotation under way, or the last one. */
+  rotation: Type.Optional(rotationSchema),
+  /** Roots that are gone, the newest last. */
+  formerRoots: Type.Optional(Type.Array(Type.Object({ sha256: Type.String(), retiredAtMs: Type.Integer(), compromised: Type.Boolean() }), { maxItems: 32 })),
   members: Type.Array(memberSchema),
   /** Of the federation and of each member. */
   bundles: Type.Array(bundleSchema),
@@ -63,7 +71,7 @@ export function withMember(state: TrustRootState, member: Static<typeof memberSc
   const members = [...state.members.filter((m) => m.cluster !== member.cluster), member].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
   if (state.bundles.some((b) => b.trustDomain === member.trustDomain)) return { ...state, members };
   const { [member.trustDomain]: former = 0, ...formerSequences } = state.formerSequences;
-  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds: REFRESH_HINT_SECONDS, x509Authorities: [state.root] };
+  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds: REFRESH_HINT_SECONDS, x509Authorities: [...authoritiesOf(state)] };
   return { ...state, members, formerSequences, bundles: [...state.bundles, bundle] };
 }
 
