@@ -70,6 +70,12 @@ function addCluster(program: Command): void {
   cluster.command('list').description('member clusters, as the trust root knows them').action(run('trust-root', async () => (await load()).listClusters));
   cluster.command('peers').description('other clusters, as this cluster sees them').action(run('control-plane', async () => (await load()).listPeers));
   cluster.command('remove <name>').description('end a cluster’s membership').action(run('trust-root', async () => (await load()).removeCluster));
+  cluster
+    .command('fence <name>')
+    .description('revoke all that a cluster ever signed, in every cluster and at once: for an intermediate or control plane that was taken over')
+    .option('--reason <text>', 'why, for the log')
+    .action(run('trust-root', async () => (await load()).fenceCluster));
+  cluster.command('unfence <name>').description('let a fenced cluster join anew; what it signed before stays revoked').action(run('trust-root', async () => (await load()).unfenceCluster));
   const token = cluster.command('token').description('one-time bootstrap tokens of clusters');
   token
     .command('create <name>')

@@ -101,6 +101,7 @@ export class Mirror {
   #clusterBytes: Uint8Array | undefined;
   #clusterRecordSavedAtMs = 0;
   #bytes = 0;
+  #wasFenced = false;
   #session = new AbortController();
   #lastRefusal: string | undefined;
   #lastError: string | undefined;
@@ -155,6 +156,11 @@ export class Mirror {
 
   /** Bundles changed: what was set aside for want of one is looked at again. */
   retrySetAside(): void {
+    const isFenced = this.#state() === 'fenced';
+    if (isFenced !== this.#wasFenced) {
+      this.#wasFenced = isFenced;
+      this.#stateChanged();
+    }
     for (const [key, { bytes }] of [...this.#aside]) {
       if (bytes === undefined) continue;
       this.#aside.delete(key);
@@ -184,7 +190,7 @@ export class Mirror {
       readyCount: digest.readyCount,
       totalCount: digest.totalCount,
       readyWeight: digest.readyWeight,
-      state: this.#health.state,
+      state: this.#state(),
       ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
       gateways: told !== undefined && told.gateways.length > 0 ? told.gateways : this.#member.gateways,
       locality: told?.locality ?? this.#member.locality,
@@ -202,7 +208,7 @@ export class Mirror {
     return {
       cluster: this.#origin.cluster,
       trustDomain: this.#origin.trustDomain,
-      state: this.#health.state,
+      state: this.#state(),
       ...(ageMs === undefined ? {} : { ageMs }),
       ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
       connected: this.#isFollowingAll(),
@@ -211,6 +217,11 @@ export class Mirror {
       ...(this.#lastRefusal === undefined ? {} : { lastRefusal: this.#lastRefusal }),
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
     };
+  }
+
+  /** Fenced where the trust root emptied its bundle, whatever its heartbeats say; else as alive as it is heard. */
+  #state(): ImportedService['state'] {
+    return this.#options.bundles.get(this.#origin.trustDomain)?.x509Authorities.length === 0 ? 'fenced' : this.#health.state;
   }
 
   /** Ends the life, keeps the mirror in the store for the next one. */
@@ -445,7 +456,7 @@ export class Mirror {
   }
 
   #stateChanged(): void {
-    const { state } = this.#health;
+    const state = this.#state();
     this.#log.info('peer changed state', { state, services: this.#held.size });
     this.#options.onChanged(this.services());
     this.#options.onState();

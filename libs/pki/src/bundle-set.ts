@@ -17,14 +17,18 @@ export interface BundleSet extends BundleSource {
   /** Takes a bundle of a higher sequence; false when it is older or the same. */
   update(bundle: Bundle): boolean;
   remove(trustDomain: string): void;
-  /** Replaces the bans of a trust domain; they stand whether its bundle is held or not. **Bounds** `MAX_BANS`, the oldest go first. */
-  ban(trustDomain: string, bans: readonly BannedSvids[]): void;
+  /**
+   * Replaces the bans of a trust domain that its own cluster told, or those of the trust root; they stand whether its bundle
+   * is held or not. **Bounds** `MAX_BANS` in all, the cluster’s oldest go first.
+   */
+  ban(trustDomain: string, bans: readonly BannedSvids[], by?: 'cluster' | 'root'): void;
 }
 
 /** Opens a set of bundles. A sequence never goes back: an old bundle could bring a removed root back (reliability 47). */
 export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
   const bundles = new Map<string, Bundle>();
   const banned = new Map<string, BanIndex>();
+  const told = { cluster: new Map<string, readonly BannedSvids[]>(), root: new Map<string, readonly BannedSvids[]>() };
   const listeners = new Set<() => void>();
   const tell = (): void => {
     for (const fn of listeners) fn();
@@ -48,10 +52,12 @@ export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
     remove: (trustDomain) => {
       if (bundles.delete(trustDomain)) tell();
     },
-    ban: (trustDomain, bans) => {
-      if (JSON.stringify(banned.get(trustDomain)?.bans ?? []) === JSON.stringify(bans)) return;
-      if (bans.length === 0) banned.delete(trustDomain);
-      else banned.set(trustDomain, new BanIndex(bans.slice(-MAX_BANS)));
+    ban: (trustDomain, bans, by = 'cluster') => {
+      told[by].set(trustDomain, bans);
+      const all = [...(told.cluster.get(trustDomain) ?? []), ...(told.root.get(trustDomain) ?? [])].slice(-MAX_BANS);
+      if (JSON.stringify(banned.get(trustDomain)?.bans ?? []) === JSON.stringify(all)) return;
+      if (all.length === 0) banned.delete(trustDomain);
+      else banned.set(trustDomain, new BanIndex(all));
       tell();
     },
   };

@@ -73,6 +73,7 @@ export function signIntermediate(request: {
   return certificate({
     ...fromIssuer(issuer, request.nowMs, request.ttlMs, DEFAULT_BACKDATE_MS),
     subject: name({ organization: trustDomain, commonName: 'Isthmus intermediate' }),
+    serial: svidSerial(spiffeIds.authority(trustDomain), request.nowMs),
     publicKey,
     extensions: [
       extension(OID.basicConstraints, true, seq(bool(true), smallInt(0))),

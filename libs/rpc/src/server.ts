@@ -121,7 +121,7 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
     log.warn('connection refused', { code: reason, detail, remote: socket.remoteAddress });
     socket.destroy();
   };
-  const callers = new Map<Socket, SvidFacts>();
+  const callers = new Map<Socket, CallerFacts>();
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
     const problem = identify(socket, bundles, nowMs(), callers);
@@ -146,7 +146,7 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
 }
 
 /** Verifies the certificate a caller presented, if any, and notes whose connection this is. */
-function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, callers: Map<Socket, SvidFacts>): { readonly reason: string; readonly detail: string } | undefined {
+function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, callers: Map<Socket, CallerFacts>): { readonly reason: string; readonly detail: string } | undefined {
   const chain = presentedChain(socket);
   const [leaf] = chain;
   if (leaf === undefined) return undefined;
@@ -154,7 +154,7 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
   if (!id.ok) return { reason: 'not-an-svid', detail: id.problems[0]?.message ?? '' };
   const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs });
   if (!verdict.ok) return verdict;
-  const facts = svidFacts(verdict.spiffeId, leaf);
+  const facts = { spiffeId: verdict.spiffeId, svid: svidFacts(verdict.spiffeId, chain) };
   if (isBanned(facts, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
   rememberCaller(socket, verdict.spiffeId);
   callers.set(socket, facts);
@@ -162,10 +162,12 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
   return undefined;
 }
 
-function isBanned(facts: SvidFacts, bundles: BundleSource): boolean {
-  const id = facts.spiffeId as SpiffeId;
+type CallerFacts = { readonly spiffeId: SpiffeId; readonly svid: readonly SvidFacts[] };
+
+function isBanned({ spiffeId, svid }: CallerFacts, bundles: BundleSource): boolean {
+  const trustDomain = trustDomainOf(spiffeId);
   // A fenced cluster has an empty bundle: nobody of it is anybody any more.
-  return bundles.get(trustDomainOf(id))?.x509Authorities.length === 0 || bundles.bans(trustDomainOf(id))?.of(facts) !== undefined;
+  return bundles.get(trustDomain)?.x509Authorities.length === 0 || bundles.bans(trustDomain)?.of(svid) !== undefined;
 }
 
 /** The server's chain goes out with the roots behind it, so that a token's holder can find the one it pinned. */

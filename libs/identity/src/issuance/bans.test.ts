@@ -38,7 +38,7 @@ async function joined(agent: string, t: { after(fn: () => Promise<void>): void }
 function isBanned(source: { current(): { readonly spiffeId: SpiffeId; readonly chain: readonly Buffer[] } | undefined }): boolean {
   const svid = source.current();
   assert.ok(svid?.chain[0]);
-  return east.authority.bundles.bans(EAST)?.of(svidFacts(svid.spiffeId, svid.chain[0])) !== undefined;
+  return east.authority.bundles.bans(EAST)?.of(svidFacts(svid.spiffeId, svid.chain)) !== undefined;
 }
 
 const cartOf = async (identity: Identity) => {

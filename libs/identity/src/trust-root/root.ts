@@ -24,6 +24,7 @@ import type { TransparencyLog } from '../transparency-log/log.ts';
 import { notInForce } from '../transparency-log/record.ts';
 import { bundleToWire, memberFromWire, memberToWire } from '../wire.ts';
 import { changesBetween } from './changes.ts';
+import { isFenced, revokedAuthorities, withFence, withoutFence } from './fence.ts';
 import type { OpenedRoot } from './root-key.ts';
 import { makeRootKey, readRootKey } from './root-key.ts';
 import { authoritiesOf, openRotation, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
@@ -89,6 +90,7 @@ export class Root {
     this.state = opened.state;
     this.options = options;
     this.bundles = openBundleSet([...opened.state.bundles]);
+    this.banRevoked();
     const { clock, random, log } = options;
     this.issued = options.metrics?.counter('isthmus_identity_intermediates_total', 'Intermediates signed for clusters, by what for', ['why']);
     this.svids = keepFresh({ request: async () => this.ownSvid(), initial: this.ownSvid(), clock, random, log });
@@ -129,6 +131,7 @@ export class Root {
       const nowMs = clock.nowMs();
       const kept = this.tokenFor(token, nowMs);
       const self = this.selfOf(kept.cluster, wireSelf, tokenRefused);
+      this.refuseFenced(self.trustDomain);
       const publicKey = publicKeyOf(csr, spiffeIds.authority(self.trustDomain as TrustDomain));
       if (!kept.replace) this.refuseDuplicate(kept.cluster);
       const signed = this.sign(self, publicKey, 'join');
@@ -146,6 +149,7 @@ export class Root {
     return this.serial(async () => {
       const member = this.memberOf(trustDomain);
       if (member === undefined) throw fail('IDENTITY_DENIED', `${trustDomain} is no member of ${this.options.federation}`);
+      this.refuseFenced(trustDomain);
       const self = wireSelf === undefined ? member : this.selfOf(member.cluster, wireSelf, (why) => fail('IDENTITY_DENIED', `the renewal is refused: ${why}`));
       const publicKey = publicKeyOf(csr, spiffeIds.authority(trustDomain as TrustDomain));
       const signed = this.sign(self, publicKey, 'renew');
@@ -167,6 +171,33 @@ export class Root {
     });
   }
 
+  /**
+   * Revokes all that a cluster ever signed, for everybody and at once. **Throws** IDENTITY_CLUSTER_NOT_FOUND, STATE_*.
+   */
+  fence(cluster: string, reason: string): Promise<void> {
+    return this.serial(async () => {
+      const member = this.state.members.find((m) => m.cluster === cluster);
+      if (member === undefined) throw fail('IDENTITY_CLUSTER_NOT_FOUND', `no cluster ${quote(cluster)} is a member of ${this.options.federation}`);
+      if (isFenced(this.state, member.trustDomain)) return;
+      await this.commit(withFence(this.state, member, reason.slice(0, 200), this.options.clock.nowMs()));
+      this.options.log.warn('cluster fenced', { cluster, reason: reason.slice(0, 200) });
+    });
+  }
+
+  /** Lets a fenced cluster in again, with a new intermediate only. **Throws** IDENTITY_CLUSTER_NOT_FOUND where it is not fenced, STATE_*. */
+  unfence(cluster: string): Promise<void> {
+    return this.serial(async () => {
+      const next = withoutFence(this.state, cluster, this.options.clock.nowMs() + 1);
+      if (next === this.state) throw fail('IDENTITY_CLUSTER_NOT_FOUND', `no cluster ${quote(cluster)} is fenced`);
+      await this.commit(next);
+      this.options.log.warn('cluster unfenced: it joins anew with a token made with --replace', { cluster });
+    });
+  }
+
+  private refuseFenced(trustDomain: string): void {
+    if (isFenced(this.state, trustDomain)) throw fail('IDENTITY_DENIED', `${trustDomain} is fenced`, { hint: '`isthmus cluster unfence` lets it in again, with a new token' });
+  }
+
   memberOf(trustDomain: string): Member | undefined {
     return this.state.members.find((m) => m.trustDomain === trustDomain);
   }
@@ -174,7 +205,9 @@ export class Root {
   view(): trust.FederationView {
     const { federation, members, bundles } = this.state;
     const roots = rootMarks(this.state).map(({ sha256, state }) => ({ sha256: Buffer.from(sha256, 'hex'), state }));
-    return { federation, members: members.map(memberToWire), bundles: bundles.map(bundleToWire), roots };
+    const revoked = revokedAuthorities(this.state, this.options.clock.nowMs());
+    const revokedAuthoritiesWire = revoked.map((r) => ({ trustDomain: r.trustDomain, issuedBeforeMs: BigInt(r.issuedBeforeMs), expiresAtMs: BigInt(r.expiresAtMs) }));
+    return { federation, members: members.map(memberToWire), bundles: bundles.map(bundleToWire), roots, revokedAuthorities: revokedAuthoritiesWire };
   }
 
   onView(fn: () => void): () => void {
@@ -219,6 +252,13 @@ export class Root {
     this.svids.close();
     this.listeners.clear();
     await this.serial(() => this.ledger.close());
+  }
+
+  /** Here, too, an intermediate from before a fence is nobody's any more. */
+  private banRevoked(): void {
+    for (const { trustDomain, issuedBeforeMs, expiresAtMs } of revokedAuthorities(this.state, this.options.clock.nowMs())) {
+      this.bundles.ban(trustDomain, [{ spiffeId: spiffeIds.authority(trustDomain as TrustDomain), issuedBeforeMs, expiresAtMs }], 'root');
+    }
   }
 
   private tokenFor(text: string, nowMs: number): TrustRootState['tokens'][number] {
@@ -290,6 +330,7 @@ export class Root {
     this.state = state;
     for (const bundle of gone) this.bundles.remove(bundle.trustDomain);
     for (const bundle of state.bundles) this.bundles.update(bundle);
+    this.banRevoked();
     if (viewChanged) for (const listener of this.listeners) listener();
   }
 
