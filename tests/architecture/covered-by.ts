@@ -38,6 +38,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/identity/src/workload-api/': 'libs/identity/src/workload-api/workload-api.test.ts',
   'libs/model/src/resource/': 'libs/model/src/resource/resource.test.ts',
   'libs/pki/src/': 'libs/pki/src/verify.test.ts',
+  'libs/pki/src/ban-index.ts': 'libs/pki/src/svid-serial.test.ts',
   'libs/pki/src/jwt-token.ts': 'libs/pki/src/jwt-svid.test.ts',
   'libs/rpc/src/': 'libs/rpc/src/server.test.ts',
   'libs/runtime/src/config-schema.ts': 'libs/runtime/src/config.test.ts',

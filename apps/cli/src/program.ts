@@ -101,6 +101,21 @@ function addTrust(program: Command): void {
     .option('--checkpoint <hash>', 'hash of a record that must be in it, noted down earlier')
     .option('--root <pem...>', 'root certificate its last checkpoint must be signed under')
     .action(run('trust-root', async () => (await load()).verifyLogFile));
+  const archive = () => import('./commands/trust-backup.ts');
+  trust
+    .command('backup <file>')
+    .description('write state, keys and log of one moment to an encrypted file; the trust root may run')
+    .option('--state-dir <dir>', 'state directory of the trust root (default: the demo’s)')
+    .requiredOption('--passphrase-file <file>', 'file of mode 0600 with the passphrase to encrypt with')
+    .action(run('trust-root', async () => (await archive()).backup));
+  trust
+    .command('restore <file>')
+    .description('put a backup into a directory that holds no trust root')
+    .requiredOption('--state-dir <dir>', 'the directory')
+    .requiredOption('--passphrase-file <file>', 'file of mode 0600 with the passphrase of the backup')
+    .option('--checkpoint <hash>', 'newest hash of the log noted elsewhere: a backup without it is refused')
+    .option('--accept-older', 'restore a backup without that record all the same')
+    .action(run('trust-root', async () => (await archive()).restore));
   trust.command('checkpoint').description('sign the log’s head now; note the hash elsewhere').action(run('trust-root', async () => (await load()).checkpointLog));
 }
 

@@ -21,6 +21,8 @@ export const fail = defineErrors({
   WORKLOAD_API_NOT_READY: { class: 'unavailable', doc: 'The control plane has not issued the identity yet; call again.' },
   WORKLOAD_API_INVALID: { class: 'invalid', doc: 'A call to the Workload API has a field that cannot be, or a token that does not verify.' },
   IDENTITY_STATE_MISMATCH: { class: 'invalid', doc: 'The state directory belongs to another federation, cluster or key; nothing was changed.' },
+  IDENTITY_KEY_LOCKED: { class: 'denied', doc: 'A key is under a passphrase that is not configured, or another one.' },
+  IDENTITY_BACKUP_REFUSED: { class: 'invalid', doc: 'A backup does not hold together, or restoring it would overwrite or go back behind something; nothing was changed.' },
   IDENTITY_BAN_INVALID: { class: 'invalid', doc: 'What is to be banned has no valid name, or the reason is too long.' },
   IDENTITY_TOO_MANY_BANS: { class: 'exhausted', doc: 'As many bans are known as a cluster may have.' },
   IDENTITY_LOG_BROKEN: { class: 'internal', doc: 'A transparency log was changed, cut or written anew; the first bad line is named, nothing was changed.' },

@@ -14,3 +14,5 @@ export { openTransparencyLog, type TransparencyLog } from './transparency-log/lo
 export { type LogVerdict, verifyLog } from './transparency-log/verify.ts';
 export { openClusterBans } from './issuance/issuance.ts';
 export { activeBans, type Bans, type BanSubject } from './issuance/bans.ts';
+export { fileKeyStore, type KeyStore, memoryKeyStore, readPassphrase } from './key-store.ts';
+export { type BackupFacts, backupTrustRoot, restoreTrustRoot } from './trust-root/backup.ts';

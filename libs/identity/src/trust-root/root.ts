@@ -17,6 +17,7 @@ import type { Clock, Random } from '@isthmus/runtime';
 import type { Counter, Log, Metrics } from '@isthmus/telemetry';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
+import type { KeyStore } from '../key-store.ts';
 import { BACKDATE_MS, type FreshSvid, keepFresh } from '../renew.ts';
 import { openSerial } from '../serial.ts';
 import { checkUnspent, DEFAULT_TOKEN_TTL_SECONDS, MAX_TOKEN_TTL_SECONDS, presentedToken, sameHash, tokenRefused } from '../token.ts';
@@ -26,7 +27,7 @@ import { bundleToWire, memberFromWire, memberToWire } from '../wire.ts';
 import { changesBetween } from './changes.ts';
 import { isFenced, revokedAuthorities, withFence, withoutFence } from './fence.ts';
 import type { OpenedRoot } from './root-key.ts';
-import { makeRootKey, readRootKey } from './root-key.ts';
+import { readRootKey } from './root-key.ts';
 import { authoritiesOf, openRotation, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
 import { isSwitched } from './root-rotation.ts';
 import { openRootLog } from './root-log.ts';
@@ -42,6 +43,8 @@ export type TrustRootOptions = {
   readonly federation: TrustDomain;
   /** Kind of the root's key, used on the first start only. Default `ec-p256`. */
   readonly keyKind?: KeyKind;
+  /** Where the root's keys are. Default: plain files of mode 0600 in `stateDir`. */
+  readonly keys?: KeyStore;
   /** Life of a cluster's intermediate. Default 24 h. */
   readonly intermediateTtlMs?: number;
   /** Life of the root itself, used on the first start only. Default 10 years. */
@@ -51,6 +54,9 @@ export type TrustRootOptions = {
   readonly log: Log;
   readonly metrics?: Metrics;
 };
+
+/** With the key store that is used where none was given: files in `stateDir`. */
+export type RootOptions = TrustRootOptions & { readonly keys: KeyStore };
 
 /** An intermediate as it is handed out. */
 export type Issued = { readonly chain: Buffer[]; readonly view: trust.FederationView };
@@ -63,7 +69,7 @@ export class Root {
   private key: KeyObject;
   private cert: Buffer;
   private readonly file: OpenedRoot['file'];
-  private readonly options: TrustRootOptions;
+  private readonly options: RootOptions;
   private readonly serial = openSerial();
   private readonly listeners = new Set<() => void>();
   private readonly issued: Counter | undefined;
@@ -72,7 +78,7 @@ export class Root {
   readonly ledger: TransparencyLog;
 
   /** Opens the log beside the state. **Throws** IDENTITY_LOG_BROKEN, IDENTITY_LOG_UNWRITABLE. */
-  static async open(opened: OpenedRoot, options: TrustRootOptions): Promise<Root> {
+  static async open(opened: OpenedRoot, options: RootOptions): Promise<Root> {
     const { cert, key, state } = opened;
     const { stateDir, clock, log, metrics } = options;
     // The log is opened first and signed by whatever the root signs with at the time.
@@ -82,7 +88,7 @@ export class Root {
     return opening.root;
   }
 
-  private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: TrustRootOptions) {
+  private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: RootOptions) {
     this.ledger = ledger;
     this.key = opened.key;
     this.cert = opened.cert;
@@ -230,7 +236,7 @@ export class Root {
       const before = this.state;
       const next = await make(before);
       if (next === undefined) return;
-      const key = next.root === before.root ? this.key : await readRootKey(this.options.stateDir, signingRoot(next));
+      const key = next.root === before.root ? this.key : await readRootKey(this.options.keys, signingRoot(next));
       await this.commit(next);
       this.key = key;
       this.cert = Buffer.from(next.root, 'base64');
@@ -238,9 +244,9 @@ export class Root {
     });
   }
 
-  /** A new key of the same kind as the first in a file of this name, found again where it is there. **Throws** STATE_*. */
+  /** A new key of the same kind as the first under this name, found again where it is there. **Throws** as `KeyStore.make`. */
   makeKey(keyFile: string): Promise<KeyObject> {
-    return makeRootKey(this.options.stateDir, keyFile, this.options.keyKind ?? 'ec-p256');
+    return this.options.keys.make(keyFile, this.options.keyKind ?? 'ec-p256');
   }
 
   /** The signing root as an issuer. */
