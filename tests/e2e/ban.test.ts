@@ -12,7 +12,7 @@ before(async () => {
 after(() => mesh.close());
 
 const cli = async (cluster: string, ...args: string[]): Promise<string> => {
-  const { code, stdout, stderr } = await isthmus([...args, '--socket', mesh.paths.socket(names.controlPlane(cluster))]);
+  const { code, stdout, stderr } = await isthmus([...args, '--socket', mesh.paths.socket(names.controlPlane(cluster))], { limitMs: 120_000 });
   assert.equal(code, 0, stderr);
   return stdout;
 };

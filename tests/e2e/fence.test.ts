@@ -29,7 +29,7 @@ test('fencing west empties its bundle everywhere, takes its endpoints, and close
   const closed = new Promise<void>((resolve) => stream.once('close', () => resolve()));
   assert.equal(stream.closed, false);
   const trustRoot = mesh.paths.socket(names.trustRoot);
-  const fenced = await isthmus(['cluster', 'fence', 'west', '--reason', 'its control plane was taken over', '--socket', trustRoot]);
+  const fenced = await isthmus(['cluster', 'fence', 'west', '--reason', 'its control plane was taken over', '--socket', trustRoot], { limitMs: 120_000 });
   assert.equal(fenced.code, 0, fenced.stderr);
   await closed;
   assert.notEqual(status, 200, 'it was cut off, not answered');
@@ -43,9 +43,9 @@ test('fencing west empties its bundle everywhere, takes its endpoints, and close
     return outcome.ok ? outcome : undefined;
   }, 50);
   assert.equal(payments.cluster, 'east');
-  const log = await isthmus(['trust', 'log', '--kind', 'cluster-fenced', '--socket', trustRoot]);
+  const log = await isthmus(['trust', 'log', '--kind', 'cluster-fenced', '--socket', trustRoot], { limitMs: 120_000 });
   assert.match(log.stdout, /cluster-fenced +cluster=west .*reason=its control plane was taken over/);
-  const verified = await isthmus(['trust', 'verify-log', `${mesh.paths.state(names.trustRoot)}/transparency.log`]);
+  const verified = await isthmus(['trust', 'verify-log', `${mesh.paths.state(names.trustRoot)}/transparency.log`], { limitMs: 120_000 });
   assert.equal(verified.code, 0, verified.stderr);
   assert.match(verified.stdout, /^OK: \d+ records of demo\.isthmus\.example/);
 });

@@ -19,7 +19,7 @@ export async function restore(context: CommandContext, [path = '']: readonly str
   if (checkpoint !== undefined && (typeof checkpoint !== 'string' || !/^[0-9a-f]{64}$/.test(checkpoint))) throw fail('CLI_BAD_INPUT', '--checkpoint: is no SHA-256 in hex');
   const stateDir = String(options['stateDir']);
   const passphrase = await readPassphrase(String(options['passphraseFile']));
-  const made = await restoreTrustRoot({ stateDir, path, passphrase, checkpoint, acceptOlder: options['acceptOlder'] === true });
+  const made = await restoreTrustRoot({ stateDir, path, passphrase, checkpoint, acceptOlder: options['acceptOlder'] === true, nowMs: systemClock.nowMs() });
   const unsure = checkpoint === undefined ? '; whether it is the newest was not checked (--checkpoint)' : '';
   printOutcome(context, `${stateDir} holds the trust root of ${made.federation} as of ${instant(made.madeAtMs)}, ${made.members} members${unsure}`, { stateDir, ...made });
 }

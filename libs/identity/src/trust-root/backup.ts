@@ -127,6 +127,7 @@ export async function restoreTrustRoot(options: {
   readonly passphrase: Uint8Array;
   readonly checkpoint?: string | undefined;
   readonly acceptOlder?: boolean;
+  readonly nowMs: number;
 }): Promise<BackupFacts> {
   const { stateDir, path, passphrase, checkpoint, acceptOlder = false } = options;
   const present = existsSync(stateDir) ? (await readdir(stateDir)).filter((name) => name === STATE_FILE || name === LOG_FILE || KEY_FILE.test(name)) : [];
@@ -149,8 +150,8 @@ export async function restoreTrustRoot(options: {
   await makePrivateDir(stateDir);
   for (const [name, bytes] of files) if (name !== STATE_FILE) await writePrivateFile(join(stateDir, name), bytes);
   // The state last: a restore that is cut off is no trust root yet, and says so at its start.
-  const restored = isOld ? leapt(state) : state;
-  await openStateFile(join(stateDir, STATE_FILE)).write(JSON.stringify(restored));
+  const restored = { atMs: options.nowMs, backupMadeAtMs: content.madeAtMs, sequenceLeap: isOld ? SEQUENCE_LEAP : 0 };
+  await openStateFile(join(stateDir, STATE_FILE)).write(JSON.stringify({ ...(isOld ? leapt(state) : state), restored }));
   return { federation: content.federation, madeAtMs: content.madeAtMs, log: state.log ?? { records: 0, hash: '' }, members: state.members.length };
 }
 

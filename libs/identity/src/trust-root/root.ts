@@ -84,6 +84,8 @@ export class Root {
     // The log is opened first and signed by whatever the root signs with at the time.
     const opening: { root?: Root } = {};
     const ledger = await openRootLog({ stateDir, state, signer: () => opening.root?.issuer() ?? { cert, key }, clock, log, metrics });
+    // From its first start on the state knows its log, so that the two cannot be parted unseen.
+    if (state.log === undefined) await opened.file.write({ ...state, log: ledger.head() });
     opening.root = new Root(opened, ledger, options);
     return opening.root;
   }
@@ -320,7 +322,8 @@ export class Root {
 
   /** Makes a state durable, and only then the one in force: its changes are in the log and on disk before anything leaves. */
   private async commit(next: TrustRootState): Promise<void> {
-    const state = pruned(next, this.options.clock.nowMs());
+    const { restored: _told, ...changed } = next;
+    const state = pruned(changed, this.options.clock.nowMs());
     const { records: from } = this.ledger.head();
     try {
       const log = await this.ledger.append(changesBetween(this.state, state));

@@ -57,6 +57,8 @@ export const trustRootStateSchema = Type.Object({
   tokens: Type.Array(clusterTokenSchema),
   /** The intermediates that have not run out: what is in force. What was is in the transparency log. */
   journal: Type.Array(journalEntrySchema),
+  /** Set by a restore, until the first change after it. */
+  restored: Type.Optional(Type.Object({ atMs: Type.Integer(), backupMadeAtMs: Type.Integer(), sequenceLeap: Type.Integer() })),
   /** Where the transparency log stood when this state was written; absent before there was a log. */
   log: Type.Optional(Type.Object({ records: Type.Integer({ minimum: 0 }), hash: Type.String({ pattern: '^[0-9a-f]{64}$' }) })),
 });
