@@ -1,5 +1,4 @@
 // The control plane of one cluster: takes services and workloads, issues identities, federates, and pushes snapshots.
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
 import { type ExportedService, openFederation } from '@isthmus/federation';
@@ -10,8 +9,10 @@ import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, syste
 import { serveShared } from '@isthmus/store';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { makeAdminService } from './admin.ts';
+import { readToken } from './bootstrap-token.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
+import { openForeign } from './foreign.ts';
 import { openResources } from './resources.ts';
 import { makeLists, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
@@ -86,6 +87,8 @@ await runProcess({
     });
     own({ name: 'federation', stop: () => federation.close() });
 
+    const foreign = await openForeign(config, authority, { store, ...parts });
+    own({ name: 'foreign trust domains', stop: () => foreign.close() });
     const views = openViews({
       cluster: config.cluster,
       trustDomain,
@@ -93,6 +96,7 @@ await runProcess({
       gateways: config.gateways,
       registry,
       bundles,
+      foreign: foreign.trust.bundles,
       services: resources.services,
       service: resources.service,
       export: resources.export,
@@ -110,7 +114,8 @@ await runProcess({
     };
 
     bans.onChange(() => federation.publishBans());
-    const issuance = serveIssuance({ authority, store, cluster: config.cluster, bans, ...parts });
+    const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, bans, ...parts });
+    own({ name: 'issuance', stop: () => issuance.close() });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
     followTrust(authority, issuance, push);
     const door = serveShared({
@@ -122,16 +127,14 @@ await runProcess({
     });
     own({ name: 'door', stop: () => door.close() });
     const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [issuance, push, ...door.services], log, metrics, clock });
-    own({ name: 'rpc', stop: async () => {
-      push.close();
-      await server.close(2_000);
-    } });
+    own({ name: 'rpc', stop: () => server.close(2_000) });
+    own({ name: 'push', stop: async () => push.close() });
 
-    const status = makeStatus({ config, authority, federation, push, registry, resources });
+    const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
     const adminService = makeAdminService({ store, resources, issuance, bans, status, lists: makeLists({ authority, federation, push, registry, resources, issuance, bans }) });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
-      services: [{ definition: admin.AdminService, implementation: adminService }],
+      services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service],
       log,
     });
     own({ name: 'admin', stop: () => operators.close(1_000) });
@@ -145,7 +148,3 @@ await runProcess({
     log.info('ready', { cluster: config.cluster, port: server.port });
   },
 });
-
-async function readToken(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').then((text) => text.trim(), () => undefined);
-}

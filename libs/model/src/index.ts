@@ -10,6 +10,7 @@ export * from './name.ts';
 export * from './peer.ts';
 export * from './problem.ts';
 export * from './resource/export.ts';
+export * from './resource/federated-trust-domain.ts';
 export * from './resource/join-token.ts';
 export * from './resource/service.ts';
 export * from './resource/workload.ts';

@@ -19,7 +19,9 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * | `shared/to/<cluster>/exports/<namespace>/<service>` | own control plane | that peer |
  * | `shared/all/bans/<id>` | own control plane: a ban, signed | every peer |
  * | `peers/<cluster>/<same path below shared/>` | own control plane | own replicas |
+ * | `federated/<trust domain>/{declared,bundle}` | own control plane | own control plane |
  * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` · `bans/<id>` | own control plane | own control plane |
+ * | `used-evidence/<method>/<sha256>` · `attested-instances/<id>` | own control plane | own control plane |
  *
  * **Throws** STORE_KEY_INVALID: a segment is empty, longer than 253 characters, or has a slash or other character not in `A-Za-z0-9._:-`.
  */
@@ -39,6 +41,9 @@ export const keys = {
   /** Where the mirror of a peer's shared key is kept; takes the key as the peer has it (`shared/…`). */
   peer: (cluster: string, sharedKey: string): string => `${prefix('peers', cluster)}${join(...belowShared(sharedKey))}`,
   peers: (cluster?: string): string => prefix('peers', cluster),
+  /** A foreign trust domain as its operator declared it, and the last good bundle of it. */
+  federated: (trustDomain: string, part: 'declared' | 'bundle'): string => join('federated', trustDomain, part),
+  allFederated: (): string => prefix('federated'),
   member: (cluster: string): string => join('members', cluster),
   members: (): string => prefix('members'),
   joinToken: (id: string): string => join('join-tokens', id),
@@ -50,6 +55,10 @@ export const keys = {
   sharedBan: (id: string): string => join('shared', 'all', 'bans', id),
   sharedBans: (): string => prefix('shared', 'all', 'bans'),
   entries: (role?: string): string => prefix('entries', role),
+  attestedInstance: (instanceId: string): string => join('attested-instances', instanceId),
+  attestedInstances: (): string => prefix('attested-instances'),
+  /** Evidence that counts once, by its method and hash; without arguments the prefix of all of it. */
+  usedEvidence: (method?: string, sha256?: string): string => (method === undefined || sha256 === undefined ? prefix('used-evidence', method) : join('used-evidence', method, sha256)),
 } as const;
 
 /** A range of etcd keys, `[key, rangeEnd)`; an empty `rangeEnd` is the one key. */

@@ -5,7 +5,9 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   type Bundle,
   type Member,
+  type JwtAuthority,
   messageOf,
+  pathOf,
   type RenewHint,
   type SpiffeId,
   spiffeIds,
@@ -23,8 +25,9 @@ import { liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import { openJsonState, type StateOf } from '../state.ts';
 import { type ClusterLog, type Observed, openClusterLog } from './cluster-log.ts';
+import { type JwtKeys, type JwtKeysState, openJwtKeys, parseJwtKeysState } from './jwt-keys.ts';
 import { type KnownFederation, openKnownFederation } from './federation-view.ts';
-import { type Granted, joinParent, openParentChannel, parentAt, type Parent, readBootstrapToken, renewAtParent, reportToParent, watchParent } from './parent.ts';
+import { type Granted, joinParent, openParentChannel, parentAt, type Parent, publishAtParent, readBootstrapToken, renewAtParent, reportToParent, watchParent } from './parent.ts';
 import type { Head } from '../transparency-log/record.ts';
 import { checkSlot, controlPlaneSvid, signWith, type Slot } from './slot.ts';
 import { type AuthorityOptions, selfOf, type Start, startOf, toState } from './start.ts';
@@ -42,6 +45,8 @@ export type { AuthorityOptions } from './start.ts';
 /** How long everything lasts, for `status` and for alarms. */
 export type AuthorityStatus = {
   readonly trustDomain: TrustDomain;
+  /** SHA-256 (hex) of the root certificate: what join tokens and agents that attest otherwise pin. */
+  readonly rootSha256: string;
   readonly rootExpiresAtMs: number;
   readonly intermediateExpiresAtMs: number;
   readonly ownSvidExpiresAtMs: number;
@@ -96,6 +101,11 @@ export interface Authority {
   }): { readonly chain: readonly Buffer[] };
   /** The cluster's transparency log: what changes who may have which identity is in it before it is told. */
   readonly ledger: ClusterLog;
+  /**
+   * Signs a JWT-SVID of this trust domain for five minutes; the first one makes the key and has it published.
+   * **Throws** IDENTITY_JWT_NOT_READY until the key is in the bundle, IDENTITY_DENIED for an ID of another trust domain.
+   */
+  signJwt(request: { readonly spiffeId: SpiffeId; readonly audience: readonly string[] }): Promise<{ readonly token: string; readonly expiresAtMs: number }>;
   /** Renews the intermediate now; resolves when that was answered or failed. */
   renewNow(): Promise<void>;
   status(): AuthorityStatus;
@@ -111,16 +121,19 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   const slots = openJsonState(join(options.stateDir, 'authority.state'), parseSlotState, MAX_SLOT_BYTES);
   const views = openJsonState(join(options.stateDir, 'federation.state'), parseViewState, MAX_VIEW_BYTES);
   const start = await startOf(slots, options);
+  const jwtFile = openJsonState(join(options.stateDir, 'jwt-keys.state'), parseJwtKeysState, MAX_SLOT_BYTES);
   const cached = await views.read();
   const { trustDomain } = start.slot;
   const { stateDir, clock, log, metrics } = options;
   // The log signs with the authority's key, and the authority writes to the log; nothing is observed before both are there.
   const observed = (): Observed => authority.observed();
   const ledger = await openClusterLog({ stateDir, trustDomain, root: start.slot.root, observed, clock, log, metrics });
-  const authority = new ClusterAuthority(options, start, slots, views, cached, ledger);
+  const authority = new ClusterAuthority(options, start, slots, views, cached, ledger, { file: jwtFile, stored: await jwtFile.read() });
   await ledger.observe();
   return authority;
 }
+
+type StoredJwtKeys = { readonly file: StateOf<JwtKeysState>; readonly stored: JwtKeysState | undefined };
 
 class ClusterAuthority implements Authority {
   readonly cluster: string;
@@ -140,6 +153,7 @@ class ClusterAuthority implements Authority {
   private readonly closing = new AbortController();
   private readonly watching: Promise<void>;
   private readonly lossReport: { close(): void };
+  private readonly jwtKeys: JwtKeys;
   private readonly rootListeners = new Set<() => void>();
   private reports: TrustReports | undefined;
   private offTimer: { cancel(): void } | undefined;
@@ -151,7 +165,7 @@ class ClusterAuthority implements Authority {
   private lastError: string | undefined;
   private issued = 0;
 
-  constructor(options: AuthorityOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined, ledger: ClusterLog) {
+  constructor(options: AuthorityOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined, ledger: ClusterLog, jwt: StoredJwtKeys) {
     this.ledger = ledger;
     const { cluster, federation, clock, random, log } = options;
     this.options = options;
@@ -182,6 +196,8 @@ class ClusterAuthority implements Authority {
     this.slot.onChange(() => void this.svids.renewNow().then(() => this.rootsChanged()));
     this.slot.onChange(() => void this.ledger.observe());
     this.channel = openParentChannel(this.parent, this.svids, this.bundles, log);
+    const publish = async (keys: readonly JwtAuthority[], signal: AbortSignal): Promise<void> => this.hear(await publishAtParent(this.channel, keys, signal));
+    this.jwtKeys = openJwtKeys({ ...timing, file: jwt.file, publish, log }, jwt.stored);
     if (start.view !== undefined) void this.hear(start.view);
     this.watching = retryForever({
       clock,
@@ -216,6 +232,13 @@ class ClusterAuthority implements Authority {
     });
     this.issued += 1;
     return { chain };
+  }
+
+  async signJwt(request: { readonly spiffeId: SpiffeId; readonly audience: readonly string[] }): Promise<{ readonly token: string; readonly expiresAtMs: number }> {
+    if (trustDomainOf(request.spiffeId) !== this.trustDomain || pathOf(request.spiffeId) === '') {
+      throw fail('IDENTITY_DENIED', `${request.spiffeId} is no SVID that ${this.trustDomain} may sign`);
+    }
+    return this.jwtKeys.sign(request);
   }
 
   renewNow(): Promise<void> {
@@ -260,6 +283,7 @@ class ClusterAuthority implements Authority {
     const intermediateExpiresAtMs = slot?.expiresAtMs ?? 0;
     return {
       trustDomain: this.trustDomain,
+      rootSha256: this.rootSha256,
       rootExpiresAtMs: Date.parse(new X509Certificate((slot ?? this.storedSlot).root).validTo),
       intermediateExpiresAtMs,
       ownSvidExpiresAtMs: this.svids.current()?.expiresAtMs ?? 0,
@@ -283,6 +307,7 @@ class ClusterAuthority implements Authority {
     this.rootListeners.clear();
     this.offTimer?.cancel();
     await this.reports?.close();
+    await this.jwtKeys.close();
     this.slot.close();
     this.svids.close();
     this.lossReport.close();

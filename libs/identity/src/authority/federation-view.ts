@@ -32,6 +32,7 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
     }
   };
   ban([]);
+  bundles.revoke(revokedOf(roots));
 
   return {
     bundles,
@@ -71,6 +72,7 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
         ban(before);
         hasChanged = true;
       }
+      bundles.revoke(revokedOf(roots));
       const readableMembers = readable(view.members, memberFromWire, refuse);
       // A member that is there but does not parse stays as it was last heard.
       const unread = members.filter((m) => view.members.some((w) => w.cluster === m.cluster) && !readableMembers.some((r) => r.cluster === m.cluster));
@@ -83,4 +85,8 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
     toState: (): ViewState => ({ version: 1, members: [...members], bundles: [...bundles.all()], roots: [...roots], revokedAuthorities: [...revoked] }),
     close: (): void => listeners.clear(),
   };
+}
+
+function revokedOf(roots: readonly RootMark[]): readonly string[] {
+  return roots.flatMap((r) => (r.state === 'revoked' ? [r.sha256] : []));
 }

@@ -1,5 +1,5 @@
 // The authority's calls to the trust root: join with a pinned root, renew as a member, watch the federation.
-import { formatProblems, reservedSni, type Member, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { formatProblems, type JwtAuthority, reservedSni, type Member, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { type BundleSource, generateKey, makeCsr, openBundleSet, parseToken, type SvidSource } from '@isthmus/pki';
 import { call, fetchPinnedRoot, fromServiceError, openChannel, type RpcChannel, trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
@@ -32,7 +32,7 @@ export function readBootstrapToken(text: string, cluster: string, federation: st
 /** Joins by token. The root that answers must have the hash the token carries before anything is sent to it. */
 export async function joinParent(parent: Parent, token: string, pinSha256: string, self: Member, log: Log): Promise<Granted> {
   const { address, serverName, federation } = parent;
-  const root = await fetchPinnedRoot({ address, serverName, pinSha256, timeoutMs: CALL_TIMEOUT_MS });
+  const root = await fetchPinnedRoot({ address, serverName, pinsSha256: [pinSha256], timeoutMs: CALL_TIMEOUT_MS });
   const bundles = openBundleSet([
     { trustDomain: federation, sequence: 0, refreshHintSeconds: 300, x509Authorities: [root.toString('base64')] },
   ]);
@@ -74,6 +74,13 @@ export async function renewAtParent(channel: RpcChannel, self: Member, signal: A
 export async function reportToParent(channel: RpcChannel, report: trust.TrustReport, signal: AbortSignal): Promise<void> {
   const client = channel.client(trust.TrustRootClient);
   await call(client.reportTrust.bind(client), report, { timeoutMs: CALL_TIMEOUT_MS, signal });
+}
+
+/** Says which keys sign this member's JWT-SVIDs; answers with the view in which they are. */
+export function publishAtParent(channel: RpcChannel, keys: readonly JwtAuthority[], signal: AbortSignal): Promise<trust.FederationView> {
+  const client = channel.client(trust.TrustRootClient);
+  const wire = keys.map(({ keyId, publicKey }) => ({ keyId, publicKey: Buffer.from(publicKey, 'base64') }));
+  return call(client.publishJwtKeys.bind(client), { keys: wire }, { timeoutMs: CALL_TIMEOUT_MS, signal });
 }
 
 /** Reads views until the stream ends; resolves on a clean end or abort, rejects with the coded failure. */

@@ -7,8 +7,9 @@ import { keys, type Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { Authority } from '../authority/authority.ts';
 import { fail } from '../errors.ts';
+import type { EntryStore } from './entries.ts';
 import type { TokenStore } from './join-tokens.ts';
-import { recorded } from './recorded-tokens.ts';
+import { recorded } from './recorded.ts';
 
 /** Who is banned: an agent with all SVIDs that it holds, or one service with the SVIDs of all its workloads. */
 export type BanSubject = { readonly kind: 'agent'; readonly agent: string } | { readonly kind: 'service'; readonly service: ServiceName };
@@ -38,9 +39,12 @@ export interface Bans {
   close(): Promise<void>;
 }
 
+/** What a banned agent loses. */
+type RightStores = { readonly tokens: Pick<TokenStore, 'list' | 'remove'>; readonly entries: Pick<EntryStore, 'remove'> };
+
 /** Bans kept under `bans/`; resolves when those of the store are in force. **Throws** STORE_*. */
-export async function openBans(options: BansOptions, tokens: TokenStore): Promise<Bans> {
-  const bans = new StoredBans(options, tokens);
+export async function openBans(options: BansOptions, stores: RightStores): Promise<Bans> {
+  const bans = new StoredBans(options, stores);
   await bans.start();
   return bans;
 }
@@ -51,7 +55,7 @@ const MAX_REASON = 200;
 
 class StoredBans implements Bans {
   readonly #options: BansOptions;
-  readonly #tokens: TokenStore;
+  readonly #stores: RightStores;
   readonly #bans = new Map<string, Ban>();
   readonly #listeners = new Set<() => void>();
   readonly #stop = new AbortController();
@@ -59,9 +63,9 @@ class StoredBans implements Bans {
   #expiry: TimerHandle | undefined;
   #watching: Promise<void> | undefined;
 
-  constructor(options: BansOptions, tokens: TokenStore) {
+  constructor(options: BansOptions, stores: RightStores) {
     this.#options = options;
-    this.#tokens = tokens;
+    this.#stores = stores;
     this.#active = options.metrics.gauge('isthmus_identity_bans', 'Bans of this cluster that are in force');
   }
 
@@ -152,8 +156,9 @@ class StoredBans implements Bans {
 
   /** The entry first: from then on nothing is issued to it, and what was falls under the ban. */
   async #takeRights(agent: string): Promise<void> {
-    await this.#tokens.removeEntry('agent', agent);
-    for (const token of await this.#tokens.list()) if (token.role === 'agent' && token.agent === agent && token.usedAtMs === undefined) await this.#tokens.remove(token.id);
+    const { tokens, entries } = this.#stores;
+    await entries.remove('agent', agent);
+    for (const token of await tokens.list()) if (token.role === 'agent' && token.agent === agent && token.usedAtMs === undefined) await tokens.remove(token.id);
   }
 
   async #watch(onFirst: () => void): Promise<void> {

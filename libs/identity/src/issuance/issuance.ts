@@ -1,4 +1,5 @@
-// Issuing SVIDs to agents and gateways: join by a one-time token, renew by the SVID itself, services by entry.
+// Issuing SVIDs to agents and gateways: join by attestation, renew by the SVID itself, services by entry.
+import { createHash } from 'node:crypto';
 import {
   type Entry,
   formatServiceName,
@@ -16,14 +17,21 @@ import { callerOf, handleUnary, identity } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
+import { type AttemptLimit, openAttemptLimit } from '../attest/attempt-limit.ts';
+import { type Attestation, type AttestationConfig, openAttestation } from '../attest/attestation.ts';
+import type { CallFacts, Verdict } from '../attest/attestor.ts';
+import { evidenceOf, methodOf } from '../attest/evidence.ts';
+import { sweepUsedEvidence } from '../attest/used.ts';
 import type { Authority } from '../authority/authority.ts';
+import { checkAudience } from '../audience.ts';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
 import { type Bans, type BansOptions, openBans } from './bans.ts';
+import { type EntryStore, openEntryStore } from './entries.ts';
 import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenStore } from './join-tokens.ts';
-import { withRecords } from './recorded-tokens.ts';
+import { withEntryRecords, withTokenRecords } from './recorded.ts';
 
 export type IssuanceOptions = {
   readonly authority: Authority;
@@ -32,6 +40,8 @@ export type IssuanceOptions = {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** The ways in besides the join token. None by default. */
+  readonly attestation?: AttestationConfig | undefined;
   /** Certificates one caller may have at once and a second. Default 200 and 50. */
   readonly rate?: { readonly burst: number; readonly perSecond: number };
   /** Where `openBans` was called: what it refuses is not issued. */
@@ -52,71 +62,110 @@ export interface Issuance {
   listEntries(): Promise<readonly Entry[]>;
   /** Takes an agent's or gateway's right to renew; its SVID runs out. Whether there was such an entry. */
   deleteEntry(role: 'agent' | 'gateway', agent: string): Promise<boolean>;
+  /** Lets an agent that was removed, or an instance that may join once only, attest again. Whether there was anything to let in. */
+  readmit(agent: string): Promise<boolean>;
   /** Whether this agent's entry lists this service: asked for issuing, and for reports of workloads. */
   mayServe(agent: string, service: ServiceName): Promise<boolean>;
+  /** Ends what attestation fetches and sweeps. */
+  close(): Promise<void>;
 }
 
 type Call<Req> = { readonly request: Req; getPeer(): string };
 
-/** Serves issuance from this authority, with tokens and entries in this store. */
+/** Serves issuance from this authority, with tokens and entries in this store. **Throws** IDENTITY_ATTESTATION_CONFIG. */
 export function serveIssuance(options: IssuanceOptions): Issuance {
   const { log } = options;
-  const tokens = recordedTokens(options);
-  const issuer = new Issuer(options, tokens);
+  const { tokens, entries } = recordedStores(options);
+  const attestation = openAttestation(options.attestation ?? {}, { ...options, tokens, trustDomain: options.authority.trustDomain });
+  const sweeper = sweepUsedEvidence(options);
+  const issuer = new Issuer(options, entries, attestation);
   return {
     definition: identity.IssuanceService,
     implementation: {
       join: handleUnary((_request, call) => issuer.join(call), log),
+      challenge: handleUnary((_request, call) => issuer.challenge(call), log),
       renew: handleUnary((_request, call) => issuer.renew(call), log),
       issueService: handleUnary((_request, call) => issuer.issueService(call), log),
+      issueJwtSvid: handleUnary((_request, call) => issuer.issueJwtSvid(call), log),
     },
     createJoinToken: (request) => tokens.create(request),
     listJoinTokens: () => tokens.list(),
     deleteJoinToken: (id) => tokens.remove(id),
-    listEntries: () => tokens.entries(),
-    deleteEntry: (role, agent) => tokens.removeEntry(role, agent),
+    listEntries: () => entries.list(),
+    deleteEntry: (role, agent) => entries.remove(role, agent),
+    readmit: (agent) => entries.readmit(agent),
     mayServe: (agent, service) => issuer.mayServe(agent, service),
+    async close() {
+      await Promise.all([sweeper.close(), attestation.close()]);
+    },
   };
 }
 
 /** Tokens and entries, each change of them with its record. */
-function recordedTokens(options: Pick<IssuanceOptions, 'authority' | 'store' | 'cluster' | 'clock' | 'log'>): TokenStore {
-  return withRecords(openTokenStore(options), options.authority.ledger);
+function recordedStores(options: Pick<IssuanceOptions, 'authority' | 'store' | 'cluster' | 'clock' | 'log'>): { readonly tokens: TokenStore; readonly entries: EntryStore } {
+  const { ledger } = options.authority;
+  return { tokens: withTokenRecords(openTokenStore(options), ledger), entries: withEntryRecords(openEntryStore(options), ledger) };
 }
 
 /** The cluster's bans, and with them its tokens and entries. **Throws** STORE_*. */
 export function openClusterBans(options: BansOptions): Promise<Bans> {
-  return openBans(options, recordedTokens(options));
+  return openBans(options, recordedStores(options));
 }
 
 class Issuer {
   private readonly options: IssuanceOptions;
-  private readonly tokens: TokenStore;
+  private readonly entries: EntryStore;
+  private readonly attestation: Attestation;
   private readonly limit;
+  private readonly attempts: AttemptLimit;
   private readonly issued;
   private readonly refused;
 
-  constructor(options: IssuanceOptions, tokens: TokenStore) {
+  constructor(options: IssuanceOptions, entries: EntryStore, attestation: Attestation) {
     const { clock, metrics, rate = { burst: 200, perSecond: 50 } } = options;
     this.options = options;
-    this.tokens = tokens;
+    this.entries = entries;
+    this.attestation = attestation;
     this.limit = openRateLimit({ ...rate, clock });
+    this.attempts = openAttemptLimit(clock, rate);
     this.issued = metrics.counter('isthmus_identity_issued_total', 'SVIDs signed for callers, by what they asked for', ['kind']);
     this.refused = metrics.counter('isthmus_identity_refused_total', 'Requests for an SVID that were refused, by code', ['kind', 'reason']);
   }
 
-  /** A token becomes an entry and an SVID; the certificate leaves only after the token is spent durably. */
+  /** Evidence becomes an entry and an SVID; the certificate leaves only after the evidence is used up durably. */
   join(call: Call<identity.JoinRequest>): Promise<identity.SvidResponse> {
-    // All who join through a gateway have its address: this limit is for each address, not for each joiner.
-    return this.judged('join', hostOf(call.getPeer()), async (askedAtMs) => {
-      const token = await this.tokens.find(call.request.token);
-      const { agent, role } = token.kept;
-      const { trustDomain } = this.options.authority;
-      const response = this.sign(call.request.csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent), askedAtMs);
-      await this.tokens.spend(token);
-      this.options.log.info('proxy joined', { tokenId: token.kept.id, agent, role });
-      return response;
+    const facts: CallFacts = { address: hostOf(call.getPeer()), connection: call.getPeer(), csrSha256: createHash('sha256').update(call.request.csr).digest() };
+    const method = methodOf(call.request);
+    return this.judged('join', facts.address, async (askedAtMs) => {
+      try {
+        this.attempts.enter(facts);
+        const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
+        const response = await this.admitted(verdict, call.request.csr, askedAtMs);
+        this.attestation.audit(method, facts, { verdict });
+        return response;
+      } catch (error) {
+        // What is away, or was held back here, is not the joiner's fault.
+        if (error instanceof IsthmusError && ['unauthenticated', 'invalid', 'denied'].includes(error.class)) this.attempts.failed(facts);
+        this.attestation.audit(method, facts, { error });
+        throw error;
+      }
     });
+  }
+
+  private async admitted(verdict: Verdict, csr: Uint8Array, askedAtMs: number): Promise<identity.SvidResponse> {
+    await this.entries.check(verdict);
+    const { agent, role } = verdict;
+    const { trustDomain } = this.options.authority;
+    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent), askedAtMs);
+    await this.entries.admit(verdict);
+    return response;
+  }
+
+  /** A nonce costs little, but counts as an attempt: whoever asks for many is held back as for joining. */
+  async challenge(call: Call<identity.ChallengeRequest>): Promise<identity.ChallengeResponse> {
+    this.attempts.enter({ address: hostOf(call.getPeer()), connection: call.getPeer() });
+    const { nonce, lifeMs } = this.attestation.challenge(call.getPeer());
+    return { nonce, lifeSeconds: Math.floor(lifeMs / 1_000) };
   }
 
   renew(call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
@@ -131,22 +180,38 @@ class Issuer {
   issueService(call: Call<identity.IssueServiceRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
     const { namespace, service: name } = call.request;
-    return this.judged('service', caller ?? 'nobody', async (askedAtMs) => {
-      const role = caller === undefined ? undefined : roleOf(caller);
-      if (caller === undefined || role?.kind !== 'agent') throw fail('IDENTITY_DENIED', 'only an agent of this cluster gets service identities');
-      if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_DENIED', `${quote(`${namespace}/${name}`)} is no service name`);
-      const service: ServiceName = { namespace, name };
-      if (!(await this.mayServe(role.agent, service))) {
-        throw fail('IDENTITY_DENIED', `agent ${role.agent} may not have the identity of ${formatServiceName(service)}`, {
-          hint: 'make a join token that lists the service, and join with it',
-        });
-      }
-      return this.sign(call.request.csr, spiffeIds.service(this.options.authority.trustDomain, service), askedAtMs, caller);
+    return this.judged('service', caller ?? 'nobody', async (askedAtMs) => this.sign(call.request.csr, await this.serviceFor(caller, namespace, name), askedAtMs, caller));
+  }
+
+  issueJwtSvid(call: Call<identity.IssueJwtSvidRequest>): Promise<identity.JwtSvidResponse> {
+    const caller = this.callerOf(call);
+    const { namespace, service, audience } = call.request;
+    return this.judged('jwt', caller ?? 'nobody', async () => {
+      const spiffeId = await this.serviceFor(caller, namespace, service);
+      checkAudience(audience);
+      const { token, expiresAtMs } = await this.options.authority.signJwt({ spiffeId, audience });
+      return { token, expiresAtMs: BigInt(expiresAtMs) };
     });
   }
 
+  /** The ID of a service that the calling agent's entry lists. **Throws** IDENTITY_DENIED. */
+  private async serviceFor(caller: SpiffeId | undefined, namespace: string, name: string): Promise<SpiffeId> {
+    const role = caller === undefined ? undefined : roleOf(caller);
+    if (caller === undefined || role?.kind !== 'agent') throw fail('IDENTITY_DENIED', 'only an agent of this cluster gets service identities');
+    if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_DENIED', `${quote(`${namespace}/${name}`)} is no service name`);
+    const service: ServiceName = { namespace, name };
+    if (!(await this.mayServe(role.agent, service))) {
+      throw fail('IDENTITY_DENIED', `agent ${role.agent} may not have the identity of ${formatServiceName(service)}`, {
+        hint: 'make a join token that lists the service, and join with it',
+      });
+    }
+    const spiffeId = spiffeIds.service(this.options.authority.trustDomain, service);
+    if (this.options.bans?.refuses(spiffeId) === true) throw fail('IDENTITY_DENIED', `${spiffeId} is banned`, { hint: '`isthmus ban list` says since when and why' });
+    return spiffeId;
+  }
+
   async mayServe(agent: string, service: ServiceName): Promise<boolean> {
-    const entry = await this.tokens.entry('agent', agent);
+    const entry = await this.entries.get('agent', agent);
     return entry?.services.includes(formatServiceName(service)) ?? false;
   }
 
@@ -158,31 +223,30 @@ class Issuer {
 
   private async requireEntry(caller: SpiffeId): Promise<void> {
     const role = roleOf(caller);
-    if (role.kind === 'agent' && (await this.tokens.entry('agent', role.agent)) !== undefined) return;
+    if (role.kind === 'agent' && (await this.entries.get('agent', role.agent)) !== undefined) return;
     // Gateways share one ID: it is renewed while any gateway has an entry.
-    if (role.kind === 'gateway' && (await this.tokens.hasGateways())) return;
-    throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token' });
+    if (role.kind === 'gateway' && (await this.entries.hasGateways())) return;
+    throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token, or readmit it' });
   }
 
   /** `holder` is the agent that asks for another ID than its own. */
   private sign(csr: Uint8Array, spiffeId: SpiffeId, askedAtMs: number, holder: SpiffeId = spiffeId): identity.SvidResponse {
-    const { authority, bans } = this.options;
-    if (bans?.refuses(spiffeId) === true) throw fail('IDENTITY_DENIED', `${spiffeId} is banned`, { hint: '`isthmus ban list` says since when and why' });
+    const { authority } = this.options;
     const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId, holder, askedAtMs });
     return { chain: [...chain], bundles: authority.bundles.all().map(bundleToWire) };
   }
 
-  private async judged(kind: 'join' | 'renew' | 'service', caller: string, issue: (askedAtMs: number) => Promise<identity.SvidResponse>): Promise<identity.SvidResponse> {
+  private async judged<T>(kind: 'join' | 'renew' | 'service' | 'jwt', caller: string, issue: (askedAtMs: number) => Promise<T>): Promise<T> {
     try {
-      if (!this.limit.take(`${kind === 'join' ? 'join' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
+      if (kind !== 'join' && !this.limit.take(`${kind === 'jwt' ? 'jwt' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
       const response = await issue(this.options.clock.nowMs());
       this.issued.inc({ kind });
       return response;
     } catch (error) {
       const reason = error instanceof IsthmusError ? error.code : 'internal';
       this.refused.inc({ kind, reason });
-      // The one audit line of a refusal: who, what and why; neither token nor key.
-      this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
+      // The one audit line of a refusal: who, what and why; neither token nor key. A join’s has more to say and is written there.
+      if (kind !== 'join') this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
       throw error;
     }
   }

@@ -28,10 +28,10 @@ import { changesBetween } from './changes.ts';
 import { isFenced, revokedAuthorities, withFence, withoutFence } from './fence.ts';
 import type { OpenedRoot } from './root-key.ts';
 import { readRootKey } from './root-key.ts';
-import { authoritiesOf, openRotation, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
+import { authoritiesOf, openRotation, revokedRoots, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
 import { isSwitched } from './root-rotation.ts';
 import { openRootLog } from './root-log.ts';
-import { type JournalEntry, pruned, type TrustRootState, withMember, withoutMember } from './state.ts';
+import { type JournalEntry, pruned, type TrustRootState, withJwtKeys, withMember, withoutMember } from './state.ts';
 
 export const DAY_MS = 86_400_000;
 const OWN_SVID_TTL_MS = 3_600_000;
@@ -166,6 +166,21 @@ export class Root {
       this.issued?.inc({ why: 'renew' });
       this.options.log.info('intermediate renewed', { cluster: member.cluster, serial: signed.entry.serial, expiresAtMs: signed.entry.expiresAtMs });
       return { chain: signed.chain, view: this.view() };
+    });
+  }
+
+  /**
+   * Puts the keys of a member's JWT-SVIDs into its bundle, in the place of those before; the same ones change nothing.
+   * **Throws** IDENTITY_DENIED for who is no member, IDENTITY_JWT_INVALID for a weak or doubled key or too many, STATE_*.
+   */
+  publishJwtKeys(trustDomain: string, keys: readonly trust.JwtAuthority[]): Promise<trust.FederationView> {
+    return this.serial(async () => {
+      const next = withJwtKeys(this.state, trustDomain, keys);
+      if (next !== this.state) {
+        await this.commit(next);
+        this.options.log.info('keys of JWT-SVIDs published', { trustDomain, keyIds: keys.map((k) => k.keyId).join(' ') });
+      }
+      return this.view();
     });
   }
 
@@ -340,6 +355,7 @@ export class Root {
     for (const bundle of gone) this.bundles.remove(bundle.trustDomain);
     for (const bundle of state.bundles) this.bundles.update(bundle);
     this.banRevoked();
+    this.bundles.revoke(revokedRoots(state));
     if (viewChanged) for (const listener of this.listeners) listener();
   }
 

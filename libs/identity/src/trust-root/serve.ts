@@ -32,6 +32,7 @@ export function serveTrustRoot(root: Root, rotor: Rotor, log: Log): { readonly i
     watchFederation: (call) => {
       streamView(root, rotor, call, streams);
     },
+    publishJwtKeys: handleUnary(async ({ keys }, call) => root.publishJwtKeys(memberCalling(root, call), keys), log),
     reportTrust: handleUnary(async (report, call) => {
       const member = root.memberOf(memberCalling(root, call));
       if (member !== undefined) rotor.report(member, report);

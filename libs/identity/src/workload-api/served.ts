@@ -4,11 +4,17 @@ import type { BundleSource, SvidSource, X509Svid } from '@isthmus/pki';
 import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
+import { openRateLimit, type RateLimit } from '../rate-limit.ts';
 import type { Door, Visit } from './door.ts';
 import type { Subject } from './push.ts';
 
 /** Where identities come from: the agent's own, joined. */
-export type IdentitySource = { readonly trustDomain: TrustDomain; readonly bundles: BundleSource; workloadSvids(service: ServiceName): SvidSource };
+export type IdentitySource = {
+  readonly trustDomain: TrustDomain;
+  readonly bundles: BundleSource;
+  workloadSvids(service: ServiceName): SvidSource;
+  jwtSvid(service: ServiceName, audience: readonly string[]): Promise<{ readonly token: string }>;
+};
 
 export type ServedOptions = { readonly identity: IdentitySource; readonly door: Door; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics };
 
@@ -18,6 +24,8 @@ export class Served {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Tokens one user may ask for: fewer than the control plane gives this agent, so that none takes all. */
+  readonly tokenLimit: RateLimit;
   private readonly streams = new Set<{ end?: () => void }>();
 
   constructor({ identity, door, clock, log, metrics }: ServedOptions) {
@@ -26,6 +34,7 @@ export class Served {
     this.clock = clock;
     this.log = log;
     this.metrics = metrics;
+    this.tokenLimit = openRateLimit({ burst: 100, perSecond: 20, clock });
   }
 
   /** The SVIDs of a caller, its default first. */

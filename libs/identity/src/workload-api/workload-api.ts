@@ -1,9 +1,10 @@
 // The SPIFFE Workload API of an agent on a Unix socket, with Envoy's SDS beside it: each process gets the identities of the workloads it is.
-import { type RpcServer, type ServerWritableStream, startRpcServer, toServiceError, workloadApi } from '@isthmus/rpc';
+import { handleUnary, type handleUnaryCall, type RpcServer, type ServerWritableStream, startRpcServer, toServiceError, workloadApi } from '@isthmus/rpc';
 import { type Clock, openPeerCredentials } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { x509BundlesResponse, x509SvidResponse } from './answers.ts';
 import { openDoor, type OpenCall, type Visit } from './door.ts';
+import { fetchJwtSvids, jwtBundles, validateJwtSvid } from './jwt.ts';
 import { push, type Subject } from './push.ts';
 import { serveSds } from './sds.ts';
 import type { ServedWorkload } from './selectors.ts';
@@ -72,10 +73,22 @@ class Api {
     return {
       fetchX509Svid: (call) => this.stream(call, 'FetchX509SVID', (visit) => this.x509Svids(visit)),
       fetchX509Bundles: (call) => this.stream(call, 'FetchX509Bundles', () => this.x509Bundles()),
-      fetchJwtsvid: (_call, done) => done({ code: 12, details: 'not yet' }),
-      fetchJwtBundles: (call) => call.emit('error', { code: 12, details: 'not yet' }),
-      validateJwtsvid: (_call, done) => done({ code: 12, details: 'not yet' }),
+      fetchJwtBundles: (call) => this.stream(call, 'FetchJWTBundles', () => jwtBundles(this.served)),
+      fetchJwtsvid: this.unary('FetchJWTSVID', (request, visit) => fetchJwtSvids(this.served, visit, request)),
+      validateJwtsvid: this.unary('ValidateJWTSVID', (request) => validateJwtSvid(this.served, request)),
     };
+  }
+
+  private unary<Req, Res>(method: string, answer: (request: Req, visit: Visit) => Promise<Res>): handleUnaryCall<Req, Res> {
+    const { door, log } = this.served;
+    return handleUnary(async (request: Req, call) => {
+      const visit = door.enter(call, method, { needsHeader: true });
+      try {
+        return await answer(request, visit);
+      } finally {
+        visit.leave();
+      }
+    }, log);
   }
 
   private stream<Req, T>(call: ServerWritableStream<Req, T>, method: string, subjectOf: (visit: Visit) => Subject<T>): void {

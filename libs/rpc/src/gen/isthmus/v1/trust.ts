@@ -82,6 +82,10 @@ export interface Bundle {
 }
 
 /** A key that signs JWT-SVIDs. */
+export interface PublishJwtKeysRequest {
+  keys: JwtAuthority[];
+}
+
 export interface JwtAuthority {
   /** `kid` in a token's header */
   keyId: string;
@@ -1064,6 +1068,75 @@ export const Bundle: MessageFns<Bundle> = {
     message.refreshHintSeconds = object.refreshHintSeconds ?? 0;
     message.x509Authorities = object.x509Authorities?.map((e) => e) || [];
     message.jwtAuthorities = object.jwtAuthorities?.map((e) => JwtAuthority.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePublishJwtKeysRequest(): PublishJwtKeysRequest {
+  return { keys: [] };
+}
+
+export const PublishJwtKeysRequest: MessageFns<PublishJwtKeysRequest> = {
+  encode(message: PublishJwtKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.keys) {
+      JwtAuthority.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PublishJwtKeysRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePublishJwtKeysRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keys.push(JwtAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PublishJwtKeysRequest {
+    return {
+      keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => JwtAuthority.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: PublishJwtKeysRequest): unknown {
+    const obj: any = {};
+    if (message.keys?.length) {
+      obj.keys = message.keys.map((e) => JwtAuthority.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PublishJwtKeysRequest>, I>>(base?: I): PublishJwtKeysRequest {
+    return PublishJwtKeysRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PublishJwtKeysRequest>, I>>(object: I): PublishJwtKeysRequest {
+    const message = createBasePublishJwtKeysRequest();
+    message.keys = object.keys?.map((e) => JwtAuthority.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2991,6 +3064,17 @@ export const TrustRootService = {
     responseSerialize: (value: TrustReportAnswer): Buffer => Buffer.from(TrustReportAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): TrustReportAnswer => TrustReportAnswer.decode(value),
   },
+  /** Which keys sign the JWT-SVIDs of a member's trust domain: they take the place of those in its bundle. */
+  publishJwtKeys: {
+    path: "/isthmus.trust.v1.TrustRoot/PublishJwtKeys" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PublishJwtKeysRequest): Buffer =>
+      Buffer.from(PublishJwtKeysRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PublishJwtKeysRequest => PublishJwtKeysRequest.decode(value),
+    responseSerialize: (value: FederationView): Buffer => Buffer.from(FederationView.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FederationView => FederationView.decode(value),
+  },
 } as const;
 
 export interface TrustRootServer extends UntypedServiceImplementation {
@@ -3002,6 +3086,8 @@ export interface TrustRootServer extends UntypedServiceImplementation {
   watchFederation: handleServerStreamingCall<WatchFederationRequest, FederationView>;
   /** What a member's processes trust and which roots their SVIDs hang on: everybody of the cluster each time. */
   reportTrust: handleUnaryCall<TrustReport, TrustReportAnswer>;
+  /** Which keys sign the JWT-SVIDs of a member's trust domain: they take the place of those in its bundle. */
+  publishJwtKeys: handleUnaryCall<PublishJwtKeysRequest, FederationView>;
 }
 
 export interface TrustRootClient extends Client {
@@ -3062,6 +3148,22 @@ export interface TrustRootClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TrustReportAnswer) => void,
+  ): ClientUnaryCall;
+  /** Which keys sign the JWT-SVIDs of a member's trust domain: they take the place of those in its bundle. */
+  publishJwtKeys(
+    request: PublishJwtKeysRequest,
+    callback: (error: ServiceError | null, response: FederationView) => void,
+  ): ClientUnaryCall;
+  publishJwtKeys(
+    request: PublishJwtKeysRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FederationView) => void,
+  ): ClientUnaryCall;
+  publishJwtKeys(
+    request: PublishJwtKeysRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FederationView) => void,
   ): ClientUnaryCall;
 }
 
