@@ -35,6 +35,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/identity/src/': 'libs/identity/src/proxy/join.test.ts',
   'libs/identity/src/authority/': 'libs/identity/src/authority/authority.test.ts',
   'libs/identity/src/foreign/': 'libs/identity/src/foreign/foreign-trust.test.ts',
+  'libs/identity/src/trust-root/backup.ts': 'tests/e2e/trust-backup.test.ts',
   'libs/identity/src/trust-root/': 'libs/identity/src/trust-root/trust-root.test.ts',
   'libs/identity/src/workload-api/': 'libs/identity/src/workload-api/workload-api.test.ts',
   'libs/model/src/resource/': 'libs/model/src/resource/resource.test.ts',

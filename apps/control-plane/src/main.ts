@@ -117,7 +117,7 @@ await runProcess({
     const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, bans, ...parts });
     own({ name: 'issuance', stop: () => issuance.close() });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
-    followTrust(authority, issuance, push);
+    followTrust(authority, issuance, push, metrics);
     const door = serveShared({
       endpoints: clusterStore.endpoints,
       ...(clusterStore.tls && { tls: clusterStore.tls }),

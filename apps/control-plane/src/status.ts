@@ -2,8 +2,10 @@
 import type { ProxyStatus, Push, Registry } from '@isthmus/discovery';
 import type { Federation } from '@isthmus/federation';
 import type { Authority, Bans, ForeignTrust, Issuance } from '@isthmus/identity';
+import { systemClock } from '@isthmus/runtime';
 import type { Config } from './config.ts';
 import type { Resources } from './resources.ts';
+import { identitiesOf } from './trust.ts';
 
 type Parts = {
   readonly authority: Authority;
@@ -63,6 +65,7 @@ export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly 
     peers: federation.peers(),
     foreignTrustDomains: foreign.status(),
     proxies: push.proxies().map(withLag),
+    identities: identitiesOf(push).map((member) => ({ ...member, ...(member.expiresAtMs !== undefined && { secondsToIdentityLoss: Math.max(0, Math.floor((member.expiresAtMs - systemClock.nowMs()) / 1_000)) }) })),
   });
 }
 

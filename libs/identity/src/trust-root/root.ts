@@ -14,7 +14,7 @@ import {
 import { generateKey, type KeyKind, makeToken, makeX509Svid, openBundleSet, sha256Hex, signIntermediate, signSvid, type X509Svid } from '@isthmus/pki';
 import type { trust } from '@isthmus/rpc';
 import type { Clock, Random } from '@isthmus/runtime';
-import type { Counter, Log, Metrics } from '@isthmus/telemetry';
+import type { Counter, Gauge, Log, Metrics } from '@isthmus/telemetry';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import type { KeyStore } from '../key-store.ts';
@@ -73,6 +73,7 @@ export class Root {
   private readonly serial = openSerial();
   private readonly listeners = new Set<() => void>();
   private readonly issued: Counter | undefined;
+  private readonly ends: Gauge | undefined;
   private state: TrustRootState;
 
   readonly ledger: TransparencyLog;
@@ -99,6 +100,8 @@ export class Root {
     this.options = options;
     this.bundles = openBundleSet([...opened.state.bundles]);
     this.banRevoked();
+    this.ends = options.metrics?.gauge('isthmus_identity_cluster_expires_seconds', 'Unix time at which a member’s newest intermediate runs out', ['cluster']);
+    this.reportEnds();
     const { clock, random, log } = options;
     this.issued = options.metrics?.counter('isthmus_identity_intermediates_total', 'Intermediates signed for clusters, by what for', ['why']);
     this.svids = keepFresh({ request: async () => this.ownSvid(), initial: this.ownSvid(), clock, random, log });
@@ -277,6 +280,14 @@ export class Root {
     await this.serial(() => this.ledger.close());
   }
 
+  /** Which moment each member loses its identity at, by the intermediate signed for it last. */
+  private reportEnds(): void {
+    for (const { cluster } of this.state.members) {
+      const ends = this.state.journal.filter((entry) => entry.cluster === cluster).map((entry) => entry.expiresAtMs);
+      if (ends.length > 0) this.ends?.set(Math.floor(Math.max(...ends) / 1_000), { cluster });
+    }
+  }
+
   /** Here, too, an intermediate from before a fence is nobody's any more. */
   private banRevoked(): void {
     for (const { trustDomain, issuedBeforeMs, expiresAtMs } of revokedAuthorities(this.state, this.options.clock.nowMs())) {
@@ -337,7 +348,8 @@ export class Root {
 
   /** Makes a state durable, and only then the one in force: its changes are in the log and on disk before anything leaves. */
   private async commit(next: TrustRootState): Promise<void> {
-    const { restored: _told, ...changed } = next;
+    const changed = { ...next };
+    delete changed.restored;
     const state = pruned(changed, this.options.clock.nowMs());
     const { records: from } = this.ledger.head();
     try {
@@ -355,6 +367,7 @@ export class Root {
     for (const bundle of gone) this.bundles.remove(bundle.trustDomain);
     for (const bundle of state.bundles) this.bundles.update(bundle);
     this.banRevoked();
+    this.reportEnds();
     this.bundles.revoke(revokedRoots(state));
     if (viewChanged) for (const listener of this.listeners) listener();
   }
