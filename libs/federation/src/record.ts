@@ -1,5 +1,5 @@
 // A peer's record: believed only when that peer's control plane signed it, for its own cluster, under the key it names.
-import { type Ban, type ClusterRecord, type Digest, formatProblems, messageOf, parseBan, parseClusterRecord, parseDigest, quote, type SpiffeId, spiffeIds, type TrustDomain, trustDomainOf } from '@isthmus/model';
+import { type Ban, type ClusterRecord, type Digest, formatProblems, messageOf, parseBan, parseClusterRecord, parseDigest, parseSpiffeId, quote, spiffeIds, type TrustDomain, trustDomainOf } from '@isthmus/model';
 import { type BundleSource, verifyRecord } from '@isthmus/pki';
 import { keys } from '@isthmus/store';
 import { readableKeys } from './digest.ts';
@@ -57,7 +57,8 @@ function banRecord(key: string, json: unknown, origin: RecordOrigin): ReadRecord
   const parsed = parseBan(json);
   if (!parsed.ok) return refuse('malformed', formatProblems(parsed.problems));
   const { cluster, trustDomain, spiffeId, id } = parsed.value;
-  const isOwn = cluster === origin.cluster && trustDomain === origin.trustDomain && trustDomainOf(spiffeId as SpiffeId) === origin.trustDomain;
+  const named = parseSpiffeId(spiffeId);
+  const isOwn = cluster === origin.cluster && trustDomain === origin.trustDomain && named.ok && trustDomainOf(named.value) === origin.trustDomain;
   if (!isOwn) return refuse('not-its-own', `bans ${quote(spiffeId)} of cluster ${quote(cluster)}`);
   if (key !== keys.sharedBan(id)) return refuse('wrong-key', `is ban ${quote(id)}`);
   return { ok: true, record: { kind: 'ban', value: parsed.value } };
