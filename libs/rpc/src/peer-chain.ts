@@ -1,5 +1,7 @@
 // The certificates a TLS peer presented, as bytes.
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import { type SpiffeId, trustDomainOf } from '@isthmus/model';
+import { type BundleSource, verifySvid } from '@isthmus/pki';
 
 const MAX_CHAIN = 8;
 
@@ -15,4 +17,10 @@ export function presentedChain(socket: TLSSocket): readonly Buffer[] {
     certificate = certificate.issuerCertificate;
   }
   return chain;
+}
+
+/** Whether a chain that was good once is good no more, where a compromised root was revoked (reliability row 36). */
+export function isRevoked(chain: readonly Buffer[], spiffeId: string, bundles: BundleSource, nowMs: number): boolean {
+  if (bundles.revoked().length === 0) return false;
+  return !verifySvid({ chain, bundle: bundles.get(trustDomainOf(spiffeId as SpiffeId)), nowMs }).ok;
 }

@@ -6,6 +6,7 @@ import { systemClock } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { type AdminApi, adminApi } from '../admin.ts';
 import { type ProxyApi, proxyApi } from '../proxy-admin.ts';
+import { type RotationApi, rotationApi } from '../trust-admin.ts';
 import { agentConfig, controlPlaneConfig, gatewayConfig, toYaml, trustRootConfig } from './config.ts';
 import { etcdProcess, type EtcdTls, findEtcd } from './etcd.ts';
 import type { DemoPaths } from './paths.ts';
@@ -46,7 +47,7 @@ export interface Federation {
   close(): void;
 }
 
-export interface TrustRootApi {
+export interface TrustRootApi extends RotationApi {
   createClusterToken(cluster: string, options?: { readonly replace?: boolean; readonly ttlSeconds?: number }): Promise<string>;
   removeCluster(cluster: string): Promise<void>;
   federation(): Promise<trust.FederationView>;
@@ -165,6 +166,7 @@ function trustRootApi(channel: ReturnType<typeof openChannel>): TrustRootApi {
   const client = channel.client(trust.TrustRootAdminClient);
   const limit = { timeoutMs: ADMIN_TIMEOUT_MS };
   return {
+    ...rotationApi(channel),
     createClusterToken: async (cluster, { replace = false, ttlSeconds = TOKEN_TTL_SECONDS } = {}) =>
       (await call(client.createClusterToken.bind(client), { cluster, ttlSeconds, replace }, limit)).token,
     removeCluster: async (cluster) => void (await call(client.removeCluster.bind(client), { cluster }, limit)),

@@ -9,8 +9,8 @@ import { type FreshSvid, keepFresh } from '../renew.ts';
 import { heldBundles, liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import type { StateOf } from '../state.ts';
-import { openKeepOff } from './keep-off.ts';
 import { type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
+import { type KeepOff, openKeepOff } from './keep-off.ts';
 import { type ChannelRequest, type Granted, requestJoin, requestJwt, requestRenewal, requestService, serverNameOf } from './request.ts';
 import { openServiceSvids, type ServiceSvids } from './service-svids.ts';
 import { CALL_TIMEOUT_MS, type IdentityOptions, joinOptions, rootsOf, spentHint, type Start, startOf, ticketOf, toState } from './start.ts';
@@ -85,7 +85,7 @@ class ProxyIdentity implements Identity {
   private readonly serial = openSerial();
   private readonly lossReport: { close(): void };
   private readonly server: RpcChannel;
-  private readonly keepOff: ReturnType<typeof openKeepOff>;
+  private readonly keepOff: KeepOff;
   private readonly trustListeners = new Set<() => void>();
   /** The SVID a restart would begin with. */
   private stored: X509Svid;
@@ -188,6 +188,7 @@ class ProxyIdentity implements Identity {
 
   takeHint(hint: RenewHint): void {
     this.keepOff.hint(hint);
+    this.bundles.revoke(hint.revoked);
   }
 
   async close(): Promise<void> {
@@ -303,6 +304,7 @@ class ProxyIdentity implements Identity {
   }
 
   private tellTrust(): void {
+    this.keepOff.look();
     for (const listener of this.trustListeners) listener();
   }
 
