@@ -10,7 +10,7 @@ import { call, handleUnary, identity, openChannel, startRpcServer } from '@isthm
 import { systemClock, systemRandom } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { publicKeyOf } from '../csr.ts';
-import { startTestCluster, startTestTrustRoot, testDir, type TestCluster, type TestTrustRoot, until } from '../testing.ts';
+import { FEDERATION, startTestCluster, startTestTrustRoot, testDir, type TestCluster, type TestTrustRoot, until } from '../testing.ts';
 import { bundleToWire } from '../wire.ts';
 import { type Identity, type IdentityOptions, joinOrResume } from './join.ts';
 
@@ -279,6 +279,17 @@ test('without an identity and without a token the reason is said, as for a token
     await assert.rejects(joinOrResume({ ...config, token: undefined, clock: nextDay }), code('IDENTITY_NO_IDENTITY', /not valid/));
     await assert.rejects(joinOrResume({ ...config, clock: nextDay }), code('IDENTITY_NO_IDENTITY', /was spent/));
   });
+});
+
+test('row 91: an agent that slept over the end of its SVID and has nothing but a spent token says which command to run', async () => {
+  const { token } = await east.issuance.createJoinToken({ agent: 'sleeper', role: 'agent', services: [] });
+  let aheadMs = 0;
+  const proxy = await joinOrResume(options({ token, clock: { ...systemClock, nowMs: () => Date.now() + aheadMs } }));
+  aheadMs = 2 * 3_600_000;
+  await proxy.renewNow();
+  assert.match(proxy.status().lastError ?? '', /ran out at .*a join token lets it in once only.*isthmus token create sleeper/s);
+  await proxy.close();
+  await assert.rejects(joinOrResume(options({ token, attestation: { cluster: 'east', federation: FEDERATION, rootSha256: [], source: { method: 'jwt', read: () => Promise.resolve('') } } })), code('IDENTITY_ATTESTATION_CONFIG', /both/));
 });
 
 test('a damaged identity is joined anew with a token and refused without; an exposed one is always refused', async () => {

@@ -35,7 +35,7 @@ export async function validateJwtSvid(served: Served, { audience, svid }: worklo
   if (!verdict.ok) throw fail('WORKLOAD_API_INVALID', `the token is refused: ${verdict.detail}`, { facts: { reason: verdict.reason } });
   const { spiffeId, issuedAtMs = 0 } = verdict.svid;
   // A token names no holder: a ban of the service it is for is what reaches it.
-  const ban = bundles.bans(trustDomainOf(spiffeId))?.of({ spiffeId, holder: undefined, issuedAtMs });
+  const ban = bundles.bans(trustDomainOf(spiffeId))?.of([{ spiffeId, holder: undefined, issuedAtMs }]);
   if (ban !== undefined) throw fail('WORKLOAD_API_INVALID', `the token is refused: ${spiffeId} is banned`, { facts: { reason: 'banned' } });
   return { spiffeId, claims: { ...verdict.svid.claims } };
 }
