@@ -177,6 +177,7 @@ function addExport(program: Command): void {
     .description('offer a service to other clusters')
     .option('--consumers <clusters>', '`all`, or names of clusters with commas between', 'all')
     .option('--foreign <caller...>', 'callers of foreign trust domains that may reach it here: a trust domain, or SPIFFE IDs')
+    .option('--layer7', 'gateways end TLS and balance each request, instead of each connection')
     .action(run('control-plane', async () => (await load()).applyExport));
   exports.command('list').description('exports of this cluster').action(run('control-plane', async () => (await load()).listExports));
   exports.command('imports').description('what other clusters offer to this one').action(run('control-plane', async () => (await load()).listImports));
