@@ -110,6 +110,35 @@ function addTrust(program: Command): void {
     .action(run('trust-root', async () => (await rotation()).rotateTrust));
   trust.command('status').description('the roots, how far a rotation is, and who is waited for').action(run('trust-root', async () => (await rotation()).showTrust));
   trust.command('checkpoint').description('sign the log’s head now; note the hash elsewhere').action(run('trust-root', async () => (await load()).checkpointLog));
+  addForeign(trust);
+}
+
+function addForeign(trust: Command): void {
+  const load = () => import('./commands/trust-domain.ts');
+  trust.command('list').description('foreign trust domains of this cluster, and how old each bundle is').action(run('control-plane', async () => (await load()).listTrustDomains));
+  trust
+    .command('federate <trust-domain>')
+    .description('take the bundle of a foreign trust domain, so that exports can name its callers')
+    .option('--url <https>', 'its bundle endpoint; without one, bundles come by `trust bundle import`')
+    .addOption(new Option('--profile <profile>', 'how the endpoint proves itself').choices(['https_spiffe', 'https_web', 'file']))
+    .option('--spiffe-id <id>', 'https_spiffe: whom the endpoint must prove to be')
+    .option('--ca <pem>', 'https_web: file with the CAs that may vouch for it (default: the system’s)')
+    .option('--bundle <file>', 'its first bundle, a SPIFFE bundle document')
+    .option('--sha256 <hex>', 'the document’s fingerprint, told by another way; asked for without it')
+    .action(run('control-plane', async () => (await load()).federate));
+  trust.command('drop <trust-domain>').description('take a foreign trust domain’s bundle away; its callers are let in no longer').action(run('control-plane', async () => (await load()).drop));
+  const bundle = trust.command('bundle').description('bundles: this cluster’s own, and foreign ones by file');
+  bundle.command('show [trust-domain]').description('what a bundle in force trusts (default: this cluster’s own)').action(run('control-plane', async () => (await load()).showBundle));
+  bundle
+    .command('export [trust-domain]')
+    .description('write a bundle in force as a SPIFFE bundle document (default: this cluster’s own)')
+    .option('--out <file>', 'where to (default: standard output)')
+    .action(run('control-plane', async () => (await load()).exportBundle));
+  bundle
+    .command('import <trust-domain> <file>')
+    .description('take a bundle document of a foreign trust domain; an older one is refused')
+    .option('--sha256 <hex>', 'the document’s fingerprint, told by another way; asked for without it')
+    .action(run('control-plane', async () => (await load()).importBundle));
 }
 
 function addToken(program: Command): void {
@@ -147,6 +176,7 @@ function addExport(program: Command): void {
     .command('apply <namespace/name>')
     .description('offer a service to other clusters')
     .option('--consumers <clusters>', '`all`, or names of clusters with commas between', 'all')
+    .option('--foreign <caller...>', 'callers of foreign trust domains that may reach it here: a trust domain, or SPIFFE IDs')
     .option('--layer7', 'gateways end TLS and balance each request, instead of each connection')
     .action(run('control-plane', async () => (await load()).applyExport));
   exports.command('list').description('exports of this cluster').action(run('control-plane', async () => (await load()).listExports));
@@ -170,7 +200,10 @@ function addRest(program: Command): void {
   program.command('status').description('how the cluster’s control plane is').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
   const load = () => import('./commands/agent.ts');
   const agent = program.command('agent').description('agents and gateways, through their own socket');
+  addHost(agent);
   agent.command('status [agent]').description('how an agent or gateway is (default: vm-1)').action(run('proxy', async () => (await load()).showAgent));
+  agent.command('list').description('who was admitted to this cluster: by what method, as whom, for which services').action(run('control-plane', async () => (await load()).listAgents));
+  agent.command('readmit <agent>').description('let an agent that was removed, or an instance that joined before, attest again').action(run('control-plane', async () => (await load()).readmitAgent));
   agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
@@ -178,6 +211,32 @@ function addRest(program: Command): void {
       .description(verb === 'drain' ? 'take a workload out of service without stopping it' : 'bring a drained workload back')
       .action(run('proxy', async () => (await load())[verb]));
   }
+}
+
+function addHost(agent: Command): void {
+  const load = () => import('./commands/host.ts');
+  const folders = (command: Command): Command =>
+    command
+      .option('--config-dir <dir>', 'where its configuration lies', '/etc/isthmus')
+      .option('--state-dir <dir>', 'where its keys and state lie', '/var/lib/isthmus/agent');
+  folders(agent.command('join'))
+    .description('let this host into a federation: write the agent’s configuration and start it')
+    .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane from inside')
+    .option('--token-file <file>', 'file with the join token, - for standard input')
+    .option('--token <token>', 'the join token itself; others may see it in the list of processes')
+    .option('--network <name>', 'network in which others reach this host directly (default: the agent’s name)')
+    .option('--locality <region/zone>', 'where this host is')
+    .option('--address <host>', 'this host’s address for others (default: the one towards the server)')
+    .option('--call-as <namespace/name>', 'service whose identity calls from here carry')
+    .option('--dns-port <port>', 'port on 127.0.0.1 where names are answered', '5353')
+    .option('--resolver', 'send the zone clusterset.local there (a drop-in of systemd-resolved)')
+    .option('--no-start', 'write the files only')
+    .option('--force', 'replace a configuration that is there')
+    .action(run('proxy', async () => (await load()).joinHost));
+  folders(agent.command('leave'))
+    .description('take this host out again: stop its agent and remove its configuration')
+    .option('--purge', 'remove its keys and state too')
+    .action(run('proxy', async () => (await load()).leaveHost));
 }
 
 /** A commander action that builds the context, then loads the command and runs it. */

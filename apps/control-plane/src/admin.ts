@@ -95,6 +95,8 @@ async function remove(parts: AdminParts, request: admin.DeleteRequest): Promise<
     return true;
   }
   if (kind === 'agent' || kind === 'gateway') return parts.issuance.deleteEntry(kind, name);
+  // What keeps an agent from attesting again: that it was removed, or that its instance joined before.
+  if (kind === 'attestation') return parts.issuance.readmit(name);
   if (kind !== 'service' && kind !== 'export') throw fail('CONTROL_PLANE_KIND_UNKNOWN', `nothing of kind ${JSON.stringify(kind)} can be deleted`);
   for (const [path, text] of [['namespace', namespace], ['name', name]] as const) {
     const label = parseDnsLabel(text, path);

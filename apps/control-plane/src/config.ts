@@ -38,6 +38,24 @@ export const configSchema = strict({
       svidTtlMs: Type.Optional(Type.Integer({ minimum: 10_000, default: 3_600_000, description: 'life of the SVIDs issued here' })),
     }),
   ),
+  bundleEndpoint: Type.Optional(
+    strict({
+      listen: strict({
+        host: Type.String({ default: '0.0.0.0', description: 'address of the SPIFFE bundle endpoint' }),
+        port: Type.Integer({ minimum: 0, maximum: 65_535, description: 'port of the SPIFFE bundle endpoint; a gateway may stand in front of it (reserved.bundle)' }),
+      }),
+      profile: Type.Union([Type.Literal('https_spiffe'), Type.Literal('https_web')], {
+        default: 'https_spiffe',
+        description: 'how it proves itself: by this control plane’s SVID, or by a certificate of the web’s CAs',
+      }),
+      certificateFile: Type.Optional(Type.String({ description: 'https_web: PEM file with the certificate chain, read again every minute' })),
+      keyFile: Type.Optional(Type.String({ description: 'https_web: PEM file with its key, mode 0600' })),
+      refreshHintSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400, description: 'how often readers should come again (default: what the bundle says, 300)' })),
+    }),
+  ),
+  foreignTrustDomains: Type.Optional(
+    strict({ pollFloorMs: Type.Integer({ minimum: 100, default: 10_000, description: 'no foreign bundle endpoint is asked more often, whatever its hint says' }) }),
+  ),
   attestation: Type.Optional(attestationSchema),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: Type.Optional(strict({ host: Type.String({ default: '127.0.0.1' }), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),

@@ -6,5 +6,6 @@ export const fail = defineErrors({
   CONTROL_PLANE_KIND_UNKNOWN: { class: 'invalid', doc: 'A list or delete names a kind that does not exist.' },
   CONTROL_PLANE_EXPORT_WITHOUT_SERVICE: { class: 'invalid', doc: 'An export names a service that is not declared in this cluster.' },
   CONTROL_PLANE_SERVICE_EXPORTED: { class: 'conflict', doc: 'A service that is still exported cannot be deleted.' },
+  CONTROL_PLANE_BUNDLE_ENDPOINT: { class: 'invalid', doc: 'The configuration of the bundle endpoint does not hold together.' },
   CONTROL_PLANE_STORE_AWAY: { class: 'unavailable', doc: 'The cluster store cannot be reached, so nothing was changed.' },
 });

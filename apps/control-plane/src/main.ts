@@ -12,6 +12,7 @@ import { openLog, openMetrics } from '@isthmus/telemetry';
 import { makeAdminService } from './admin.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
+import { openForeign } from './foreign.ts';
 import { openResources } from './resources.ts';
 import { makeLists, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
@@ -83,6 +84,8 @@ await runProcess({
     });
     own({ name: 'federation', stop: () => federation.close() });
 
+    const foreign = await openForeign(config, authority, { store, ...parts });
+    own({ name: 'foreign trust domains', stop: () => foreign.close() });
     const views = openViews({
       cluster: config.cluster,
       trustDomain,
@@ -90,6 +93,7 @@ await runProcess({
       gateways: config.gateways,
       registry,
       bundles,
+      foreign: foreign.trust.bundles,
       services: resources.services,
       service: resources.service,
       export: resources.export,
@@ -119,16 +123,14 @@ await runProcess({
     });
     own({ name: 'door', stop: () => door.close() });
     const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [issuance, push, ...door.services], log, metrics, clock });
-    own({ name: 'rpc', stop: async () => {
-      push.close();
-      await server.close(2_000);
-    } });
+    own({ name: 'rpc', stop: () => server.close(2_000) });
+    own({ name: 'push', stop: async () => push.close() });
 
-    const status = makeStatus({ config, authority, federation, push, registry, resources });
+    const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
     const adminService = makeAdminService({ store, resources, issuance, status, lists: makeLists({ authority, federation, push, registry, resources, issuance }) });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
-      services: [{ definition: admin.AdminService, implementation: adminService }],
+      services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service],
       log,
     });
     own({ name: 'admin', stop: () => operators.close(1_000) });

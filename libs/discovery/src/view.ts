@@ -60,7 +60,17 @@ export function buildServiceView(own: OwnCluster, facts: ServiceFacts, place: Pr
   if (ports === undefined) return undefined;
   const local = declared === undefined ? [] : ownEndpoints(own, facts, declared.ports, place);
   const ranked = [...local, ...imports.flatMap((i) => importEndpoints(i, place))].filter((e) => facts.hasBundle(e.trustDomain));
-  return { kind: 'service', namespace: facts.name.namespace, name: facts.name.name, ports: [...ports], endpoints: toTiers(ranked), exported: exported !== undefined, ...(place.kind === 'gateway' && layerOf(exported)) };
+  const foreignCallers = exported?.foreignCallers ?? [];
+  return {
+    kind: 'service',
+    namespace: facts.name.namespace,
+    name: facts.name.name,
+    ports: [...ports],
+    endpoints: toTiers(ranked),
+    exported: exported !== undefined,
+    ...(foreignCallers.length > 0 && { foreignCallers: [...foreignCallers] }),
+    ...(place.kind === 'gateway' && layerOf(exported)),
+  };
 }
 
 /** `gatewayLayer` where an export asks for layer 7. */

@@ -5,6 +5,9 @@ import { type Issuer, signIntermediate, signRoot, signSvid } from './certificate
 import { generateKey } from './key.ts';
 import { makeX509Svid, type X509Svid } from './x509-svid.ts';
 
+export * from './cases/index.ts';
+export * from './odd-certificate.ts';
+
 export type TestAuthority = {
   readonly root: Issuer;
   readonly intermediate: Issuer;

@@ -58,6 +58,7 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   }
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const sockets = new Set<Socket>();
+  let closing: Promise<void> | undefined;
   const { listener, stopListening } =
     'unixPath' in options.listen
       ? await listenOnUnixSocket({ ...options, path: options.listen.unixPath, isPrivate: options.listen.mode === undefined })
@@ -65,6 +66,8 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   listener.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   listener.on(listener.secureEvent, (socket: Socket) => {
     if (socket.destroyed) return;
+    // Its handshake ended after this server did: nobody would ever answer it, and the other end would wait for ever.
+    if (closing !== undefined) return void socket.destroy();
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
     injector.injectConnection(socket);
@@ -73,7 +76,6 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   if ('unixPath' in options.listen) await chmod(options.listen.unixPath, options.listen.mode ?? 0o600);
 
   const address = listener.address();
-  let closing: Promise<void> | undefined;
   const close = async (limitMs: number): Promise<void> => {
     stopListening();
     listener.close();
@@ -162,7 +164,7 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
   if (!verdict.ok) return verdict;
   const facts = svidFacts(verdict.spiffeId, leaf);
   if (isBanned(facts, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
-  rememberCaller(socket, verdict.spiffeId);
+  rememberCaller(socket, verdict.spiffeId, leaf);
   callers.set(socket, { facts, chain });
   socket.once('close', () => callers.delete(socket));
   return undefined;

@@ -9,7 +9,7 @@ import { type FreshSvid, keepFresh } from '../renew.ts';
 import { heldBundles, liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import type { StateOf } from '../state.ts';
-import { type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
+import { checkJwtSvid, type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
 import { type KeepOff, openKeepOff } from './keep-off.ts';
 import { type ChannelRequest, type Granted, requestJoin, requestJwt, requestRenewal, requestService, serverNameOf } from './request.ts';
 import { openServiceSvids, type ServiceSvids } from './service-svids.ts';
@@ -115,14 +115,7 @@ class ProxyIdentity implements Identity {
       requestTimeoutMs: this.timeoutMs * 3,
       onError: (error) => (this.lastError = messageOf(error)),
     });
-    this.server = openChannel({
-      address: options.server.address,
-      serverName: serverNameOf(options.server, this.trustDomain),
-      expectedId: spiffeIds.controlPlane(this.trustDomain),
-      svids: this.svids,
-      bundles: this.bundles,
-      log,
-    });
+    this.server = this.openServer();
     const openSvids = (filePrefix: string): ServiceSvids =>
       openServiceSvids({
         stateDir,
@@ -137,7 +130,7 @@ class ProxyIdentity implements Identity {
       });
     this.services = openSvids('svid');
     this.workloads = openSvids('workload-svid');
-    this.jwts = openJwtSvids({ request: (service, audience) => requestJwt(this.server, service, audience, this.timeoutMs), clock });
+    this.jwts = openJwtSvids({ request: (service, audience) => this.requestJwt(service, audience), clock });
     this.lossReport = reportIdentityLoss(options.metrics, clock, () => this.status().secondsToIdentityLoss);
     this.keepOff = openKeepOff({ holders: () => [this.svids, ...this.services.all(), ...this.workloads.all()], authorities: () => this.authorities(), clock, random });
     this.bundles.onChange(() => this.tellTrust());
@@ -217,12 +210,34 @@ class ProxyIdentity implements Identity {
 
   private async renewOwn(signal: AbortSignal): Promise<X509Svid> {
     const ticket = this.mustJoinAgain ? this.unspentTicket() : undefined;
-    const renewal = ticket === undefined ? requestRenewal(this.spiffeId, this.request(signal)) : this.joinAgain(ticket);
+    const renewal = ticket === undefined ? this.renewAt(signal) : this.joinAgain(ticket);
     const granted = await renewal.catch((error: unknown) => this.joinAfter(error));
     await this.take(granted);
     this.lastError = undefined;
     this.options.log.debug('own SVID renewed', { spiffeId: this.spiffeId, expiresAtMs: granted.svid.expiresAtMs });
     return granted.svid;
+  }
+
+  /** Over a connection of its own, which shows the SVID of now: the long-lived one still shows that of its beginning. */
+  private async renewAt(signal: AbortSignal): Promise<Granted> {
+    const channel = this.openServer();
+    try {
+      return await requestRenewal(this.spiffeId, { ...this.request(signal), channel });
+    } finally {
+      channel.close();
+    }
+  }
+
+  private openServer(): RpcChannel {
+    const { server, log } = this.options;
+    return openChannel({
+      address: server.address,
+      serverName: serverNameOf(server, this.trustDomain),
+      expectedId: spiffeIds.controlPlane(this.trustDomain),
+      svids: this.svids,
+      bundles: this.bundles,
+      log,
+    });
   }
 
   private async requestService(spiffeId: SpiffeId, service: ServiceName, signal: AbortSignal): Promise<X509Svid> {
@@ -238,6 +253,15 @@ class ProxyIdentity implements Identity {
       }
       throw error;
     }
+  }
+
+  private async requestJwt(service: ServiceName, audience: readonly string[]): Promise<JwtSvid> {
+    const { log, clock } = this.options;
+    const { svid, bundles } = await requestJwt(this.server, service, audience, { timeoutMs: this.timeoutMs, log });
+    // The first token may be here before the bundle with its key comes by the stream.
+    for (const bundle of bundles) this.bundles.update(bundle);
+    await checkJwtSvid(svid.token, { spiffeId: spiffeIds.service(this.trustDomain, service), audience }, this.bundles, clock.nowMs());
+    return svid;
   }
 
   /** Renewal was refused or this SVID has run out: evidence that may be shown again, or a token not spent yet, lets this proxy in again. */

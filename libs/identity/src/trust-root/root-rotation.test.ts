@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { beginRotation, COMPROMISED_LIMIT_MS, isSwitched, moved, nextTurn, type Participant, rolledBack, type Rotation, type RotationFacts, ROTATION_STEPS, waitingFor } from './root-rotation.ts';
+import { beginRotation, COMPROMISED_LIMIT_MS, hurried, isSwitched, moved, nextTurn, type Participant, rolledBack, type Rotation, type RotationFacts, ROTATION_STEPS, waitingFor } from './root-rotation.ts';
 
 const OLD = 'aa'.repeat(32);
 const NEW = 'bb'.repeat(32);
@@ -108,6 +108,13 @@ test('a compromised root goes without waiting for acknowledgements, and after it
   assert.deepEqual(turn.leftBehind, ['east/control-plane']);
 });
 
+test('who was proven is not cut off for being unheard at the end; who was excused by name and never followed is', () => {
+  const unheard = ['a', 'b'].map((n) => person(`east/agent/${n}`, { heardAtMs: undefined, held: {}, live: [] }));
+  const turn = nextTurn(at('retire', { without: ['east/agent/b'] }), facts(unheard));
+  assert.ok(turn.kind === 'do');
+  assert.deepEqual(turn.leftBehind, ['east/agent/b']);
+});
+
 test('rolled back before the switch, the new root is only taken out; after it, signing goes back and the new root retires', () => {
   for (const step of ['distribute', 'prove', 'switch'] as const) {
     const back = rolledBack(at(step), 9);
@@ -119,6 +126,12 @@ test('rolled back before the switch, the new root is only taken out; after it, s
     assert.ok(back.ok && !isSwitched(back.rotation));
     assert.deepEqual([back.rotation.step, back.rotation.from], ['switch', to], step);
   }
+});
+
+test('a root found compromised while it is rotated goes at once, held or paused or not, and vouches for nothing', () => {
+  const rotation = hurried(at('prove', { paused: true, holdBefore: 'prove', link: 'bGluaw==' }));
+  assert.deepEqual([rotation.compromised, rotation.link], [true, undefined]);
+  assert.equal(nextTurn(rotation, facts([person('east/control-plane', { held: {} })])).kind, 'do');
 });
 
 test('nothing is rolled back twice, when it is over, or to a compromised root', () => {

@@ -133,7 +133,8 @@ export function nextTurn(rotation: Rotation, facts: RotationFacts): RotationTurn
     case 'prove-unused':
       return onceNobodyIsAwaited(rotation, facts, 'go', 'retire');
     case 'retire':
-      return { kind: 'do', action: 'retire', next: 'done', leftBehind: behind(rotation, facts, 'prove-unused').map((w) => w.name) };
+      // Everybody else was proven a step ago; that they are unheard since a restart takes nothing back.
+      return { kind: 'do', action: 'retire', next: 'done', leftBehind: behind(rotation, facts, 'prove-unused').flatMap((w) => (rotation.without.includes(w.name) ? [w.name] : [])) };
   }
 }
 
@@ -218,6 +219,13 @@ export function rolledBack(rotation: Rotation, nowMs: number): { readonly ok: tr
 export function withoutHold(rotation: Rotation): Rotation {
   const rest = { ...rotation };
   delete rest.holdBefore;
+  return rest;
+}
+
+/** The rotation under way, now that its outgoing root is known to be compromised: nobody is waited for, and what that root vouches for is dropped. */
+export function hurried(rotation: Rotation): Rotation {
+  const rest = { ...withoutHold(rotation), compromised: true, paused: false };
+  delete rest.link;
   return rest;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { SpiffeId } from '@isthmus/model';
@@ -29,7 +29,10 @@ async function status(root: TestTrustRoot): Promise<RotationDocument> {
   const { document } = await call<trust.GetRotationRequest, trust.RotationStatus>(root.admin.getRotation.bind(root.admin), {}, { timeoutMs: 5_000 });
   return JSON.parse(document.toString()) as RotationDocument;
 }
-const atStep = (root: TestTrustRoot, step: string) => until(async () => (await status(root)).rotation?.step === step, `step ${step}`, 30_000);
+async function atStep(root: TestTrustRoot, step: string): Promise<void> {
+  const reached = until(async () => (await status(root)).rotation?.step === step, `step ${step}`, 60_000);
+  await reached.catch(async (error: Error) => assert.fail(`${error.message}; instead ${JSON.stringify(await status(root))}`));
+}
 const code = (wanted: string, text = /./) => (error: Error & { code?: string }) => (assert.equal(error.code, wanted, error.message), assert.match(error.message, text), true);
 
 type World = { readonly stateDir: string; root: TestTrustRoot; readonly clusters: TestCluster[]; close(): Promise<void> };
@@ -174,6 +177,52 @@ test('tokens made before the rotation and during it let in until the old root re
     await assert.rejects(join_('c', old.c), code('RPC_PIN_MISMATCH'));
     await assert.rejects(cluster('south', old.south), code('RPC_PIN_MISMATCH'));
     assert.equal(await join_('e', await joinToken('e')), 'spiffe://east.acme.example/agent/e');
+  } finally {
+    await w.close();
+  }
+});
+
+test('on a full disk no step is done; it is tried again until there is room', async () => {
+  const w = await world('full');
+  try {
+    await rotate(w.root, { holdBefore: 'distribute' });
+    await atStep(w.root, 'distribute');
+    // A folder in the place of the temporary file: no write can begin.
+    const blocker = join(w.stateDir, 'trust-root.state.new');
+    await mkdir(join(blocker, 'x'), { recursive: true });
+    await assert.rejects(rotate(w.root, { action: 'resume' }), code('STATE_UNWRITABLE'));
+    assert.equal(w.root.root.isDurable(), false);
+    assert.deepEqual([(await status(w.root)).rotation?.step, w.clusters.map((c) => rootsOf(c).length)], ['distribute', [1, 1]]);
+    await rm(blocker, { recursive: true });
+    await rotate(w.root, { action: 'resume' });
+    await atStep(w.root, 'done');
+  } finally {
+    await w.close();
+  }
+});
+
+test('a cluster that was away while a compromised root was revoked is listed as cut off, is refused, and joins again with a new token', async () => {
+  const w = await world('away');
+  try {
+    const [, west] = w.clusters as [TestCluster, TestCluster];
+    const before = w.root.root.rootSha256;
+    w.clusters.pop();
+    await west.close();
+    await rotate(w.root, { compromised: true });
+    await atStep(w.root, 'done');
+    const { rotation, roots } = await status(w.root);
+    assert.deepEqual(rotation?.cutOff, ['west/control-plane']);
+    assert.deepEqual(roots.map((r) => [r.sha256 === before, r.state]), [[false, 'signing'], [true, 'revoked']]);
+    const stateDir = join(dir.path, 'away', 'west');
+    const start = async (token?: string) => startTestCluster(stateDir, { cluster: 'west', trustRoot: { address: w.root.address }, token });
+    const lost = await start();
+    await until(() => lost.authority.status().lastError !== undefined, 'it is refused');
+    assert.equal(lost.authority.status().trustRootReachable, false);
+    await lost.close();
+    await rm(join(stateDir, 'authority.state'));
+    w.clusters.push(await start(await w.root.token('west', { replace: true })));
+    await until(() => w.clusters.every((c) => rootsOf(c).join() === w.root.root.rootSha256), 'one root everywhere');
+    assert.ok(ownVerifies(w.clusters[1] as TestCluster, w.clusters[0] as TestCluster));
   } finally {
     await w.close();
   }

@@ -34,7 +34,7 @@ const KINDS: readonly Kind[] = [
   { name: 'west-1 → payments', agent: 'west-1', service: PAYMENTS, needs: ['west-1'] },
 ];
 
-/** Starts all kinds. */
+/** Starts all kinds there are processes for. */
 export async function openTrustTraffic(federation: Federation): Promise<TrustTraffic> {
   const { supervisor } = federation.options;
   const running = new Map<Kind, Load>();
@@ -66,7 +66,8 @@ export async function openTrustTraffic(federation: Federation): Promise<TrustTra
     Promise.any(['east', 'west'].map((cluster) => answersFrom(load, cluster, answers, SETTLE_LIMIT_MS))).catch(() => {
       throw new Error(`${kind.name} did not settle; last: ${load.facts().failures.at(-1) ?? 'no failure'}`);
     });
-  for (const kind of KINDS) start(kind);
+  const kinds = KINDS.filter((kind) => kind.needs.every((name) => supervisor.names().includes(name)));
+  for (const kind of kinds) start(kind);
 
   return {
     settle: async (answers) => {
@@ -78,7 +79,7 @@ export async function openTrustTraffic(federation: Federation): Promise<TrustTra
     },
     facts: () => sum([past, ...[...running].map(([kind, load]) => factsOf(kind, load))]),
     killAndRestart: async (name) => {
-      const held = KINDS.filter((k) => k.needs.includes(name));
+      const held = kinds.filter((k) => k.needs.includes(name));
       for (const kind of held) away.set(kind.name, (away.get(kind.name) ?? 0) + 1);
       await Promise.all(held.map(hold));
       await supervisor.kill(name);
