@@ -181,9 +181,13 @@ test('an agent restarts from disk with the control plane down, its services’ S
   const { token } = await alone.issuance.createJoinToken({ agent: 'vm-2', role: 'agent', services: ['shop/payments'] });
   const config = options({ token, server: { address: alone.address } });
   const first = await joinOrResume(config);
-  const source = first.serviceSvids(PAYMENTS);
-  await until(() => source.current() !== undefined, 'the service’s SVID');
-  const [own, service] = [first.svids.current(), source.current()];
+  const [source, forProcesses] = [first.serviceSvids(PAYMENTS), first.workloadSvids(PAYMENTS)];
+  await until(() => source.current() !== undefined && forProcesses.current() !== undefined, 'the service’s SVIDs');
+  const [own, service, processes] = [first.svids.current(), source.current(), forProcesses.current()];
+  assert.ok(service && processes);
+  // What its processes are given is the same identity by another key than the agent's own.
+  assert.equal(processes.spiffeId, service.spiffeId);
+  assert.ok(!createPublicKey(processes.key).equals(createPublicKey(service.key)));
   await first.close();
   await alone.close();
 
@@ -193,6 +197,9 @@ test('an agent restarts from disk with the control plane down, its services’ S
   await until(() => resumed.current() !== undefined, 'the service’s SVID from disk');
   assert.deepEqual(resumed.current()?.chain, service?.chain);
   assert.equal(resumed.current()?.spiffeId, 'spiffe://alone.acme.example/ns/shop/svc/payments');
+  const handedOut = second.workloadSvids(PAYMENTS);
+  await until(() => handedOut.current() !== undefined, 'the processes’ SVID from disk');
+  assert.deepEqual(handedOut.current()?.chain, processes.chain);
   await second.close();
   for (const name of await readdir(config.stateDir)) assert.equal((await stat(join(config.stateDir, name))).mode & 0o777, 0o600, name);
 });
