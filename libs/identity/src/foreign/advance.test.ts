@@ -48,22 +48,18 @@ describe('polls', () => {
     const clock = fakeClock();
     let polls = 0;
     const poller = openPoller({ clock, random: () => 0.5, floorMs: 10_000, hintSeconds: () => 60, poll: async () => { polls += 1; throw new Error('away'); } });
-    const settle = async (ms: number): Promise<void> => {
-      clock.advance(ms);
-      await new Promise((resolve) => setImmediate(resolve));
-    };
-    await settle(1_000);
+    await clock.advance(1_000);
     assert.equal(polls, 1);
-    await settle(59_000);
+    await clock.advance(59_000);
     assert.equal(polls, 1);
-    await settle(2_000);
+    await clock.advance(2_000);
     assert.equal(polls, 2);
     assert.equal(poller.status().lastError, 'away');
     poller.pollSoon();
-    await settle(1);
+    await clock.advance(1);
     assert.equal(polls, 3);
     await poller.close();
-    await settle(3_600_000);
+    await clock.advance(3_600_000);
     assert.equal(polls, 3);
   });
 });
