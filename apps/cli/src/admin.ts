@@ -22,11 +22,11 @@ export function adminApi(channel: RpcChannel): AdminApi {
   const client = channel.client(admin.AdminClient);
   const limit = { timeoutMs: TIMEOUT_MS };
   return {
-    apply: (document) => call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)) }, limit),
-    delete: (kind, namespace, name) => call(client.delete.bind(client), { kind, namespace, name }, limit),
-    list: async (kind, namespace = '') => (await call(client.list.bind(client), { kind, namespace }, limit)).documents.map(fromJson),
+    apply: (document) => call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)), write: undefined }, limit),
+    delete: (kind, namespace, name) => call(client.delete.bind(client), { kind, namespace, name, write: undefined }, limit),
+    list: async (kind, namespace = '') => (await call(client.list.bind(client), { kind, namespace, after: '', limit: 0 }, limit)).documents.map(fromJson),
     createJoinToken: async (request) => {
-      const made = await call(client.createJoinToken.bind(client), { ...request, services: [...request.services] }, limit);
+      const made = await call(client.createJoinToken.bind(client), { ...request, services: [...request.services], write: undefined }, limit);
       return { token: made.token, id: made.id, expiresAtMs: Number(made.expiresAtMs) };
     },
     status: async () => fromJson((await call(client.status.bind(client), {}, limit)).document),

@@ -49,6 +49,7 @@ function addDemo(program: Command): void {
     .description('start a whole federation on this machine: two clusters and a VM, with requests flowing')
     .option('--ports <from-to>', 'ports the demo may use', '21000-21199')
     .addOption(new Option('--store <kind>', 'the store inside the control plane, or one etcd process per cluster').choices(['embedded', 'etcd']).default('embedded'))
+    .option('--admin-api', 'start an admin API in each cluster too')
     .option('--fresh', 'forget the state of earlier runs first')
     .option('--check', 'walk through a tour without a terminal, then end; exit 0 only if all of it holds')
     .option('--tour <name>', 'the tour --check walks', 'main')

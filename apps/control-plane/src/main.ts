@@ -12,8 +12,9 @@ import { openLog, openMetrics } from '@isthmus/telemetry';
 import { makeAdminService } from './admin.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
+import { openIdempotency } from './idempotency.ts';
 import { openResources } from './resources.ts';
-import { makeLists, makeStatus } from './status.ts';
+import { makeSources, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
 
 const config = await loadConfig({ program: 'control-plane', schema: configSchema });
@@ -49,7 +50,7 @@ await runProcess({
 
     // Declarations feed views and exports; registry and federation feed the views: one direction each, no cycle of calls.
     let onDeclared = (_changed: readonly ServiceName[]): void => undefined;
-    const resources = await openResources({ store, log, metrics, onChange: (changed) => onDeclared(changed) });
+    const resources = await openResources({ store, log, metrics, clock, onChange: (changed) => onDeclared(changed) });
     own({ name: 'resources', stop: () => resources.close() });
 
     const exportOf = (name: ServiceName): ExportedService | undefined => {
@@ -122,7 +123,10 @@ await runProcess({
     } });
 
     const status = makeStatus({ config, authority, federation, push, registry, resources });
-    const adminService = makeAdminService({ store, resources, issuance, status, lists: makeLists({ authority, federation, push, registry, resources, issuance }) });
+    const idempotency = openIdempotency({ store, clock, log });
+    own({ name: 'idempotency', stop: () => idempotency.close() });
+    const sources = makeSources({ authority, federation, push, registry, resources, issuance });
+    const adminService = makeAdminService({ store, resources, issuance, idempotency, authority, status, sources, clock, log });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
       services: [{ definition: admin.AdminService, implementation: adminService }],

@@ -4,6 +4,7 @@ import { defineErrors } from '@isthmus/model';
 export const fail = defineErrors({
   IDENTITY_TOKEN_REFUSED: { class: 'unauthenticated', doc: 'A bootstrap or join token is garbage, expired, used, unknown, or made for another cluster or federation. The text says which.' },
   IDENTITY_TOKEN_INVALID: { class: 'invalid', doc: 'What was asked of a new token is wrong: a bad name, life or role.' },
+  IDENTITY_TOKEN_FENCED: { class: 'conflict', doc: 'A token was not made because what its making depends on changed at the same moment; nothing was changed.' },
   IDENTITY_TOKEN_NOT_FOUND: { class: 'not-found', doc: 'There is no join token of that id.' },
   IDENTITY_CLUSTER_EXISTS: { class: 'conflict', doc: 'A cluster of that name is a member already; the member is left untouched.' },
   IDENTITY_CLUSTER_NOT_FOUND: { class: 'not-found', doc: 'No cluster of that name is a member of the federation.' },

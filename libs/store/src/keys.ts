@@ -18,6 +18,7 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * | `shared/all/exports/<namespace>/<service>` | own control plane | every peer |
  * | `shared/to/<cluster>/exports/<namespace>/<service>` | own control plane | that peer |
  * | `peers/<cluster>/<same path below shared/>` | own control plane | own replicas |
+ * | `idempotency/<hash of caller and key>` | own control plane | own control plane |
  * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` | own control plane | own control plane |
  *
  * **Throws** STORE_KEY_INVALID: a segment is empty, longer than 253 characters, or has a slash or other character not in `A-Za-z0-9._:-`.
@@ -42,6 +43,8 @@ export const keys = {
   members: (): string => prefix('members'),
   joinToken: (id: string): string => join('join-tokens', id),
   joinTokens: (): string => prefix('join-tokens'),
+  idempotency: (id: string): string => join('idempotency', id),
+  idempotencies: (): string => prefix('idempotency'),
   entry: (role: string, agent: string): string => join('entries', role, agent),
   entries: (role?: string): string => prefix('entries', role),
 } as const;

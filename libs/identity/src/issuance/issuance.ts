@@ -4,6 +4,7 @@ import {
   formatServiceName,
   isDnsLabel,
   IsthmusError,
+  type JoinRole,
   type JoinToken,
   messageOf,
   quote,
@@ -11,6 +12,7 @@ import {
   type ServiceName,
   type SpiffeId,
   spiffeIds,
+  type TrustDomain,
 } from '@isthmus/model';
 import { callerOf, handleUnary, identity } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
@@ -21,7 +23,7 @@ import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
-import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenStore } from './join-tokens.ts';
+import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenFence, type TokenStore } from './join-tokens.ts';
 import { withRecords } from './recorded-tokens.ts';
 
 export type IssuanceOptions = {
@@ -40,7 +42,9 @@ export interface Issuance {
   readonly definition: typeof identity.IssuanceService;
   readonly implementation: identity.IssuanceServer;
   /** **Throws** IDENTITY_TOKEN_INVALID naming every wrong field; STORE_*. */
-  createJoinToken(request: JoinTokenRequest): Promise<CreatedJoinToken>;
+  createJoinToken(request: JoinTokenRequest, fence?: TokenFence): Promise<CreatedJoinToken>;
+  /** Checks what a token would be made of, and makes none. **Throws** IDENTITY_TOKEN_INVALID. */
+  checkJoinToken(request: JoinTokenRequest): void;
   /** Tokens that are not deleted, used and expired ones among them; no secrets but their hashes. */
   listJoinTokens(): Promise<readonly JoinToken[]>;
   /** **Throws** IDENTITY_TOKEN_NOT_FOUND. */
@@ -48,7 +52,7 @@ export interface Issuance {
   /** Who has joined. */
   listEntries(): Promise<readonly Entry[]>;
   /** Takes an agent's or gateway's right to renew; its SVID runs out. Whether there was such an entry. */
-  deleteEntry(role: 'agent' | 'gateway', agent: string): Promise<boolean>;
+  deleteEntry(role: JoinRole, agent: string): Promise<boolean>;
   /** Whether this agent's entry lists this service: asked for issuing, and for reports of workloads. */
   mayServe(agent: string, service: ServiceName): Promise<boolean>;
 }
@@ -67,7 +71,8 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
       renew: handleUnary((_request, call) => issuer.renew(call), log),
       issueService: handleUnary((_request, call) => issuer.issueService(call), log),
     },
-    createJoinToken: (request) => tokens.create(request),
+    createJoinToken: (request, fence) => tokens.create(request, fence),
+    checkJoinToken: (request) => tokens.check(request),
     listJoinTokens: () => tokens.list(),
     deleteJoinToken: (id) => tokens.remove(id),
     listEntries: () => tokens.entries(),
@@ -99,7 +104,7 @@ class Issuer {
       const token = await this.tokens.find(call.request.token);
       const { agent, role } = token.kept;
       const { trustDomain } = this.options.authority;
-      const response = this.sign(call.request.csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent));
+      const response = this.sign(call.request.csr, joinedId(trustDomain, role, agent));
       await this.tokens.spend(token);
       this.options.log.info('proxy joined', { tokenId: token.kept.id, agent, role });
       return response;
@@ -146,6 +151,7 @@ class Issuer {
   private async requireEntry(caller: SpiffeId): Promise<void> {
     const role = roleOf(caller);
     if (role.kind === 'agent' && (await this.tokens.entry('agent', role.agent)) !== undefined) return;
+    if (role.kind === 'operator' && (await this.tokens.entry('operator', role.operator)) !== undefined) return;
     // Gateways share one ID: it is renewed while any gateway has an entry.
     if (role.kind === 'gateway' && (await this.tokens.hasGateways())) return;
     throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token' });
@@ -171,6 +177,12 @@ class Issuer {
       throw error;
     }
   }
+}
+
+/** The identity a token of this role becomes. */
+function joinedId(trustDomain: TrustDomain, role: JoinRole, name: string): SpiffeId {
+  if (role === 'gateway') return spiffeIds.gateway(trustDomain);
+  return role === 'operator' ? spiffeIds.operator(trustDomain, name) : spiffeIds.agent(trustDomain, name);
 }
 
 /** `10.0.0.1` of `10.0.0.1:4711`, `::1` of `[::1]:4711`. */

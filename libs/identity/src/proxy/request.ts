@@ -30,7 +30,7 @@ export function readJoinToken(text: string): JoinTicket {
   if (prefix !== 'ijt') throw tokenRefused('it is a cluster’s bootstrap token, not a join token');
   if (cluster === undefined || federation === undefined || agent === undefined || role === undefined) throw tokenRefused('it is garbage: it does not say whom it is for');
   const trustDomain = `${cluster}.${federation}` as TrustDomain;
-  const spiffeId = role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent);
+  const spiffeId = role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent);
   return { token: text, id: tokenId(secretSha256), pinSha256, cluster, federation: federation as TrustDomain, trustDomain, agent, spiffeId };
 }
 
