@@ -42,6 +42,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/federation/src/': 'libs/federation/src/federation.test.ts',
   'libs/identity/src/': 'libs/identity/src/proxy/join.test.ts',
   'libs/identity/src/authority/': 'libs/identity/src/authority/authority.test.ts',
+  'libs/identity/src/foreign/': 'libs/identity/src/foreign/foreign-trust.test.ts',
   'libs/identity/src/trust-root/': 'libs/identity/src/trust-root/trust-root.test.ts',
   'libs/identity/src/workload-api/': 'libs/identity/src/workload-api/workload-api.test.ts',
   'libs/model/src/resource/': 'libs/model/src/resource/resource.test.ts',

@@ -9,6 +9,8 @@ import type { ControlPlane } from './control-plane.ts';
 
 export type ApiIdentity = { readonly spiffeId: SpiffeId; readonly svids: SvidSource; readonly bundles: BundleSource; close(): Promise<void> };
 
+type BansOfDomain = ReturnType<BundleSource['allBans']>[number];
+
 /** Bundles are asked for this often where their watch is cut off. */
 const RETRY_MS = 1_000;
 
@@ -30,7 +32,11 @@ export async function openApiIdentity(options: { readonly controlPlane: ControlP
   };
   const svids = keepFresh({ request, initial: await request(), clock, random, log });
   const closed = new AbortController();
-  const following = followBundles();
+  // A root or an identity that is taken away must be gone here within seconds, not at the next renewal.
+  const following = Promise.all([
+    follow('bundle', (_key, document) => take(document as Bundle), (trustDomain) => bundles.remove(trustDomain)),
+    follow('ban', (trustDomain, document) => bundles.ban(trustDomain, (document as Pick<BansOfDomain, 'bans'>).bans), (trustDomain) => bundles.ban(trustDomain, [])),
+  ]);
   return {
     spiffeId,
     svids,
@@ -42,16 +48,15 @@ export async function openApiIdentity(options: { readonly controlPlane: ControlP
     },
   };
 
-  /** A root that is taken away must be gone here within seconds, not at the next renewal. */
-  async function followBundles(): Promise<void> {
+  async function follow(kind: string, put: (key: string, document: unknown) => void, remove: (key: string) => void): Promise<void> {
     while (!closed.signal.aborted) {
       try {
-        for await (const { puts, deletes } of controlPlane.watch('bundle', '', closed.signal)) {
-          for (const put of puts) take(JSON.parse(Buffer.from(put.document).toString('utf8')) as Bundle);
-          for (const gone of deletes) bundles.remove(gone);
+        for await (const { puts, deletes } of controlPlane.watch(kind, '', closed.signal)) {
+          for (const { key, document } of puts) put(key, JSON.parse(Buffer.from(document).toString('utf8')));
+          for (const gone of deletes) remove(gone);
         }
       } catch (error) {
-        log.warn('bundles are not followed, those known are kept', { error: messageOf(error) });
+        log.warn('what is trusted is not followed, what is known is kept', { kind, error: messageOf(error) });
       }
       await clock.sleep(RETRY_MS, closed.signal).catch(() => undefined);
     }

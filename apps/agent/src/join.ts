@@ -41,6 +41,7 @@ export async function openKnowledge(config: Config, identity: Identity, parts: P
     hello: { network: config.network, locality: config.locality },
     stateFile: joinPath(config.stateDir, 'last-good.json'),
     bundles: identity.bundles,
+    trust: { name: identity.agent, trustFacts: () => identity.trustFacts(), onTrust: (fn) => identity.onTrust(fn), takeHint: (hint) => identity.takeHint(hint) },
     ...parts,
   });
   let engine = compile(subscription.snapshot());

@@ -16,6 +16,7 @@ import { openIdempotency } from './idempotency.ts';
 import { openResources } from './resources.ts';
 import { makeSources, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
+import { followTrust } from './trust.ts';
 
 const config = await loadConfig({ program: 'control-plane', schema: configSchema });
 const log = openLog({ program: 'control-plane', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
@@ -108,6 +109,7 @@ await runProcess({
 
     const issuance = serveIssuance({ authority, store, cluster: config.cluster, ...parts });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
+    followTrust(authority, issuance, push);
     const door = serveShared({
       endpoints: clusterStore.endpoints,
       ...(clusterStore.tls && { tls: clusterStore.tls }),

@@ -47,6 +47,7 @@ export function makeSources({ authority, federation, push, registry, resources, 
     'join-token': view(async () => (await issuance.listJoinTokens()).map(({ secretSha256: _hidden, ...token }) => token), (t) => String(t['id'])),
     certificate: view(() => certificates(authority), (c) => String(c['name'])),
     bundle: view(() => authority.bundles.all(), (b) => String(b['trustDomain'])),
+    ban: view(() => authority.bundles.allBans(), (b) => String(b['trustDomain'])),
     refused: view(() => resources.refused(), (r) => String(r['key'])),
   };
 }

@@ -42,6 +42,7 @@ export const configSchema = strict({
     store: Type.Optional(schemas.hostPort),
     'trust-root': Type.Optional(schemas.hostPort),
     admin: Type.Optional(schemas.hostPort),
+    bundle: Type.Optional(schemas.hostPort),
   }),
   limits: Type.Optional(
     strict({

@@ -28,6 +28,7 @@ await runProcess({
       hello: { network: config.network, locality: config.locality },
       stateFile: join(config.stateDir, 'last-good.json'),
       bundles: identity.bundles,
+      trust: { name: identity.agent, trustFacts: () => identity.trustFacts(), onTrust: (fn) => identity.onTrust(fn), takeHint: (hint) => identity.takeHint(hint) },
       ...parts,
     });
     own({ name: 'subscription', stop: () => subscription.close() });

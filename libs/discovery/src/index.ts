@@ -3,5 +3,5 @@ export { type Capacity, openRegistry, type Registry, type RegistryOptions } from
 export { buildServiceView, type OwnCluster, type ProxyPlace, type ServiceFacts } from './view.ts';
 export { buildView, type BuiltResource, openViews, type PeerView, type Views, type ViewSources } from './views.ts';
 export { type Push, type PushOptions, servePush } from './push.ts';
-export type { ProxyStatus } from './proxy-stream.ts';
+export type { ProxyStatus, ProxyTrustFacts } from './proxy-stream.ts';
 export { subscribe, type SubscribeOptions, type Subscription, type SubscriptionStatus } from './subscribe.ts';

@@ -20,15 +20,17 @@ export class LastGood {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #maxAgeMs: number;
+  readonly #onSaved: (snapshot: Snapshot) => void;
   #next: Snapshot | undefined;
   #timer: { cancel(): void } | undefined;
   #writing: Promise<void> | undefined;
 
-  constructor(options: { readonly path: string; readonly clock: Clock; readonly log: Log; readonly maxAgeMs: number }) {
+  constructor(options: { readonly path: string; readonly clock: Clock; readonly log: Log; readonly maxAgeMs: number; readonly onSaved?: ((snapshot: Snapshot) => void) | undefined }) {
     this.#file = openStateFile(options.path, { maxBytes: MAX_FILE_BYTES });
     this.#clock = options.clock;
     this.#log = options.log;
     this.#maxAgeMs = options.maxAgeMs;
+    this.#onSaved = options.onSaved ?? (() => undefined);
   }
 
   async load(): Promise<LastGoodSnapshot | undefined> {
@@ -73,6 +75,7 @@ export class LastGood {
     const text = JSON.stringify({ format: FORMAT, savedAtMs: this.#clock.nowMs(), version: snapshot.version, resources: [...snapshot.resources.values()] });
     this.#writing = this.#file
       .write(text)
+      .then(() => this.#onSaved(snapshot))
       .catch((thrown: unknown) => this.#log.warn('last-good snapshot not saved', { error: messageOf(thrown) }))
       .finally(() => {
         this.#writing = undefined;

@@ -1,5 +1,5 @@
 // One proxy's stream at the control plane: who it is, what it is sent, what it reports.
-import { formatProblems, formatServiceName, type IsthmusError, isDnsLabel, messageOf, parseRegistration, quote, type Registration, roleOf, type ServiceName } from '@isthmus/model';
+import { formatProblems, formatServiceName, type IsthmusError, isDnsLabel, messageOf, parseRegistration, quote, type Registration, type RenewHint, roleOf, type ServiceName, type TrustFacts } from '@isthmus/model';
 import { callerOf, type discovery, toServiceError } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
@@ -25,6 +25,9 @@ export type ProxyStatus = {
   readonly connectedSinceMs: number;
 };
 
+/** What a proxy told of its trust, and when. */
+export type ProxyTrustFacts = { readonly kind: 'agent' | 'gateway'; readonly name: string; readonly heardAtMs: number; readonly facts: TrustFacts };
+
 export type ProxyStreamOptions = {
   readonly views: Views;
   readonly registry: Registry;
@@ -34,12 +37,15 @@ export type ProxyStreamOptions = {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly ackTimeoutMs: number;
+  readonly onTrust: (trust: ProxyTrustFacts) => void;
 };
 
 const HELLO_TIMEOUT_MS = 10_000;
 const MAX_REGISTRATIONS = 1_000;
 const MAX_REGISTRATION_BYTES = 65_536;
 const MAX_REASON_CHARS = 1_000;
+const MAX_BUNDLES = 4_096;
+const MAX_LIVE_ROOTS = 16;
 
 type Caller = { readonly kind: 'agent'; readonly agent: string } | { readonly kind: 'gateway' };
 
@@ -53,6 +59,7 @@ export class ProxyStream {
   readonly #call: ServerCall;
   readonly #options: ProxyStreamOptions;
   readonly #onClosed: () => void;
+  readonly #onHello: (stream: ProxyStream) => void;
   readonly #log: Log;
   readonly #connectedSinceMs: number;
   readonly #epoch: number | undefined;
@@ -66,19 +73,22 @@ export class ProxyStream {
   #nack: { readonly version: number; readonly reason: string } | undefined;
   #isFirstReport = true;
   isClosed = false;
+  /** Set once it told of its trust. */
+  trustName: string | undefined;
 
   /** Admits the caller or ends the call; then `isClosed` is true. */
-  static open(call: ServerCall, options: ProxyStreamOptions, onClosed: () => void): ProxyStream {
-    return new ProxyStream(call, options, onClosed);
+  static open(call: ServerCall, options: ProxyStreamOptions, onHello: (stream: ProxyStream) => void, onClosed: () => void): ProxyStream {
+    return new ProxyStream(call, options, onHello, onClosed);
   }
 
   static toStatus(error: IsthmusError): Error {
     return toServiceError(error) as Error;
   }
 
-  constructor(call: ServerCall, options: ProxyStreamOptions, onClosed: () => void) {
+  constructor(call: ServerCall, options: ProxyStreamOptions, onHello: (stream: ProxyStream) => void, onClosed: () => void) {
     this.#call = call;
     this.#options = options;
+    this.#onHello = onHello;
     this.#onClosed = onClosed;
     this.#connectedSinceMs = options.clock.nowMs();
     this.#updates = options.metrics.counter('isthmus_push_updates_total', 'Updates sent to proxies', ['kind', 'full']);
@@ -162,6 +172,8 @@ export class ProxyStream {
         return this.#answered(Number(message.value.version), undefined);
       case 'nack':
         return this.#answered(Number(message.value.version), message.value.reason.slice(0, MAX_REASON_CHARS));
+      case 'trust':
+        return this.#trust(message.value);
       case 'report':
         this.#call.pause();
         this.#report(message.value).then(
@@ -169,6 +181,25 @@ export class ProxyStream {
           (thrown: unknown) => this.end(fail('DISCOVERY_PROTOCOL', `report not taken: ${messageOf(thrown)}`, { cause: thrown })),
         );
     }
+  }
+
+  /** Tells the proxy of roots on their way out. */
+  hint({ retiring, revoked, spreadMs }: RenewHint): void {
+    if (this.isClosed || this.#place === undefined) return;
+    const bytes = (hashes: readonly string[]): Buffer[] => hashes.map((h) => Buffer.from(h, 'hex'));
+    this.#call.write({ message: { $case: 'renewHint', value: { retiring: bytes(retiring), revoked: bytes(revoked), spreadMs: Math.round(spreadMs) } } });
+  }
+
+  #trust({ name, held, live }: discovery.TrustFacts): void {
+    // Gateways of a cluster share one SPIFFE ID, so which one it is only it can tell; an agent's name is proven.
+    const own = this.agent ?? name;
+    if (!isDnsLabel(own) || held.length > MAX_BUNDLES || live.length > MAX_LIVE_ROOTS) return this.end(fail('DISCOVERY_PROTOCOL', 'what the proxy says of its trust is not taken'));
+    const facts: TrustFacts = {
+      held: Object.fromEntries(held.map((h) => [h.trustDomain, Number(h.sequence)])),
+      live: live.map((l) => ({ rootSha256: Buffer.from(l.rootSha256).toString('hex'), expiresAtMs: Number(l.expiresAtMs) })),
+    };
+    this.trustName = own;
+    this.#options.onTrust({ kind: this.kind, name: own, heardAtMs: this.#options.clock.nowMs(), facts });
   }
 
   #hello({ network, locality }: discovery.Hello): void {
@@ -186,6 +217,7 @@ export class ProxyStream {
     });
     this.#log.info('proxy connected', { kind: this.kind, network, locality });
     this.flush();
+    this.#onHello(this);
   }
 
   #answered(version: number, refusal: string | undefined): void {

@@ -1,10 +1,10 @@
 // Control plane to proxy: one stream each, one update under way at a time, the next sent when that one is answered.
-import type { ServiceName } from '@isthmus/model';
+import type { RenewHint, ServiceName } from '@isthmus/model';
 import { discovery } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { fail } from './errors.ts';
-import { type ProxyStatus, ProxyStream, type ServerCall } from './proxy-stream.ts';
+import { type ProxyStatus, ProxyStream, type ProxyTrustFacts, type ServerCall } from './proxy-stream.ts';
 import type { Registry } from './registry.ts';
 import type { Views } from './views.ts';
 
@@ -29,6 +29,12 @@ export interface Push {
   readonly definition: typeof discovery.DiscoveryService;
   readonly implementation: discovery.DiscoveryServer;
   proxies(): readonly ProxyStatus[];
+  /** What each proxy last told of its trust since the start of this process, also of those that are gone. */
+  trust(): readonly (ProxyTrustFacts & { readonly isConnected: boolean })[];
+  /** Called when a proxy told something of its trust, or came or went. */
+  onTrust(fn: () => void): () => void;
+  /** Tells every proxy, now and at its next connection, of roots on their way out. */
+  hint(hint: RenewHint): void;
   /** Ends every stream; proxies keep what they have and reconnect. */
   close(): void;
 }
@@ -42,6 +48,12 @@ export function servePush(options: PushOptions): Push {
   const byAgent = new Map<string, ProxyStream>();
   const proxies = options.metrics.gauge('isthmus_push_proxies', 'Proxies connected to this control plane', ['kind']);
   const limits = { ackTimeoutMs: options.ackTimeoutMs ?? ACK_TIMEOUT_MS, maxProxies: options.maxProxies ?? MAX_PROXIES };
+  const told = new Map<string, ProxyTrustFacts>();
+  const trustListeners = new Set<() => void>();
+  const tellTrust = (): void => {
+    for (const fn of trustListeners) fn();
+  };
+  let renewHint: RenewHint = { retiring: [], revoked: [], spreadMs: 0 };
   let flushing: NodeJS.Immediate | undefined;
   let isClosed = false;
 
@@ -63,8 +75,20 @@ export function servePush(options: PushOptions): Push {
     if (streams.size >= limits.maxProxies) {
       return refuse(ProxyStream.toStatus(fail('DISCOVERY_TOO_MANY_PROXIES', `this control plane serves ${limits.maxProxies} proxies already`)));
     }
-    const stream = ProxyStream.open(call, { ...options, ackTimeoutMs: limits.ackTimeoutMs }, () => {
+    const onTrust = (trust: ProxyTrustFacts): void => {
+      const key = `${trust.kind}/${trust.name}`;
+      told.delete(key);
+      told.set(key, trust);
+      // The one heard least lately goes: it has left long ago, since this many are here.
+      if (told.size > limits.maxProxies * 2) told.delete(told.keys().next().value ?? '');
+      tellTrust();
+    };
+    const onHello = (opened: ProxyStream): void => {
+      if (renewHint.retiring.length + renewHint.revoked.length > 0) opened.hint(renewHint);
+    };
+    const stream: ProxyStream = ProxyStream.open(call, { ...options, ackTimeoutMs: limits.ackTimeoutMs, onTrust }, onHello, () => {
       streams.delete(stream);
+      tellTrust();
       if (stream.agent !== undefined && byAgent.get(stream.agent) === stream) byAgent.delete(stream.agent);
       count();
     });
@@ -82,9 +106,22 @@ export function servePush(options: PushOptions): Push {
     definition: discovery.DiscoveryService,
     implementation: { subscribe },
     proxies: () => [...streams].map((s) => s.status()),
+    trust: () => {
+      const connected = new Set([...streams].map((s) => `${s.kind}/${s.trustName ?? ''}`));
+      return [...told].map(([key, trust]) => ({ ...trust, isConnected: connected.has(key) }));
+    },
+    onTrust: (fn) => {
+      trustListeners.add(fn);
+      return () => trustListeners.delete(fn);
+    },
+    hint: (hint) => {
+      renewHint = hint;
+      for (const stream of streams) stream.hint(hint);
+    },
     close: () => {
       isClosed = true;
       unsubscribe();
+      trustListeners.clear();
       clearImmediate(flushing);
       for (const stream of [...streams]) stream.end(fail('DISCOVERY_CLOSING', 'the control plane is stopping'));
     },

@@ -1,5 +1,5 @@
 // Proxy to control plane: keeps the stream, takes only whole good snapshots, remembers the last good one on disk, reports workloads.
-import { type Bundle, EMPTY_SNAPSHOT, messageOf, type Registration, type Snapshot } from '@isthmus/model';
+import { type BannedSvids, type Bundle, EMPTY_SNAPSHOT, messageOf, type Registration, type RenewHint, type Snapshot, type TrustFacts } from '@isthmus/model';
 import { discovery, type RpcChannel } from '@isthmus/rpc';
 import { backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
@@ -15,7 +15,14 @@ export type SubscribeOptions = {
   /** Older last-good snapshots than this are not used; 7 days without it. */
   readonly maxAgeMs?: number;
   /** Gets every bundle of a snapshot before the snapshot is handed on, and loses those a snapshot takes away. */
-  readonly bundles?: { update(bundle: Bundle): boolean; remove(trustDomain: string): void };
+  readonly bundles?: { update(bundle: Bundle): boolean; remove(trustDomain: string): void; ban(trustDomain: string, bans: readonly BannedSvids[]): void };
+  /** What this proxy trusts, told at the start of each stream and at every change; and what it does about roots on their way out. */
+  readonly trust?: {
+    readonly name: string;
+    trustFacts(): TrustFacts;
+    onTrust(fn: () => void): () => void;
+    takeHint(hint: RenewHint): void;
+  };
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -44,14 +51,17 @@ export interface Subscription {
 }
 
 const DEFAULT_MAX_AGE_MS = 7 * 86_400_000;
+const MAX_ROOTS = 64;
 const RECONNECT = { baseMs: 200, maxMs: 5_000 } as const;
 
 /** Loads the last good snapshot, then keeps a stream. Resolves before any connection; `snapshot()` is then the last good one. */
 export async function subscribe(options: SubscribeOptions): Promise<Subscription> {
   const { stateFile, clock, log } = options;
   const lastGood =
-    stateFile === undefined ? undefined : new LastGood({ path: stateFile, clock, log, maxAgeMs: options.maxAgeMs ?? DEFAULT_MAX_AGE_MS });
-  const subscription = new StreamSubscription(options, lastGood);
+    stateFile === undefined
+      ? undefined
+      : new LastGood({ path: stateFile, clock, log, maxAgeMs: options.maxAgeMs ?? DEFAULT_MAX_AGE_MS, onSaved: (snapshot) => subscription.saved(snapshot) });
+  const subscription: StreamSubscription = new StreamSubscription(options, lastGood);
   await subscription.start();
   return subscription;
 }
@@ -76,12 +86,17 @@ class StreamSubscription implements Subscription {
   #reportRefused: string | undefined;
   #lastError: string | undefined;
   #running: Promise<void> | undefined;
+  readonly #stopTrust: (() => void) | undefined;
+  #isTrustDirty = false;
+  /** Bundles as they are on disk; undefined where nothing is kept there. */
+  #saved: Snapshot | undefined;
 
   constructor(options: SubscribeOptions, lastGood: LastGood | undefined) {
     this.#options = options;
     this.#lastGood = lastGood;
     this.#report = new ReportState(() => options.clock.nowMs());
     this.#heardAtMonotonicMs = options.clock.monotonicMs();
+    this.#stopTrust = options.trust?.onTrust(() => this.#trustChanged());
     this.#nacks = options.metrics.counter('isthmus_snapshot_nacks_total', 'Updates from the control plane that were refused');
     this.#connectedGauge = options.metrics.gauge('isthmus_snapshot_connected', 'Whether the control plane is heard (1) or the last snapshot is in use (0)');
   }
@@ -94,6 +109,7 @@ class StreamSubscription implements Subscription {
       this.#source = 'last-good';
       this.#takeBundles(loaded.snapshot, [...loaded.snapshot.resources.keys()]);
       this.#snapshot = loaded.snapshot;
+      this.#saved = loaded.snapshot;
       this.#options.log.info('last-good snapshot in use', { version: loaded.snapshot.version, ageMs });
     }
     this.#running = this.#run();
@@ -128,6 +144,7 @@ class StreamSubscription implements Subscription {
 
   async close(): Promise<void> {
     this.#stop.abort();
+    this.#stopTrust?.();
     this.#stream?.cancel();
     await this.#running;
     this.#listeners.clear();
@@ -161,6 +178,7 @@ class StreamSubscription implements Subscription {
     const stream = this.#options.channel.client(discovery.DiscoveryClient).subscribe();
     this.#stream = stream;
     this.#report.restart();
+    this.#isTrustDirty = true;
     stream.on('data', (response: discovery.SubscribeResponse) => this.#receive(response));
     stream.on('drain', () => this.#tell());
     stream.on('error', (error: Error) => over.reject(error));
@@ -182,6 +200,8 @@ class StreamSubscription implements Subscription {
         this.#reportRefused = message.value.reason;
         this.#options.log.warn('control plane refused a report', { reason: message.value.reason });
         return;
+      case 'renewHint':
+        return this.#hint(message.value);
       case undefined:
         return; // A kind of message this version does not know.
     }
@@ -203,6 +223,7 @@ class StreamSubscription implements Subscription {
     this.#snapshot = result.snapshot;
     this.#stream?.write({ message: { $case: 'ack', value: { version: update.version } } });
     this.#lastGood?.save(result.snapshot);
+    this.#trustChanged();
     for (const listener of this.#listeners) listener(result.snapshot, result.changed);
   }
 
@@ -217,17 +238,56 @@ class StreamSubscription implements Subscription {
     const { bundles } = this.#options;
     if (bundles === undefined) return;
     for (const name of changed) {
-      if (!name.startsWith('bundle/')) continue;
       const resource = snapshot.resources.get(name);
+      if (name.startsWith('bans/')) bundles.ban(name.slice('bans/'.length), resource?.kind === 'bans' ? resource.bans : []);
+      if (!name.startsWith('bundle/')) continue;
       if (resource?.kind === 'bundle') bundles.update(resource.bundle);
       else bundles.remove(name.slice('bundle/'.length));
     }
+  }
+
+  /** The last good snapshot is on disk: only now are its bundles acknowledged, since they outlive this process. */
+  saved(snapshot: Snapshot): void {
+    this.#saved = snapshot;
+    this.#trustChanged();
+  }
+
+  #hint({ retiring, revoked, spreadMs }: discovery.RenewHint): void {
+    const hex = (hashes: readonly Uint8Array[]): string[] => hashes.slice(0, MAX_ROOTS).map((h) => Buffer.from(h).toString('hex'));
+    this.#options.log.info('roots on their way out', { retiring: retiring.length, revoked: revoked.length });
+    this.#options.trust?.takeHint({ retiring: hex(retiring), revoked: hex(revoked), spreadMs });
+  }
+
+  #trustChanged(): void {
+    this.#isTrustDirty = true;
+    // Several changes of one turn are told once.
+    queueMicrotask(() => this.#tell());
+  }
+
+  /** Tells what is trusted here, once the first update of the stream is in force. */
+  #tellTrust(stream: ClientStream): void {
+    const { trust } = this.#options;
+    if (trust === undefined || !this.#isTrustDirty || !this.#hasBase) return;
+    this.#isTrustDirty = false;
+    const facts = trust.trustFacts();
+    const held = Object.entries(facts.held).flatMap(([trustDomain, sequence]) => {
+      const onDisk = this.#lastGood === undefined ? sequence : this.#savedSequence(trustDomain);
+      return onDisk === undefined ? [] : [{ trustDomain, sequence: BigInt(Math.min(sequence, onDisk)) }];
+    });
+    const live = facts.live.map((l) => ({ rootSha256: Buffer.from(l.rootSha256, 'hex'), expiresAtMs: BigInt(Math.round(l.expiresAtMs)) }));
+    stream.write({ message: { $case: 'trust', value: { name: trust.name, held, live } } });
+  }
+
+  #savedSequence(trustDomain: string): number | undefined {
+    const resource = this.#saved?.resources.get(`bundle/${trustDomain}`);
+    return resource?.kind === 'bundle' ? resource.bundle.sequence : undefined;
   }
 
   /** Sends what the control plane does not know yet, unless the stream is still busy with earlier words. */
   #tell(): void {
     const stream = this.#stream;
     if (stream === undefined || stream.writableNeedDrain) return;
+    this.#tellTrust(stream);
     const next = this.#report.next();
     if (next === undefined) return;
     if (next.full) this.#reportRefused = undefined;

@@ -61,11 +61,13 @@ class CachedViews implements Views {
   readonly #unsubscribe: readonly (() => void)[];
   #trustDomains: ReadonlySet<string>;
   #clusters: ReadonlySet<string>;
+  #banned: ReadonlySet<string>;
 
   constructor(sources: ViewSources) {
     this.#sources = sources;
     this.#trustDomains = new Set(sources.bundles.all().map((b) => b.trustDomain));
     this.#clusters = new Set(sources.peers().map((p) => p.cluster));
+    this.#banned = new Set(sources.bundles.allBans().map((b) => b.trustDomain));
     this.#unsubscribe = [sources.registry.onChange((names) => this.changed(names)), sources.bundles.onChange(() => this.#bundlesChanged())];
   }
 
@@ -85,6 +87,7 @@ class CachedViews implements Views {
     if (place.kind === 'agent') for (const i of this.#sources.imports()) services.add(formatServiceName(i));
     return [
       ...bundles.all().map((b) => `bundle/${b.trustDomain}`),
+      ...bundles.allBans().map((b) => `bans/${b.trustDomain}`),
       `cluster/${cluster}`,
       ...this.#sources.peers().map((p) => `cluster/${p.cluster}`),
       ...[...services].map((s) => `service/${s}`),
@@ -134,6 +137,10 @@ class CachedViews implements Views {
         const bundle = this.#sources.bundles.get(rest);
         return bundle && { kind: 'bundle', bundle };
       }
+      case 'bans': {
+        const banned = this.#sources.bundles.bans(rest);
+        return banned && { kind: 'bans', trustDomain: rest, bans: [...banned.bans] };
+      }
       case 'cluster':
         return this.#buildCluster(rest);
       default:
@@ -179,7 +186,10 @@ class CachedViews implements Views {
       ...(moved.has(this.#sources.trustDomain) ? this.#sources.services() : []),
       ...(moved.size === 0 ? [] : this.#sources.imports().filter((i) => moved.has(i.trustDomain))),
     ].map((s) => `service/${formatServiceName(s)}`);
-    this.#forget([...before.union(after)].map((td) => `bundle/${td}`).concat([...new Set(services)]));
+    const bans = new Set(this.#sources.bundles.allBans().map((b) => b.trustDomain));
+    const lifted = this.#banned.union(bans);
+    this.#banned = bans;
+    this.#forget([...[...before.union(after)].map((td) => `bundle/${td}`), ...[...lifted].map((td) => `bans/${td}`), ...new Set(services)]);
   }
 
   #forget(names: readonly string[]): void {

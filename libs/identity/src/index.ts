@@ -2,7 +2,12 @@
 export { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 export { type Authority, type AuthorityOptions, type AuthorityStatus, openAuthority } from './authority/authority.ts';
 export { publicKeyOf } from './csr.ts';
-export type { CreatedJoinToken, JoinTokenRequest, TokenFence } from './issuance/join-tokens.ts';
+export type { TokenFence } from './issuance/join-tokens.ts';
+export { type BundleEndpointOptions, type BundleEndpointServer, type EndpointProof, serveBundleEndpoint } from './foreign/bundle-endpoint.ts';
+export { type ForeignStatus, type ForeignTrust, type ForeignTrustOptions, openForeignTrust } from './foreign/foreign-trust.ts';
+export type { ProxyTrust } from './authority/trust-report.ts';
+export type { RotationDocument } from './trust-root/rotor.ts';
+export type { CreatedJoinToken, JoinTokenRequest } from './issuance/join-tokens.ts';
 export { type Issuance, type IssuanceOptions, serveIssuance } from './issuance/issuance.ts';
 export { type Identity, type IdentityOptions, type IdentityStatus, joinOrResume } from './proxy/join.ts';
 export { type Fresh, type FreshSvid, keepFresh, type KeepFreshOptions, renewalDelayMs } from './renew.ts';

@@ -9,6 +9,7 @@ import { type Log, openMetrics, silentLog } from '@isthmus/telemetry';
 import { openTestStore } from '@isthmus/store/testing';
 import { type Authority, type AuthorityOptions, openAuthority } from './authority/authority.ts';
 import { type Issuance, type IssuanceOptions, serveIssuance } from './issuance/issuance.ts';
+import type { ProxyTrust } from './authority/trust-report.ts';
 import { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 
 export const FEDERATION = 'acme.example' as TrustDomain;
@@ -68,7 +69,7 @@ export type TestCluster = {
 export async function startTestCluster(
   stateDir: string,
   options: Pick<AuthorityOptions, 'cluster' | 'trustRoot' | 'token'> &
-    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly store?: TestCluster['store']; readonly clock?: Clock; readonly log?: Log },
+    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly store?: TestCluster['store']; readonly proxies?: () => Promise<readonly ProxyTrust[]>; readonly clock?: Clock; readonly log?: Log },
 ): Promise<TestCluster> {
   const { port: wanted = 0, rate, store: given, ...over } = options;
   const [clock, log] = [over.clock ?? systemClock, over.log ?? silentLog()];
@@ -81,6 +82,7 @@ export async function startTestCluster(
     clock,
     log,
   });
+  authority.reportTrust(over.proxies ?? (async () => []));
   const store = given ?? (await openTestStore());
   const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), ...(rate && { rate }) });
   const server: RpcServer = await startRpcServer({ listen: { host: '127.0.0.1', port: wanted }, svids: authority.svids, bundles: authority.bundles, services: [issuance], log });

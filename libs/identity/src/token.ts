@@ -20,15 +20,21 @@ export function tokenId(secretSha256: string): string {
   return secretSha256.slice(0, 12);
 }
 
+/** Roots a token may have been made under, and those it may have been made under once; SHA-256 in hex. */
+export type KnownRoots = { readonly pins: readonly string[]; readonly former?: readonly { readonly sha256: string; readonly retiredAtMs: number }[] };
+
 /** **Throws** IDENTITY_TOKEN_REFUSED for garbage, the other kind of token, or one made under another root. */
-export function presentedToken(text: string, prefix: 'ict' | 'ijt', rootSha256: string): PresentedToken {
+export function presentedToken(text: string, prefix: 'ict' | 'ijt', roots: KnownRoots): PresentedToken {
   const parsed = parseToken(text);
   if (!parsed.ok) throw tokenRefused('it is garbage, not a token of this system');
   const { value } = parsed;
   if (value.prefix !== prefix) {
     throw tokenRefused(prefix === 'ict' ? 'it is a join token, not a cluster’s bootstrap token' : 'it is a bootstrap token, not a join token');
   }
-  if (value.pinSha256 !== rootSha256) throw tokenRefused('it was made under another root');
+  if (!roots.pins.includes(value.pinSha256)) {
+    const former = roots.former?.find((r) => r.sha256 === value.pinSha256);
+    throw tokenRefused(former === undefined ? 'it was made under another root' : `it was made under a root that was retired at ${new Date(former.retiredAtMs).toISOString()}`);
+  }
   return { id: tokenId(value.secretSha256), secretSha256: value.secretSha256, fields: value.fields };
 }
 

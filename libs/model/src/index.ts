@@ -1,4 +1,5 @@
 // The words of Isthmus. No I/O, no clock; runs anywhere.
+export * from './ban.ts';
 export * from './bundle.ts';
 export * from './digest.ts';
 export * from './duration.ts';
@@ -9,6 +10,7 @@ export * from './name.ts';
 export * from './peer.ts';
 export * from './problem.ts';
 export * from './resource/export.ts';
+export * from './resource/federated-trust-domain.ts';
 export * from './resource/join-token.ts';
 export * from './resource/service.ts';
 export * from './resource/workload.ts';
@@ -16,3 +18,4 @@ export * from './schema.ts';
 export * from './snapshot.ts';
 export * from './sni.ts';
 export * from './spiffe-id.ts';
+export * from './trust-facts.ts';

@@ -1,5 +1,7 @@
 // All that one proxy needs at one version: named resources, sent as a whole or as the change to the next.
+import { bansViewSchema } from './ban.ts';
 import { bundleSchema } from './bundle.ts';
+import { foreignCallersSchema } from './resource/federated-trust-domain.ts';
 import { protocolSchema } from './resource/service.ts';
 import { byLabel, compileSchema, schemas, type Static, Type } from './schema.ts';
 
@@ -39,11 +41,20 @@ export const serviceViewSchema = Type.Object({
   ports: Type.Array(servicePortViewSchema, { maxItems: 16 }),
   endpoints: Type.Array(endpointSchema, { maxItems: 20_000 }),
   exported: Type.Boolean(),
+  /** Callers of foreign trust domains that its workloads here may take. */
+  foreignCallers: Type.Optional(Type.Array(foreignCallersSchema, { maxItems: 64 })),
 });
 export type ServiceView = Static<typeof serviceViewSchema>;
 
 export const bundleViewSchema = Type.Object({ kind: Type.Literal('bundle'), bundle: bundleSchema });
 export type BundleView = Static<typeof bundleViewSchema>;
+
+/**
+ * The bundle of a foreign trust domain. A kind of its own, so that a proxy of a version that knows none of it lets
+ * nobody foreign in, rather than everybody (decision 0015).
+ */
+export const foreignBundleViewSchema = Type.Object({ kind: Type.Literal('foreign-bundle'), bundle: bundleSchema });
+export type ForeignBundleView = Static<typeof foreignBundleViewSchema>;
 
 /** A cluster as a proxy is told of it; `staleSinceMs` is Unix time, so that the age can be shown while cut off. */
 export const clusterViewSchema = Type.Object({
@@ -55,7 +66,7 @@ export const clusterViewSchema = Type.Object({
 });
 export type ClusterView = Static<typeof clusterViewSchema>;
 
-export const snapshotResourceSchema = Type.Union([serviceViewSchema, bundleViewSchema, clusterViewSchema]);
+export const snapshotResourceSchema = Type.Union([serviceViewSchema, bundleViewSchema, foreignBundleViewSchema, clusterViewSchema, bansViewSchema]);
 export type SnapshotResource = Static<typeof snapshotResourceSchema>;
 /** Tolerant of unknown fields, so that versions n and n±1 understand each other. */
 export const parseSnapshotResource = compileSchema(snapshotResourceSchema);
@@ -67,8 +78,12 @@ export function resourceName(r: SnapshotResource): string {
       return `service/${r.namespace}/${r.name}`;
     case 'bundle':
       return `bundle/${r.bundle.trustDomain}`;
+    case 'foreign-bundle':
+      return `foreign-bundle/${r.bundle.trustDomain}`;
     case 'cluster':
       return `cluster/${r.cluster}`;
+    case 'bans':
+      return `bans/${r.trustDomain}`;
   }
 }
 

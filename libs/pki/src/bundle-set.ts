@@ -1,10 +1,14 @@
 // The bundles this process trusts, one a trust domain, never merged, never going back.
-import type { Bundle } from '@isthmus/model';
+import { type BannedSvids, type BansView, type Bundle, MAX_BANS } from '@isthmus/model';
+import { BanIndex } from './ban-index.ts';
 
 /** Where bundles are read. */
 export interface BundleSource {
   get(trustDomain: string): Bundle | undefined;
   all(): readonly Bundle[];
+  /** The SVIDs of a trust domain that are banned; undefined where none are. */
+  bans(trustDomain: string): BanIndex | undefined;
+  allBans(): readonly BansView[];
   /** Called after a change; returns the unsubscriber. */
   onChange(fn: () => void): () => void;
 }
@@ -13,11 +17,14 @@ export interface BundleSet extends BundleSource {
   /** Takes a bundle of a higher sequence; false when it is older or the same. */
   update(bundle: Bundle): boolean;
   remove(trustDomain: string): void;
+  /** Replaces the bans of a trust domain; they stand whether its bundle is held or not. **Bounds** `MAX_BANS`, the oldest go first. */
+  ban(trustDomain: string, bans: readonly BannedSvids[]): void;
 }
 
 /** Opens a set of bundles. A sequence never goes back: an old bundle could bring a removed root back (reliability 47). */
 export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
   const bundles = new Map<string, Bundle>();
+  const banned = new Map<string, BanIndex>();
   const listeners = new Set<() => void>();
   const tell = (): void => {
     for (const fn of listeners) fn();
@@ -25,6 +32,8 @@ export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
   const set: BundleSet = {
     get: (trustDomain) => bundles.get(trustDomain),
     all: () => [...bundles.values()],
+    bans: (trustDomain) => banned.get(trustDomain),
+    allBans: () => [...banned].map(([trustDomain, { bans }]) => ({ kind: 'bans', trustDomain, bans: [...bans] })),
     onChange: (fn) => {
       listeners.add(fn);
       return () => listeners.delete(fn);
@@ -38,6 +47,12 @@ export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
     },
     remove: (trustDomain) => {
       if (bundles.delete(trustDomain)) tell();
+    },
+    ban: (trustDomain, bans) => {
+      if (JSON.stringify(banned.get(trustDomain)?.bans ?? []) === JSON.stringify(bans)) return;
+      if (bans.length === 0) banned.delete(trustDomain);
+      else banned.set(trustDomain, new BanIndex(bans.slice(-MAX_BANS)));
+      tell();
     },
   };
   for (const bundle of initial) set.update(bundle);

@@ -4,6 +4,7 @@ import { isIPv4 } from 'node:net';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { type Asn1, bits, bool, bytesOf, childrenOf, extension, fromDer, int, name, OID, octets, oid, seq, signatureAlgorithm, signed, smallInt, spki, tagged, time } from './der.ts';
 import { fail } from './errors.ts';
+import { svidSerial } from './svid-serial.ts';
 
 /** A CA that signs: its certificate in DER and its key. */
 export type Issuer = { readonly cert: Buffer; readonly key: KeyObject };
@@ -29,6 +30,28 @@ export function signRoot(request: { readonly key: KeyObject; readonly federation
       extension(OID.keyUsage, true, KEY_USAGE_CA),
       extension(OID.subjectAltName, false, seq(uri(spiffeIds.authority(request.federation)))),
       extension(OID.subjectKeyId, false, octets(keyId(publicKey))),
+    ],
+  });
+}
+
+/**
+ * A newer root's key under an older root's signature: for who knows the older one only, while both are trusted. Subject,
+ * key identifier and SPIFFE ID are the newer root's, so that one chain leads to either.
+ * Its life is clipped to its issuer's. **Throws** PKI_ISSUER_EXPIRED.
+ */
+export function signRootLink(request: { readonly issuer: Issuer; readonly root: Buffer; readonly federation: TrustDomain; readonly nowMs: number }): Buffer {
+  const { issuer, root, federation, nowMs } = request;
+  const { publicKey, validTo } = new X509Certificate(root);
+  return certificate({
+    ...fromIssuer(issuer, nowMs, Date.parse(validTo) - nowMs, DEFAULT_BACKDATE_MS),
+    subject: factsOf(root).subject,
+    publicKey,
+    extensions: [
+      extension(OID.basicConstraints, true, seq(bool(true))),
+      extension(OID.keyUsage, true, KEY_USAGE_CA),
+      extension(OID.subjectAltName, false, seq(uri(spiffeIds.authority(federation)))),
+      extension(OID.subjectKeyId, false, octets(keyId(publicKey))),
+      authorityKeyId(issuer),
     ],
   });
 }
@@ -77,6 +100,8 @@ export function signSvid(request: {
   readonly nowMs: number;
   readonly ttlMs: number;
   readonly backdateMs?: number;
+  /** Who asked for it, where that is another than `spiffeId`: an agent that holds a service’s SVID. It is found again by `holderTag`. */
+  readonly holder?: SpiffeId;
 }): Buffer {
   const { issuer, publicKey, spiffeId, dnsNames = [], ipAddresses = [] } = request;
   const sans = [uri(spiffeId), ...dnsNames.map((dns) => tagged(2, Buffer.from(dns))), ...ipAddresses.map((ip) => tagged(7, ipBytes(ip)))];
@@ -84,6 +109,7 @@ export function signSvid(request: {
     ...fromIssuer(issuer, request.nowMs, request.ttlMs, request.backdateMs ?? DEFAULT_BACKDATE_MS),
     subject: name(request.commonName === undefined ? {} : { commonName: request.commonName }),
     publicKey,
+    serial: svidSerial(request.holder ?? spiffeId, request.nowMs),
     extensions: [
       extension(OID.basicConstraints, true, seq()),
       extension(OID.keyUsage, true, KEY_USAGE_LEAF),
@@ -104,12 +130,14 @@ type Certificate = {
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly extensions: readonly Asn1[];
+  /** Random where it is not given. */
+  readonly serial?: Buffer;
 };
 
 function certificate(c: Certificate): Buffer {
   const tbs = seq(
     tagged(0, [smallInt(2)]),
-    int(serialNumber()),
+    int(c.serial ?? serialNumber()),
     signatureAlgorithm(c.key),
     c.issuerName,
     seq(time(c.notBeforeMs), time(c.notAfterMs)),

@@ -1,6 +1,8 @@
 // Keys, requests, certificates, SVIDs, bundles and their verification: bytes in, verdict or bytes out.
+export { type BundleDocument, hasSameKeys, makeBundleDocument, MAX_BUNDLE_DOCUMENT_BYTES, parseBundleDocument } from './bundle-document.ts';
+export { BanIndex, type SvidFacts, svidFacts } from './ban-index.ts';
 export { type BundleSet, type BundleSource, openBundleSet } from './bundle-set.ts';
-export { type Issuer, signIntermediate, signRoot, signSvid, toPem } from './certificate.ts';
+export { type Issuer, signIntermediate, signRoot, signRootLink, signSvid, toPem } from './certificate.ts';
 export { CLOCK_SKEW_MS } from './clock-skew.ts';
 export { type Csr, makeCsr, parseCsr } from './csr.ts';
 export { jwtAuthorityOf, type JwtRefusal, type JwtVerdict, signJwtSvid, verifyJwtSvid } from './jwt-svid.ts';
@@ -10,3 +12,4 @@ export { type RecordVerdict, signRecord, verifyRecord } from './signed-record.ts
 export { makeToken, parseToken, type Token, type TokenPrefix } from './token.ts';
 export { type Verdict, verifySvid, type VerifyRefusal } from './verify.ts';
 export { fixedSvidSource, makeX509Svid, parseCertificate, sha256Hex, spiffeIdOf, svidToPem, type SvidSource, trustDomainOfCert, type X509Svid } from './x509-svid.ts';
+export { holderTag, readSvidSerial } from './svid-serial.ts';

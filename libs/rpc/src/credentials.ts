@@ -3,7 +3,7 @@ import { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { formatProblems, messageOf, type SpiffeId, trustDomainOf } from '@isthmus/model';
-import { type BundleSource, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
+import { type BundleSource, svidFacts, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
 import { splitAddress } from './address.ts';
 import { fail } from './errors.ts';
 import { presentedChain } from './peer-chain.ts';
@@ -27,8 +27,10 @@ export function serverProblem(chain: readonly Buffer[], tls: Pick<SpiffeTls, 'ex
   const id = trustDomainOfCert(leaf);
   if (!id.ok) return formatProblems(id.problems);
   if (tls.expectedId !== undefined && id.value !== tls.expectedId) return `the server is ${id.value}, not ${tls.expectedId}`;
-  const verdict = verifySvid({ chain, bundle: tls.bundles.get(trustDomainOf(id.value)), nowMs });
-  return verdict.ok ? undefined : `${verdict.reason}: ${verdict.detail}`;
+  const trustDomain = trustDomainOf(id.value);
+  const verdict = verifySvid({ chain, bundle: tls.bundles.get(trustDomain), nowMs });
+  if (!verdict.ok) return `${verdict.reason}: ${verdict.detail}`;
+  return tls.bundles.bans(trustDomain)?.of(svidFacts(id.value, leaf)) === undefined ? undefined : `banned: ${id.value} is banned`;
 }
 
 /** Credentials for one channel; rotation needs no new channel, as every connection asks the sources anew. */

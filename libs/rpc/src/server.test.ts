@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -166,9 +167,14 @@ test('a busy port is named', async () => {
   await new Promise((resolve) => holder.close(resolve));
 });
 
-test('a Unix socket is private, replaces a dead one and never a live one', async () => {
+test('a Unix socket is private, replaces a dead one, and never a live one or another file', async () => {
   const path = join(mkdtempSync(join(tmpdir(), 'isthmus-rpc-')), 'admin.sock');
-  writeFileSync(path, '');
+  writeFileSync(path, 'a file of somebody');
+  await assert.rejects(startRpcServer({ listen: { unixPath: path }, services: [], log }), { code: 'RPC_SOCKET_PATH' });
+  rmSync(path);
+  // A process that is killed leaves its socket behind.
+  spawnSync(process.execPath, ['-e', 'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))', path]);
+  assert.ok(statSync(path).isSocket());
   const server = await startRpcServer({ listen: { unixPath: path }, services: [healthService()], log });
   assert.equal(statSync(path).mode & 0o777, 0o600);
   const channel = openChannel({ address: `unix:${path}`, log });

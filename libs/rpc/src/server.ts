@@ -3,8 +3,8 @@ import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceI
 import { chmod } from 'node:fs/promises';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
-import { messageOf, trustDomainOf } from '@isthmus/model';
-import { type BundleSource, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
+import { messageOf, type SpiffeId, trustDomainOf } from '@isthmus/model';
+import { type BundleSource, type SvidFacts, svidFacts, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { rememberCaller, type UnixPeer } from './caller.ts';
 import { MAX_MESSAGE_BYTES } from './channel.ts';
@@ -121,9 +121,10 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
     log.warn('connection refused', { code: reason, detail, remote: socket.remoteAddress });
     socket.destroy();
   };
+  const callers = new Map<Socket, SvidFacts>();
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
-    const problem = identify(socket, bundles, nowMs());
+    const problem = identify(socket, bundles, nowMs(), callers);
     if (problem !== undefined) refuse(socket, problem.reason, problem.detail);
   });
   server.on('tlsClientError', (error, socket) => {
@@ -131,7 +132,11 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
     refuse(socket, 'handshake', messageOf(error));
   });
   const update = (): void => server.setSecureContext(contextOf(svids, bundles));
-  const unsubscribe = [svids.onChange(update), bundles.onChange(update)];
+  // A caller that is banned loses its open connection, and all its streams with it.
+  const cutBanned = (): void => {
+    for (const [socket, facts] of [...callers]) if (isBanned(facts, bundles)) refuse(socket, 'banned', `${facts.spiffeId} is banned`);
+  };
+  const unsubscribe = [svids.onChange(update), bundles.onChange(update), bundles.onChange(cutBanned)];
   return {
     listener: Object.assign(server, { secureEvent: 'secureConnection' }),
     stopListening: () => {
@@ -141,7 +146,7 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
 }
 
 /** Verifies the certificate a caller presented, if any, and notes whose connection this is. */
-function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number): { readonly reason: string; readonly detail: string } | undefined {
+function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, callers: Map<Socket, SvidFacts>): { readonly reason: string; readonly detail: string } | undefined {
   const chain = presentedChain(socket);
   const [leaf] = chain;
   if (leaf === undefined) return undefined;
@@ -149,8 +154,18 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number): { re
   if (!id.ok) return { reason: 'not-an-svid', detail: id.problems[0]?.message ?? '' };
   const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs });
   if (!verdict.ok) return verdict;
+  const facts = svidFacts(verdict.spiffeId, leaf);
+  if (isBanned(facts, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
   rememberCaller(socket, verdict.spiffeId);
+  callers.set(socket, facts);
+  socket.once('close', () => callers.delete(socket));
   return undefined;
+}
+
+function isBanned(facts: SvidFacts, bundles: BundleSource): boolean {
+  const id = facts.spiffeId as SpiffeId;
+  // A fenced cluster has an empty bundle: nobody of it is anybody any more.
+  return bundles.get(trustDomainOf(id))?.x509Authorities.length === 0 || bundles.bans(trustDomainOf(id))?.of(facts) !== undefined;
 }
 
 /** What a TLS server presents and trusts now. Its chain goes out with the roots behind it, so that a token's holder can find the one it pinned. */

@@ -19,6 +19,7 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * | `shared/to/<cluster>/exports/<namespace>/<service>` | own control plane | that peer |
  * | `peers/<cluster>/<same path below shared/>` | own control plane | own replicas |
  * | `idempotency/<hash of caller and key>` | own control plane | own control plane |
+ * | `federated/<trust domain>/{declared,bundle}` | own control plane | own control plane |
  * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` | own control plane | own control plane |
  *
  * **Throws** STORE_KEY_INVALID: a segment is empty, longer than 253 characters, or has a slash or other character not in `A-Za-z0-9._:-`.
@@ -39,6 +40,9 @@ export const keys = {
   /** Where the mirror of a peer's shared key is kept; takes the key as the peer has it (`shared/…`). */
   peer: (cluster: string, sharedKey: string): string => `${prefix('peers', cluster)}${join(...belowShared(sharedKey))}`,
   peers: (cluster?: string): string => prefix('peers', cluster),
+  /** A foreign trust domain as its operator declared it, and the last good bundle of it. */
+  federated: (trustDomain: string, part: 'declared' | 'bundle'): string => join('federated', trustDomain, part),
+  allFederated: (): string => prefix('federated'),
   member: (cluster: string): string => join('members', cluster),
   members: (): string => prefix('members'),
   joinToken: (id: string): string => join('join-tokens', id),

@@ -17,6 +17,7 @@ export {
   outboundOf,
   type Outcome,
   portNames,
+  type ProbeCluster,
   names,
   request,
   startLoad,

@@ -3,7 +3,7 @@ import type { IncomingMessage, IncomingHttpHeaders } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { fail } from '@isthmus/api';
 import { formatProblems, parseSpiffeId, roleOf, type SpiffeId, trustDomainOf } from '@isthmus/model';
-import { type BundleSource, trustDomainOfCert, verifySvid } from '@isthmus/pki';
+import { type BundleSource, svidFacts, trustDomainOfCert, verifySvid } from '@isthmus/pki';
 import { presentedChain } from '@isthmus/rpc';
 import type { Config } from '../config.ts';
 import type { Caller } from './grants.ts';
@@ -54,6 +54,7 @@ function verified(chain: readonly Buffer[], { bundles, nowMs }: AuthenticateOpti
   if (id === undefined || !id.ok) throw fail('API_UNAUTHENTICATED', `the client certificate is no SVID: ${id === undefined ? 'there is none' : formatProblems(id.problems)}`);
   const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs: nowMs() });
   if (!verdict.ok) throw fail('API_UNAUTHENTICATED', `the client certificate is refused (${verdict.reason}): ${verdict.detail}`, { hint: 'log in again' });
+  if (leaf !== undefined && bundles.bans(trustDomainOf(id.value))?.of(svidFacts(verdict.spiffeId, leaf)) !== undefined) throw fail('API_UNAUTHENTICATED', `${verdict.spiffeId} is banned`);
   return verdict.spiffeId;
 }
 

@@ -11,6 +11,7 @@ import { forwardedClientCert, UNPROCESSED_HEADER, withoutIdentity } from '../htt
 import { type InboundHooks, refusalOfForm, type Verdict } from '../http/hooks.ts';
 import { Overload } from '../http/overload.ts';
 import type { Peer } from '../tls/judge.ts';
+import { OpenPeers } from '../tls/open-peers.ts';
 import { portableTransport } from '../transport/portable.ts';
 import type { ByteStream, SecureStream, Transport, TransportListener } from '../transport/transport.ts';
 import { openConnection } from '../upstream/connect.ts';
@@ -131,6 +132,7 @@ class Inbound {
   readonly #pools: Record<HttpVersion, ConnectionPool>;
   /** What was last said about who calls, by peer. */
   readonly #clientCerts = new WeakMap<Peer, { readonly own: string; readonly value: string }>();
+  readonly #peers: OpenPeers;
   #goodAuthority = '';
 
   constructor(options: InboundOptions) {
@@ -143,6 +145,15 @@ class Inbound {
     this.log = options.log.with({ service: this.service, instance: workload.instance, direction: 'inbound' });
     this.#refused = metrics.counter('isthmus_inbound_refused_total', 'Connections refused at an inbound listener', ['service', 'reason']);
     this.#requests = metrics.counter('isthmus_inbound_requests_total', 'Requests that came in over mutual TLS', ['service', 'outcome']);
+    this.#peers = new OpenPeers({
+      bundles: options.bundles,
+      clock: this.transport.clock,
+      close: this.transport.reset,
+      onClosed: (peer, reason, connections) => {
+        this.#refused.inc({ service: this.service, reason }, connections);
+        this.log.warn('connections closed: their caller is trusted no longer', { spiffeId: peer.spiffeId, reason, connections });
+      },
+    });
     const limits = this.#httpLimits();
     this.#pools = { '1.1': this.#applicationPool('1.1', limits), '2': this.#applicationPool('2', limits) };
     const { clock } = this.transport;
@@ -204,6 +215,7 @@ class Inbound {
       this.log.warn(refusal === 'denied' ? 'caller denied' : 'caller asked for another service', { spiffeId: peer.spiffeId, serverName });
       return this.transport.reset(stream);
     }
+    this.#peers.add(stream, peer);
     if (this.workload.protocol === 'tcp') this.#serveTcp(stream);
     else if (alpn === undefined) this.front.takeUnknown(stream, peer);
     else this.front.take(stream, alpn === 'h2' ? '2' : '1.1', peer);
@@ -288,6 +300,7 @@ class Inbound {
     await drained(listener.open, this.front, drainMs, this.transport.clock);
     this.front.destroy();
     for (const stream of [...listener.open]) stream.destroy();
+    this.#peers.close();
     for (const pool of Object.values(this.#pools)) pool.destroy();
   }
 }

@@ -12,6 +12,7 @@ import { withGrpcTimeout } from '../http/grpc.ts';
 import { HOPS_HEADER, hopsOf, MAX_HOPS, withoutOwn } from '../http/headers.ts';
 import { type OutboundHooks, refusalOfForm } from '../http/hooks.ts';
 import { Overload } from '../http/overload.ts';
+import { OpenPeers } from '../tls/open-peers.ts';
 import { portableTransport } from '../transport/portable.ts';
 import type { ByteStream, Transport, TransportListener } from '../transport/transport.ts';
 import { type Destination, destinationOf, dial, dialHttp, type DialOptions } from '../upstream/connect.ts';
@@ -162,6 +163,7 @@ class Outbound {
   readonly #peerRefused: Counter;
   readonly #counted = new Map<string, BoundCounter>();
   readonly #dialOptions: DialOptions;
+  readonly #peers: OpenPeers;
   readonly #pools: EndpointPools;
   readonly #isEjected = (id: string): boolean => this.outliers.isEjected(id);
   #engine: Engine | undefined;
@@ -185,7 +187,16 @@ class Outbound {
     this.deadlines = new Deadlines(clock, limits.requestMs);
     this.outliers = new Outliers({ nowMs: () => clock.monotonicMs(), random: this.random });
     this.budget = new RetryBudget({ ratio: 0.2, minPerSecond: 10, windowMs: 10_000, clock });
-    this.#dialOptions = { transport, svids, bundles, timeoutMs: limits.connectMs };
+    this.#peers = new OpenPeers({
+      bundles,
+      clock,
+      close: transport.reset,
+      onClosed: (peer, reason, connections) => {
+        this.#peerRefused.inc({ service: this.service, reason }, connections);
+        this.log.warn('connections closed: their other end is trusted no longer', { spiffeId: peer.spiffeId, reason, connections });
+      },
+    });
+    this.#dialOptions = { transport, svids, bundles, timeoutMs: limits.connectMs, peers: this.#peers };
     const http: HttpLimits = { ...HTTP_LIMITS, headMs: limits.headersMs, keepAliveMs: limits.keepAliveMs * 2, idleMs: limits.idleMs };
     this.#pools = new EndpointPools({
       dial: (destination, version) => dialHttp(destination, version, http, this.#dialOptions),
@@ -339,6 +350,7 @@ class Outbound {
     await drained(listener.open, this.front, drainMs, this.transport.clock);
     this.front.destroy();
     for (const stream of [...listener.open]) stream.destroy();
+    this.#peers.close();
     this.#pools.close();
     this.deadlines.close();
   }

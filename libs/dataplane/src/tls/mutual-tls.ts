@@ -26,6 +26,8 @@ export type ConnectMutualTlsOptions = {
   readonly allowHalfOpen?: boolean;
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
+  /** Who answered, as soon as it has proven that. */
+  readonly onPeer?: (peer: Peer) => void;
 };
 
 export type AcceptMutualTlsOptions = {
@@ -65,7 +67,8 @@ export async function connectMutualTls(options: ConnectMutualTlsOptions): Promis
   rawSockets.set(socket, raw);
   try {
     await handshake(socket, raw, 'secureConnect', options.timeoutMs, clock, options.signal);
-    judgeServer(presentedChain(socket), options, options.bundles, clock.nowMs());
+    const peer = judgeServer(presentedChain(socket), options, options.bundles, clock.nowMs());
+    options.onPeer?.(peer);
     return socket;
   } catch (error) {
     socket.destroy();

@@ -4,6 +4,8 @@ import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { ClientConnection, HttpLimits } from '../http/exchange.ts';
 import { openHttp1 } from '../http1/index.ts';
 import { openHttp2 } from '../http2/index.ts';
+import type { Peer } from '../tls/judge.ts';
+import type { OpenPeers } from '../tls/open-peers.ts';
 import type { ByteStream, DialledStream, Transport } from '../transport/transport.ts';
 
 /** One port of one endpoint of one service: where a connection goes and who must answer. */
@@ -21,6 +23,8 @@ export type DialOptions = {
   readonly svids: SvidSource;
   readonly bundles: BundleSource;
   readonly timeoutMs: number;
+  /** Closes what is opened here once its other end would be refused. */
+  readonly peers?: OpenPeers;
 };
 
 /** Where the named port of an endpoint is reached; undefined when the endpoint does not offer it. */
@@ -44,9 +48,13 @@ export function destinationKey(d: Destination): string {
 }
 
 /** Opens a verified connection. **Throws** as connectMutualTls; nothing was sent then. */
-export function dial(d: Destination, { transport, svids, bundles, timeoutMs }: DialOptions, over: { readonly alpn?: readonly string[]; readonly allowHalfOpen: boolean }): Promise<DialledStream> {
+export async function dial(d: Destination, { transport, svids, bundles, timeoutMs, peers }: DialOptions, over: { readonly alpn?: readonly string[]; readonly allowHalfOpen: boolean }): Promise<DialledStream> {
   const { host, port, sni, expectedId, trustDomain } = d;
-  return transport.dialMutualTls({ host, port, sni, expectedId, trustDomain, svids, bundles, timeoutMs, clock: transport.clock, ...over });
+  const proven: Peer[] = [];
+  const onPeer = (peer: Peer): void => void proven.push(peer);
+  const dialled = await transport.dialMutualTls({ host, port, sni, expectedId, trustDomain, svids, bundles, timeoutMs, onPeer, clock: transport.clock, ...over });
+  for (const peer of proven) peers?.add(dialled.stream, peer);
+  return dialled;
 }
 
 /**

@@ -1,6 +1,6 @@
 // What the main thread and a data-plane worker say to each other. Keys go to the worker of the same process and nowhere else.
 import type { KeyObject } from 'node:crypto';
-import type { Bundle, ServiceName, SnapshotResource } from '@isthmus/model';
+import type { BansView, Bundle, ServiceName, SnapshotResource } from '@isthmus/model';
 import type { LogFields, LogLevel } from '@isthmus/telemetry';
 import type { InboundSpec, OutboundSpec, SvidName } from './spec.ts';
 
@@ -10,7 +10,7 @@ export type SvidMessage = { readonly chain: readonly Uint8Array[]; readonly key:
 export type ToWorker =
   | { readonly kind: 'snapshot'; readonly version: number; readonly upserts: readonly (readonly [string, SnapshotResource])[]; readonly removals: readonly string[] }
   | { readonly kind: 'svid'; readonly name: SvidName; readonly svid: SvidMessage | undefined }
-  | { readonly kind: 'bundles'; readonly bundles: readonly Bundle[] }
+  | { readonly kind: 'bundles'; readonly bundles: readonly Bundle[]; readonly bans: readonly BansView[] }
   | { readonly kind: 'inbound'; readonly id: number; readonly spec: InboundSpec }
   | { readonly kind: 'outbound'; readonly id: number; readonly spec: OutboundSpec }
   | { readonly kind: 'close'; readonly id: number; readonly drainMs: number }

@@ -39,6 +39,9 @@ export class Replica {
       const kept = new Set(message.bundles.map((bundle) => bundle.trustDomain));
       for (const { trustDomain } of this.bundles.all()) if (!kept.has(trustDomain)) this.bundles.remove(trustDomain);
       for (const bundle of message.bundles) this.bundles.update(bundle);
+      const banned = new Map(message.bans.map(({ trustDomain, bans }) => [trustDomain, bans]));
+      for (const { trustDomain } of this.bundles.allBans()) if (!banned.has(trustDomain)) this.bundles.ban(trustDomain, []);
+      for (const [trustDomain, bans] of banned) this.bundles.ban(trustDomain, bans);
     }
   }
 

@@ -1,13 +1,18 @@
 // A cluster's signing authority: gets its intermediate from the trust root, keeps it fresh, and signs while it lasts.
 import { type KeyObject, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import {
   type Bundle,
   type Member,
+  type JwtAuthority,
   messageOf,
+  pathOf,
+  type RenewHint,
   type SpiffeId,
   spiffeIds,
   type TrustDomain,
+  type TrustFacts,
   trustDomainOf,
 } from '@isthmus/model';
 import { type BundleSource, sha256Hex, type SvidSource } from '@isthmus/pki';
@@ -16,16 +21,21 @@ import { makePrivateDir, retryForever } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type Fresh, type FreshSvid, keepFresh, openRenewal } from '../renew.ts';
+import { liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import { openJsonState, type StateOf } from '../state.ts';
 import { type ClusterLog, type Observed, openClusterLog } from './cluster-log.ts';
+import { type JwtKeys, type JwtKeysState, openJwtKeys, parseJwtKeysState } from './jwt-keys.ts';
 import { type KnownFederation, openKnownFederation } from './federation-view.ts';
-import { type Granted, joinParent, openParentChannel, parentAt, type Parent, readBootstrapToken, renewAtParent, watchParent } from './parent.ts';
+import { type Granted, joinParent, openParentChannel, parentAt, type Parent, publishAtParent, readBootstrapToken, renewAtParent, reportToParent, watchParent } from './parent.ts';
 import type { Head } from '../transparency-log/record.ts';
 import { checkSlot, controlPlaneSvid, signWith, type Slot } from './slot.ts';
 import { type AuthorityOptions, selfOf, type Start, startOf, toState } from './start.ts';
 import { parseSlotState, parseViewState, type SlotState, type ViewState } from './state.ts';
+import { openTrustReports, type ProxyTrust, type TrustReports } from './trust-report.ts';
 
+const OFF_SPREAD_MS = 200;
+const OFF_AGAIN_MS = 1_000;
 const HOUR_MS = 3_600_000;
 const MAX_SLOT_BYTES = 256 * 1024;
 const MAX_VIEW_BYTES = 64 * 1024 * 1024;
@@ -60,8 +70,16 @@ export interface Authority {
   readonly svids: SvidSource;
   /** One bundle for each trust domain of the federation, this one's and the federation's own among them. */
   readonly bundles: BundleSource;
-  /** SHA-256 (hex) of the root certificate: what join tokens pin. */
+  /** SHA-256 (hex) of the root that everything signed here hangs on: what new join tokens pin. */
   readonly rootSha256: string;
+  /** Hashes a token may pin now: while a root is rotated, those of both. */
+  rootPins(): readonly string[];
+  /** What proxies are to be told of roots on their way out; nothing to renew while this cluster itself still signs under the old one. */
+  renewHint(): Omit<RenewHint, 'spreadMs'>;
+  /** Called when the roots, or the one signed under, changed. */
+  onRoots(fn: () => void): () => void;
+  /** Tells the trust root what everybody here trusts, this control plane and the proxies; call `changed` when those changed. Ends with this authority. */
+  reportTrust(proxies: () => Promise<readonly ProxyTrust[]>): { changed(): void };
   /** Every member, this cluster among them, as last heard. */
   members(): readonly Member[];
   onMembers(fn: (members: readonly Member[]) => void): () => void;
@@ -77,6 +95,11 @@ export interface Authority {
   }): { readonly chain: readonly Buffer[] };
   /** The cluster's transparency log: what changes who may have which identity is in it before it is told. */
   readonly ledger: ClusterLog;
+  /**
+   * Signs a JWT-SVID of this trust domain for five minutes; the first one makes the key and has it published.
+   * **Throws** IDENTITY_JWT_NOT_READY until the key is in the bundle, IDENTITY_DENIED for an ID of another trust domain.
+   */
+  signJwt(request: { readonly spiffeId: SpiffeId; readonly audience: readonly string[] }): Promise<{ readonly token: string; readonly expiresAtMs: number }>;
   /** Renews the intermediate now; resolves when that was answered or failed. */
   renewNow(): Promise<void>;
   status(): AuthorityStatus;
@@ -92,16 +115,19 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   const slots = openJsonState(join(options.stateDir, 'authority.state'), parseSlotState, MAX_SLOT_BYTES);
   const views = openJsonState(join(options.stateDir, 'federation.state'), parseViewState, MAX_VIEW_BYTES);
   const start = await startOf(slots, options);
+  const jwtFile = openJsonState(join(options.stateDir, 'jwt-keys.state'), parseJwtKeysState, MAX_SLOT_BYTES);
   const cached = await views.read();
   const { trustDomain } = start.slot;
   const { stateDir, clock, log, metrics } = options;
   // The log signs with the authority's key, and the authority writes to the log; nothing is observed before both are there.
   const observed = (): Observed => authority.observed();
-  const ledger = await openClusterLog({ stateDir, trustDomain, root: start.root, observed, clock, log, metrics });
-  const authority = new ClusterAuthority(options, start, slots, views, cached, ledger);
+  const ledger = await openClusterLog({ stateDir, trustDomain, root: start.slot.root, observed, clock, log, metrics });
+  const authority = new ClusterAuthority(options, start, slots, views, cached, ledger, { file: jwtFile, stored: await jwtFile.read() });
   await ledger.observe();
   return authority;
 }
+
+type StoredJwtKeys = { readonly file: StateOf<JwtKeysState>; readonly stored: JwtKeysState | undefined };
 
 class ClusterAuthority implements Authority {
   readonly cluster: string;
@@ -109,11 +135,9 @@ class ClusterAuthority implements Authority {
   readonly trustDomain: TrustDomain;
   readonly svids: FreshSvid;
   readonly bundles: BundleSource;
-  readonly rootSha256: string;
   readonly ledger: ClusterLog;
   private readonly options: AuthorityOptions;
   private readonly parent: Parent;
-  private readonly root: Buffer;
   private readonly slots: StateOf<SlotState>;
   private readonly views: StateOf<ViewState>;
   private readonly slot: Fresh<Slot>;
@@ -123,25 +147,29 @@ class ClusterAuthority implements Authority {
   private readonly closing = new AbortController();
   private readonly watching: Promise<void>;
   private readonly lossReport: { close(): void };
+  private readonly jwtKeys: JwtKeys;
+  private readonly rootListeners = new Set<() => void>();
+  private reports: TrustReports | undefined;
+  private offTimer: { cancel(): void } | undefined;
+  private storedSlot: Slot;
+  private heldOnDisk: TrustFacts['held'];
   private tokenId: string;
   private isWatching = false;
   private heardAtMs: number | undefined;
   private lastError: string | undefined;
   private issued = 0;
 
-  constructor(options: AuthorityOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined, ledger: ClusterLog) {
+  constructor(options: AuthorityOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined, ledger: ClusterLog, jwt: StoredJwtKeys) {
     this.ledger = ledger;
     const { cluster, federation, clock, random, log } = options;
     this.options = options;
     this.cluster = cluster;
     this.federation = federation;
     this.trustDomain = start.slot.trustDomain;
-    this.root = start.root;
-    this.rootSha256 = sha256Hex(start.root);
     this.tokenId = start.tokenId;
     this.slots = slots;
     this.views = views;
-    this.known = openKnownFederation(cached, ownBundles(start.root, this.trustDomain, federation), federation, log);
+    this.known = openKnownFederation(cached, ownBundles(start.slot.root, this.trustDomain, federation), federation, log);
     this.bundles = this.known.bundles;
     this.parent = parentAt(options.trustRoot, federation);
 
@@ -154,13 +182,17 @@ class ClusterAuthority implements Authority {
       requestTimeoutMs: 30_000,
       onError: (error) => (this.lastError = messageOf(error)),
     });
-    const ownSvid = () => controlPlaneSvid(this.usableSlot(), clock.nowMs(), this.svidTtlMs);
+    this.storedSlot = start.slot;
+    this.heldOnDisk = cached === undefined ? {} : Object.fromEntries(cached.bundles.map((b) => [b.trustDomain, b.sequence]));
+    const ownSvid = () => controlPlaneSvid(this.usableSlot(), clock.nowMs(), this.svidTtlMs, this.isRotating());
     this.svids = keepFresh({ ...timing, request: async () => ownSvid(), initial: ownSvid(), log: log.with({ what: 'own SVID' }) });
     // What a new intermediate is for is known at once, by the control plane's own SVID under it.
-    this.slot.onChange(() => void this.svids.renewNow());
+    this.slot.onChange(() => void this.svids.renewNow().then(() => this.rootsChanged()));
     this.slot.onChange(() => void this.ledger.observe());
     this.channel = openParentChannel(this.parent, this.svids, this.bundles, log);
-    if (start.view !== undefined) this.hear(start.view);
+    const publish = async (keys: readonly JwtAuthority[], signal: AbortSignal): Promise<void> => this.hear(await publishAtParent(this.channel, keys, signal));
+    this.jwtKeys = openJwtKeys({ ...timing, file: jwt.file, publish, log }, jwt.stored);
+    if (start.view !== undefined) void this.hear(start.view);
     this.watching = retryForever({
       clock,
       backoff: { baseMs: 200, maxMs: 10_000, random },
@@ -194,8 +226,48 @@ class ClusterAuthority implements Authority {
     return { chain };
   }
 
+  async signJwt(request: { readonly spiffeId: SpiffeId; readonly audience: readonly string[] }): Promise<{ readonly token: string; readonly expiresAtMs: number }> {
+    if (trustDomainOf(request.spiffeId) !== this.trustDomain || pathOf(request.spiffeId) === '') {
+      throw fail('IDENTITY_DENIED', `${request.spiffeId} is no SVID that ${this.trustDomain} may sign`);
+    }
+    return this.jwtKeys.sign(request);
+  }
+
   renewNow(): Promise<void> {
     return this.slot.renewNow();
+  }
+
+  get rootSha256(): string {
+    return sha256Hex((this.slot.current() ?? this.storedSlot).root);
+  }
+
+  rootPins(): readonly string[] {
+    return (this.bundles.get(this.trustDomain)?.x509Authorities ?? []).map((a) => sha256Hex(Buffer.from(a, 'base64')));
+  }
+
+  renewHint(): Omit<RenewHint, 'spreadMs'> {
+    const marked = (state: string): string[] => this.known.roots().flatMap((r) => (r.state === state ? [r.sha256] : []));
+    const retiring = marked('retiring');
+    return { retiring: retiring.includes(this.rootSha256) ? [] : retiring, revoked: marked('revoked') };
+  }
+
+  onRoots(fn: () => void): () => void {
+    this.rootListeners.add(fn);
+    return () => this.rootListeners.delete(fn);
+  }
+
+  reportTrust(proxies: () => Promise<readonly ProxyTrust[]>): { changed(): void } {
+    const { clock, random, log } = this.options;
+    this.reports ??= openTrustReports({
+      own: () => this.trustFacts(),
+      proxies,
+      send: (report, signal) => reportToParent(this.channel, report, signal),
+      isRotating: () => this.isRotating(),
+      clock,
+      random,
+      log,
+    });
+    return this.reports;
   }
 
   status(): AuthorityStatus {
@@ -203,7 +275,7 @@ class ClusterAuthority implements Authority {
     const intermediateExpiresAtMs = slot?.expiresAtMs ?? 0;
     return {
       trustDomain: this.trustDomain,
-      rootExpiresAtMs: Date.parse(new X509Certificate(this.root).validTo),
+      rootExpiresAtMs: Date.parse(new X509Certificate((slot ?? this.storedSlot).root).validTo),
       intermediateExpiresAtMs,
       ownSvidExpiresAtMs: this.svids.current()?.expiresAtMs ?? 0,
       secondsToIdentityLoss: secondsTo(intermediateExpiresAtMs, this.options.clock.nowMs()),
@@ -223,6 +295,10 @@ class ClusterAuthority implements Authority {
   async close(): Promise<void> {
     if (this.closing.signal.aborted) return;
     this.closing.abort();
+    this.rootListeners.clear();
+    this.offTimer?.cancel();
+    await this.reports?.close();
+    await this.jwtKeys.close();
     this.slot.close();
     this.svids.close();
     this.lossReport.close();
@@ -248,14 +324,21 @@ class ClusterAuthority implements Authority {
   /** A new intermediate: by mutual TLS as a member, or by a bootstrap token that was not spent here yet. */
   private async renewSlot(signal: AbortSignal): Promise<Slot> {
     const { options } = this;
-    const answer = await renewAtParent(this.channel, selfOf(options), this.root, signal).catch((error: unknown) => this.joinAgain(error));
-    checkSlot(answer.slot, this.root, options.clock.nowMs());
-    await this.slots.write(toState(options, answer.slot, this.root, this.tokenId)).catch((error: unknown) => {
-      // A full disk must not cost the cluster its identity: the one on disk is good for a restart until it ends.
-      options.log.error('the new intermediate is kept in memory only', { error: messageOf(error) });
-    });
+    const answer = await renewAtParent(this.channel, selfOf(options), signal).catch((error: unknown) => this.joinAgain(error));
+    checkSlot(answer.slot, options.clock.nowMs());
+    // The view first: an intermediate of a new root is worth nothing here before its root is.
+    await this.hear(answer.view);
+    if (!this.rootPins().includes(sha256Hex(answer.slot.root))) {
+      throw fail('IDENTITY_PARENT_REFUSED', 'the trust root answered with another root certificate than the known ones');
+    }
+    await this.slots.write(toState(options, answer.slot, this.tokenId)).then(
+      () => (this.storedSlot = answer.slot),
+      (error: unknown) => {
+        // A full disk must not cost the cluster its identity: the one on disk is good for a restart until it ends.
+        options.log.error('the new intermediate is kept in memory only', { error: messageOf(error) });
+      },
+    );
     this.lastError = undefined;
-    this.hear(answer.view);
     options.log.info('intermediate renewed', { trustDomain: this.trustDomain, expiresAtMs: answer.slot.expiresAtMs });
     return answer.slot;
   }
@@ -264,7 +347,7 @@ class ClusterAuthority implements Authority {
     const { token, cluster, federation, log } = this.options;
     if (token === undefined) throw refusal;
     const read = readBootstrapToken(token, cluster, federation);
-    if (read.id === this.tokenId || read.pinSha256 !== this.rootSha256) throw refusal;
+    if (read.id === this.tokenId) throw refusal;
     const answer = await joinParent(this.parent, token, read.pinSha256, selfOf(this.options), log);
     this.tokenId = read.id;
     return answer;
@@ -274,9 +357,11 @@ class ClusterAuthority implements Authority {
     try {
       await watchParent(this.channel, this.closing.signal, (view) => {
         if (!this.isWatching) this.options.log.info('trust root is heard', { address: this.parent.address });
+        // The trust root keeps no reports over its restart.
+        if (!this.isWatching) this.reports?.changed();
         this.isWatching = true;
         this.lastError = undefined;
-        this.hear(view);
+        void this.hear(view);
       });
       // A stream that ends without an error is a trust root that stops; it is dialled again like any other loss.
       if (!this.closing.signal.aborted) throw fail('IDENTITY_PARENT_REFUSED', 'the trust root ended the stream');
@@ -290,16 +375,63 @@ class ClusterAuthority implements Authority {
     this.options.log.warn('trust root is not heard, the last view is kept', { error: this.lastError });
   }
 
-  private hear(view: trust.FederationView): void {
+  /** Takes a view into force at once; resolves when it is on disk, or could not be put there. */
+  private async hear(view: trust.FederationView): Promise<void> {
     this.heardAtMs = this.options.clock.nowMs();
-    if (!this.known.take(view)) return;
+    const before = this.known.roots();
+    const hasChanged = this.known.take(view);
+    if (this.known.roots() !== before && !isDeepStrictEqual(this.known.roots(), before)) void this.svids.renewNow().then(() => this.rootsChanged());
+    else this.keepOffRetiring();
+    if (!hasChanged) return;
     const { log } = this.options;
     void this.ledger.observe();
     if (!this.known.members().some((m) => m.cluster === this.cluster)) {
       log.error('this cluster was removed from the federation; it serves itself until its intermediate ends', { cluster: this.cluster });
     }
-    const save = (): Promise<void> => this.views.write(this.known.toState());
-    this.serial(save).catch((error: unknown) => log.warn('the view could not be kept on disk', { error: messageOf(error) }));
+    const save = async (): Promise<void> => {
+      const state = this.known.toState();
+      await this.views.write(state);
+      // What is acknowledged must outlive this process.
+      this.heldOnDisk = Object.fromEntries(state.bundles.map((b) => [b.trustDomain, b.sequence]));
+      this.reports?.changed();
+    };
+    await this.serial(save).catch((error: unknown) => log.warn('the view could not be kept on disk', { error: messageOf(error) }));
+  }
+
+  private isRotating(): boolean {
+    return (this.bundles.get(this.trustDomain)?.x509Authorities.length ?? 0) > 1;
+  }
+
+  private rootsChanged(): void {
+    this.keepOffRetiring();
+    this.reports?.changed();
+    for (const listener of this.rootListeners) listener();
+  }
+
+  /** Renews what still hangs on a root that retires: the intermediate, or the own SVID that was made before it. */
+  private keepOffRetiring(): void {
+    const retiring = new Set(this.known.roots().flatMap((r) => (r.state === 'retiring' ? [r.sha256] : [])));
+    if (retiring.size === 0 || this.closing.signal.aborted) return;
+    const { clock, random } = this.options;
+    const isSlotOld = [this.rootSha256, sha256Hex(this.storedSlot.root)].some((sha256) => retiring.has(sha256));
+    if (!isSlotOld && !this.trustFacts().live.some((l) => retiring.has(l.rootSha256))) return;
+    const renew = (): Promise<void> => (isSlotOld ? this.slot.renewNow() : this.svids.renewNow());
+    this.offTimer?.cancel();
+    this.offTimer = clock.setTimer(random() * OFF_SPREAD_MS, () => void renew().then(() => {
+      // Not answered, or answered with the old one: tried again soon, as the timer of a renewal may be far.
+      if (!this.closing.signal.aborted) this.offTimer = clock.setTimer(OFF_AGAIN_MS, () => this.keepOffRetiring());
+    }));
+  }
+
+  private trustFacts(): TrustFacts {
+    const own = this.bundles.get(this.trustDomain)?.x509Authorities ?? [];
+    const slots = [this.slot.current() ?? this.storedSlot, this.storedSlot].map((s) => ({ rootSha256: sha256Hex(s.root), expiresAtMs: s.expiresAtMs }));
+    const svid = this.svids.current();
+    const svidRoot = svid && rootOf(svid.chain, own);
+    return {
+      held: Object.fromEntries(this.bundles.all().map((b) => [b.trustDomain, Math.min(b.sequence, this.heldOnDisk[b.trustDomain] ?? -1)]).filter(([, s]) => Number(s) >= 0)),
+      live: liveRoots([...slots, ...(svid !== undefined && svidRoot !== undefined ? [{ rootSha256: svidRoot, expiresAtMs: svid.expiresAtMs }] : [])]),
+    };
   }
 }
 

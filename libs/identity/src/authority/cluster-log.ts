@@ -39,7 +39,7 @@ export async function openClusterLog(options: {
       const { slot } = observed();
       if (slot === undefined || slot.expiresAtMs <= clock.nowMs()) throw new Error(`${trustDomain} has no valid intermediate to sign with`);
       const { key } = slot;
-      return { signature: signBytes(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', bytes, key), chain: [slot.intermediate, root] };
+      return { signature: signBytes(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', bytes, key), chain: [slot.intermediate, slot.root] };
     },
     replay: (record) => told.take(record),
     clock,

@@ -1,10 +1,13 @@
 // The federation as this cluster knows it: members and bundles, kept on disk, never stepping back.
+import { isDeepStrictEqual } from 'node:util';
 import { type Bundle, type Member } from '@isthmus/model';
 import { openBundleSet } from '@isthmus/pki';
 import type { trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 import { bundleFromWire, memberFromWire, readable } from '../wire.ts';
-import type { ViewState } from './state.ts';
+import type { RootMark, ViewState } from './state.ts';
+
+const MAX_ROOTS = 64;
 
 export type KnownFederation = ReturnType<typeof openKnownFederation>;
 
@@ -17,11 +20,14 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
   const kept: ReadonlySet<string> = new Set(own.map((b) => b.trustDomain));
   const listeners = new Set<(members: readonly Member[]) => void>();
   let members: readonly Member[] = cached?.members ?? [];
+  let roots: readonly RootMark[] = cached?.roots ?? [];
   for (const bundle of cached?.bundles ?? []) bundles.update(bundle);
 
   return {
     bundles,
     members: (): readonly Member[] => members,
+    /** The federation's roots and what becomes of each. */
+    roots: (): readonly RootMark[] => roots,
     onMembers(fn: (members: readonly Member[]) => void): () => void {
       listeners.add(fn);
       return () => listeners.delete(fn);
@@ -45,6 +51,9 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
         if (known !== undefined && bundle.sequence <= known.sequence) continue;
         hasChanged = bundles.update(bundle) || hasChanged;
       }
+      const marks = view.roots.slice(0, MAX_ROOTS).map((r) => ({ sha256: Buffer.from(r.sha256).toString('hex'), state: r.state.slice(0, 32) })).filter((r) => r.sha256.length === 64);
+      if (!isDeepStrictEqual(marks, roots)) hasChanged = true;
+      roots = marks;
       const readableMembers = readable(view.members, memberFromWire, refuse);
       // A member that is there but does not parse stays as it was last heard.
       const unread = members.filter((m) => view.members.some((w) => w.cluster === m.cluster) && !readableMembers.some((r) => r.cluster === m.cluster));
@@ -54,7 +63,7 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
       for (const listener of listeners) listener(members);
       return true;
     },
-    toState: (): ViewState => ({ version: 1, members: [...members], bundles: [...bundles.all()] }),
+    toState: (): ViewState => ({ version: 1, members: [...members], bundles: [...bundles.all()], roots: [...roots] }),
     close: (): void => listeners.clear(),
   };
 }

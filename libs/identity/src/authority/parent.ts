@@ -1,5 +1,5 @@
 // The authority's calls to the trust root: join with a pinned root, renew as a member, watch the federation.
-import { formatProblems, reservedSni, type Member, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { formatProblems, type JwtAuthority, reservedSni, type Member, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { type BundleSource, generateKey, makeCsr, openBundleSet, parseToken, type SvidSource } from '@isthmus/pki';
 import { call, fetchPinnedRoot, fromServiceError, openChannel, type RpcChannel, trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
@@ -11,7 +11,7 @@ import { makeSlot, type Slot } from './slot.ts';
 const CALL_TIMEOUT_MS = 10_000;
 
 export type Parent = { readonly address: string; readonly serverName: string; readonly federation: TrustDomain };
-export type Granted = { readonly slot: Slot; readonly root: Buffer; readonly view: trust.FederationView };
+export type Granted = { readonly slot: Slot; readonly view: trust.FederationView };
 
 export function parentAt(trustRoot: { readonly address: string; readonly serverName?: string | undefined }, federation: TrustDomain): Parent {
   return { address: trustRoot.address, serverName: trustRoot.serverName ?? reservedSni('trust-root', federation), federation };
@@ -43,7 +43,13 @@ export async function joinParent(parent: Parent, token: string, pinSha256: strin
     const csr = makeCsr({ key, spiffeId: spiffeIds.authority(trustDomain) });
     const client = channel.client(trust.TrustRootClient);
     const answer = await call(client.joinCluster.bind(client), { token, csr, self: memberToWire(self) }, { timeoutMs: CALL_TIMEOUT_MS });
-    return granted(answer, makeSlot(trustDomain, key, first(answer)), root);
+    const joined = granted(answer, makeSlot(trustDomain, key, answer.chain.map((der) => Buffer.from(der))));
+    // The pinned root vouches for the answer; another root in it must stand beside the pinned one.
+    const own = joined.view.bundles.find((b) => b.trustDomain === trustDomain)?.x509Authorities ?? [];
+    if (![root, joined.slot.root].every((r) => own.some((a) => r.equals(a)))) {
+      throw fail('IDENTITY_PARENT_REFUSED', 'the trust root answered with another root certificate than the known one');
+    }
+    return joined;
   } finally {
     channel.close();
   }
@@ -55,13 +61,26 @@ export function openParentChannel(parent: Parent, svids: SvidSource, bundles: Bu
   return openChannel({ address, serverName, expectedId: spiffeIds.trustRoot(federation), svids, bundles, log });
 }
 
-export async function renewAtParent(channel: RpcChannel, self: Member, root: Buffer, signal: AbortSignal): Promise<Granted> {
+export async function renewAtParent(channel: RpcChannel, self: Member, signal: AbortSignal): Promise<Granted> {
   const key = generateKey();
   const trustDomain = self.trustDomain as TrustDomain;
   const csr = makeCsr({ key, spiffeId: spiffeIds.authority(trustDomain) });
   const client = channel.client(trust.TrustRootClient);
   const answer = await call(client.renewIntermediate.bind(client), { csr, self: memberToWire(self) }, { timeoutMs: CALL_TIMEOUT_MS, signal });
-  return granted(answer, makeSlot(trustDomain, key, first(answer)), root);
+  return granted(answer, makeSlot(trustDomain, key, answer.chain.map((der) => Buffer.from(der))));
+}
+
+/** Tells what everybody of this cluster trusts. */
+export async function reportToParent(channel: RpcChannel, report: trust.TrustReport, signal: AbortSignal): Promise<void> {
+  const client = channel.client(trust.TrustRootClient);
+  await call(client.reportTrust.bind(client), report, { timeoutMs: CALL_TIMEOUT_MS, signal });
+}
+
+/** Says which keys sign this member's JWT-SVIDs; answers with the view in which they are. */
+export function publishAtParent(channel: RpcChannel, keys: readonly JwtAuthority[], signal: AbortSignal): Promise<trust.FederationView> {
+  const client = channel.client(trust.TrustRootClient);
+  const wire = keys.map(({ keyId, publicKey }) => ({ keyId, publicKey: Buffer.from(publicKey, 'base64') }));
+  return call(client.publishJwtKeys.bind(client), { keys: wire }, { timeoutMs: CALL_TIMEOUT_MS, signal });
 }
 
 /** Reads views until the stream ends; resolves on a clean end or abort, rejects with the coded failure. */
@@ -85,18 +104,7 @@ export function watchParent(channel: RpcChannel, signal: AbortSignal, onView: (v
   });
 }
 
-function first(answer: trust.IntermediateResponse): Buffer {
-  const intermediate = answer.chain[0];
-  if (intermediate === undefined) throw fail('IDENTITY_PARENT_REFUSED', 'the trust root answered without a certificate');
-  return Buffer.from(intermediate);
-}
-
-function granted(answer: trust.IntermediateResponse, slot: Slot, root: Buffer): Granted {
-  const last = answer.chain.at(-1);
-  if (last === undefined || answer.chain.length < 2 || !Buffer.from(last).equals(root)) {
-    throw fail('IDENTITY_PARENT_REFUSED', 'the trust root answered with another root certificate than the known one');
-  }
+function granted(answer: trust.IntermediateResponse, slot: Slot): Granted {
   if (answer.federation === undefined) throw fail('IDENTITY_PARENT_REFUSED', `the trust root answered without the federation’s view`);
-  return { slot, root, view: answer.federation };
+  return { slot, view: answer.federation };
 }
-

@@ -10,14 +10,21 @@ export type Slot = {
   readonly key: KeyObject;
   /** DER. */
   readonly intermediate: Buffer;
+  /** The newer root under the older one's signature, while a rotation lasts; DER. */
+  readonly links: readonly Buffer[];
+  /** The root it hangs on; DER. */
+  readonly root: Buffer;
   readonly notBeforeMs: number;
   readonly expiresAtMs: number;
 };
 
-export function makeSlot(trustDomain: TrustDomain, key: KeyObject, intermediate: Buffer): Slot {
+/** `chain` is the intermediate, then links, then the root. **Throws** IDENTITY_PARENT_REFUSED. */
+export function makeSlot(trustDomain: TrustDomain, key: KeyObject, chain: readonly Buffer[]): Slot {
+  const [intermediate, root] = [chain[0], chain.at(-1)];
+  if (intermediate === undefined || root === undefined || chain.length < 2 || chain.length > 4) throw fail('IDENTITY_PARENT_REFUSED', `the trust root answered with ${chain.length} certificates`);
   try {
     const cert = new X509Certificate(intermediate);
-    return { trustDomain, key, intermediate, notBeforeMs: Date.parse(cert.validFrom), expiresAtMs: Date.parse(cert.validTo) };
+    return { trustDomain, key, intermediate, links: chain.slice(1, -1), root, notBeforeMs: Date.parse(cert.validFrom), expiresAtMs: Date.parse(cert.validTo) };
   } catch (cause) {
     throw fail('IDENTITY_PARENT_REFUSED', 'the intermediate is no certificate', { cause });
   }
@@ -40,8 +47,11 @@ export function signWith(
   return [leaf, slot.intermediate];
 }
 
-/** The control plane's own SVID: reached by its reserved names, which clients that check DNS names alone can verify too. */
-export function controlPlaneSvid(slot: Slot, nowMs: number, ttlMs: number): X509Svid {
+/**
+ * The control plane's own SVID: reached by its reserved names, which clients that check DNS names alone can verify too.
+ * `isLinked` puts the links into its chain, for those who hold a token of the older root.
+ */
+export function controlPlaneSvid(slot: Slot, nowMs: number, ttlMs: number, isLinked = false): X509Svid {
   const key = generateKey();
   const { trustDomain } = slot;
   const chain = signWith(slot, {
@@ -51,12 +61,12 @@ export function controlPlaneSvid(slot: Slot, nowMs: number, ttlMs: number): X509
     ttlMs,
     nowMs,
   });
-  return makeX509Svid(chain, key);
+  return makeX509Svid(isLinked ? [...chain, ...slot.links] : chain, key);
 }
 
-/** **Throws** IDENTITY_PARENT_REFUSED when what the slot signs would not be taken by a peer that knows `root` only. */
-export function checkSlot(slot: Slot, root: Buffer, nowMs: number): void {
-  const bundle: Bundle = { trustDomain: slot.trustDomain, sequence: 0, refreshHintSeconds: 300, x509Authorities: [root.toString('base64')] };
+/** **Throws** IDENTITY_PARENT_REFUSED when what the slot signs would not be taken by a peer that knows its root only. */
+export function checkSlot(slot: Slot, nowMs: number): void {
+  const bundle: Bundle = { trustDomain: slot.trustDomain, sequence: 0, refreshHintSeconds: 300, x509Authorities: [slot.root.toString('base64')] };
   const svid = controlPlaneSvid(slot, nowMs, BACKDATE_MS);
   const verdict = verifySvid({ chain: svid.chain, bundle, nowMs });
   if (!verdict.ok) throw fail('IDENTITY_PARENT_REFUSED', `the intermediate for ${slot.trustDomain} does not verify: ${verdict.detail}`, { facts: { reason: verdict.reason } });

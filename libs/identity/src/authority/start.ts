@@ -38,7 +38,7 @@ export async function startOf(slots: StateOf<SlotState>, options: AuthorityOptio
   return resumed(stored, options) ?? (await joined(stored, slots, options));
 }
 
-export type Start = { readonly slot: Slot; readonly root: Buffer; readonly tokenId: string; readonly view?: trust.FederationView };
+export type Start = { readonly slot: Slot; readonly tokenId: string; readonly view?: trust.FederationView };
 
 function resumed(stored: SlotState | undefined, options: AuthorityOptions): Start | undefined {
   if (stored === undefined) return undefined;
@@ -48,11 +48,10 @@ function resumed(stored: SlotState | undefined, options: AuthorityOptions): Star
     });
   }
   const trustDomain = clusterTrustDomain(stored.cluster, stored.federation);
-  const slot = makeSlot(trustDomain, importKeyPem(stored.keyPem), Buffer.from(stored.intermediate, 'base64'));
+  const slot = makeSlot(trustDomain, importKeyPem(stored.keyPem), [stored.intermediate, ...(stored.links ?? []), stored.root].map((der) => Buffer.from(der, 'base64')));
   if (slot.expiresAtMs <= options.clock.nowMs()) return undefined;
-  const root = Buffer.from(stored.root, 'base64');
-  checkSlot(slot, root, options.clock.nowMs());
-  return { slot, root, tokenId: stored.tokenId };
+  checkSlot(slot, options.clock.nowMs());
+  return { slot, tokenId: stored.tokenId };
 }
 
 async function joined(stored: SlotState | undefined, slots: StateOf<SlotState>, options: AuthorityOptions): Promise<Start> {
@@ -75,10 +74,10 @@ async function joined(stored: SlotState | undefined, slots: StateOf<SlotState>, 
   const answer = await untilReachable({ clock, random, log, limitMs, what: 'the trust root' }, () =>
     joinParent(parent, token, read.pinSha256, selfOf(options), log),
   );
-  checkSlot(answer.slot, answer.root, clock.nowMs());
-  await slots.write(toState(options, answer.slot, answer.root, read.id));
+  checkSlot(answer.slot, clock.nowMs());
+  await slots.write(toState(options, answer.slot, read.id));
   log.info('joined the federation', { cluster, federation, tokenId: read.id, expiresAtMs: answer.slot.expiresAtMs });
-  return { slot: answer.slot, root: answer.root, tokenId: read.id, view: answer.view };
+  return { slot: answer.slot, tokenId: read.id, view: answer.view };
 }
 
 /** This cluster as it tells the trust root of itself. */
@@ -87,12 +86,13 @@ export function selfOf(options: AuthorityOptions): Member {
   return { cluster, trustDomain: clusterTrustDomain(cluster, federation), locality: self.locality, gateways: self.gateways };
 }
 
-export function toState(options: AuthorityOptions, slot: Slot, root: Buffer, tokenId: string): SlotState {
+export function toState(options: AuthorityOptions, slot: Slot, tokenId: string): SlotState {
   return {
     version: 1,
     cluster: options.cluster,
     federation: options.federation,
-    root: root.toString('base64'),
+    root: slot.root.toString('base64'),
+    ...(slot.links.length > 0 && { links: slot.links.map((der) => der.toString('base64')) }),
     tokenId,
     keyPem: exportKeyPem(slot.key),
     intermediate: slot.intermediate.toString('base64'),

@@ -7,8 +7,10 @@ export const slotStateSchema = Type.Object({
   version: Type.Literal(1),
   cluster: Type.String(),
   federation: Type.String(),
-  /** The root certificate the first token pinned; every intermediate must come from it. */
+  /** The root certificate the intermediate hangs on. */
   root: der,
+  /** What stands between the two while a root is rotated. */
+  links: Type.Optional(Type.Array(der, { maxItems: 2 })),
   /** The bootstrap token that was spent, by its id. */
   tokenId: Type.String(),
   keyPem: Type.String(),
@@ -17,10 +19,15 @@ export const slotStateSchema = Type.Object({
 export type SlotState = Static<typeof slotStateSchema>;
 export const parseSlotState = compileSchema(slotStateSchema);
 
+/** What becomes of a root, as the trust root says; a state of a later version is kept as it came. */
+export const rootMarkSchema = Type.Object({ sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }), state: Type.String({ maxLength: 32 }) });
+export type RootMark = Static<typeof rootMarkSchema>;
+
 export const viewStateSchema = Type.Object({
   version: Type.Literal(1),
   members: Type.Array(memberSchema),
   bundles: Type.Array(bundleSchema),
+  roots: Type.Optional(Type.Array(rootMarkSchema, { maxItems: 64 })),
 });
 export type ViewState = Static<typeof viewStateSchema>;
 export const parseViewState = compileSchema(viewStateSchema);

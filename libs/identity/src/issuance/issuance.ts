@@ -19,6 +19,7 @@ import type { Clock } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { Authority } from '../authority/authority.ts';
+import { checkAudience } from '../audience.ts';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
@@ -70,6 +71,7 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
       join: handleUnary((_request, call) => issuer.join(call), log),
       renew: handleUnary((_request, call) => issuer.renew(call), log),
       issueService: handleUnary((_request, call) => issuer.issueService(call), log),
+      issueJwtSvid: handleUnary((_request, call) => issuer.issueJwtSvid(call), log),
     },
     createJoinToken: (request, fence) => tokens.create(request, fence),
     checkJoinToken: (request) => tokens.check(request),
@@ -123,18 +125,32 @@ class Issuer {
   issueService(call: Call<identity.IssueServiceRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
     const { namespace, service: name } = call.request;
-    return this.judged('service', caller ?? 'nobody', async () => {
-      const role = caller === undefined ? undefined : roleOf(caller);
-      if (caller === undefined || role?.kind !== 'agent') throw fail('IDENTITY_DENIED', 'only an agent of this cluster gets service identities');
-      if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_DENIED', `${quote(`${namespace}/${name}`)} is no service name`);
-      const service: ServiceName = { namespace, name };
-      if (!(await this.mayServe(role.agent, service))) {
-        throw fail('IDENTITY_DENIED', `agent ${role.agent} may not have the identity of ${formatServiceName(service)}`, {
-          hint: 'make a join token that lists the service, and join with it',
-        });
-      }
-      return this.sign(call.request.csr, spiffeIds.service(this.options.authority.trustDomain, service));
+    return this.judged('service', caller ?? 'nobody', async () => this.sign(call.request.csr, await this.serviceFor(caller, namespace, name)));
+  }
+
+  issueJwtSvid(call: Call<identity.IssueJwtSvidRequest>): Promise<identity.JwtSvidResponse> {
+    const caller = this.callerOf(call);
+    const { namespace, service, audience } = call.request;
+    return this.judged('jwt', caller ?? 'nobody', async () => {
+      const spiffeId = await this.serviceFor(caller, namespace, service);
+      checkAudience(audience);
+      const { token, expiresAtMs } = await this.options.authority.signJwt({ spiffeId, audience });
+      return { token, expiresAtMs: BigInt(expiresAtMs) };
     });
+  }
+
+  /** The ID of a service that the calling agent's entry lists. **Throws** IDENTITY_DENIED. */
+  private async serviceFor(caller: SpiffeId | undefined, namespace: string, name: string): Promise<SpiffeId> {
+    const role = caller === undefined ? undefined : roleOf(caller);
+    if (caller === undefined || role?.kind !== 'agent') throw fail('IDENTITY_DENIED', 'only an agent of this cluster gets service identities');
+    if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_DENIED', `${quote(`${namespace}/${name}`)} is no service name`);
+    const service: ServiceName = { namespace, name };
+    if (!(await this.mayServe(role.agent, service))) {
+      throw fail('IDENTITY_DENIED', `agent ${role.agent} may not have the identity of ${formatServiceName(service)}`, {
+        hint: 'make a join token that lists the service, and join with it',
+      });
+    }
+    return spiffeIds.service(this.options.authority.trustDomain, service);
   }
 
   async mayServe(agent: string, service: ServiceName): Promise<boolean> {
@@ -163,9 +179,9 @@ class Issuer {
     return { chain: [...chain], bundles: authority.bundles.all().map(bundleToWire) };
   }
 
-  private async judged(kind: 'join' | 'renew' | 'service', caller: string, issue: () => Promise<identity.SvidResponse>): Promise<identity.SvidResponse> {
+  private async judged<T>(kind: 'join' | 'renew' | 'service' | 'jwt', caller: string, issue: () => Promise<T>): Promise<T> {
     try {
-      if (!this.limit.take(`${kind === 'join' ? 'join' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
+      if (!this.limit.take(`${kind === 'join' || kind === 'jwt' ? kind : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
       const response = await issue();
       this.issued.inc({ kind });
       return response;

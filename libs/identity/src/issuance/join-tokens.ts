@@ -43,7 +43,7 @@ export type TokenFence = {
 export type TokenStore = ReturnType<typeof openTokenStore>;
 
 export function openTokenStore(options: {
-  readonly authority: Pick<Authority, 'rootSha256' | 'federation'>;
+  readonly authority: Pick<Authority, 'rootSha256' | 'rootPins' | 'federation'>;
   readonly store: Store;
   readonly cluster: string;
   readonly clock: Clock;
@@ -102,7 +102,7 @@ export function openTokenStore(options: {
 
     /** The kept token a presented one stands for. **Throws** IDENTITY_TOKEN_REFUSED. */
     async find(text: string): Promise<SpendableToken> {
-      const presented = presentedToken(text, 'ijt', authority.rootSha256);
+      const presented = presentedToken(text, 'ijt', { pins: authority.rootPins() });
       if (presented.fields['cluster'] !== cluster) throw tokenRefused(`it is for cluster ${quote(presented.fields['cluster'] ?? '')}, this is ${cluster}`);
       const found = await store.get(keys.joinToken(presented.id));
       const kept = found === undefined ? undefined : parseValue(found.value, parseJoinToken);

@@ -1,13 +1,16 @@
 // A proxy's identity: joined once by token or resumed from disk, kept fresh, with the SVIDs of the services beside it.
-import { clusterTrustDomain, type ErrorClass, IsthmusError, messageOf, type ServiceName, type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { clusterTrustDomain, type ErrorClass, IsthmusError, messageOf, type RenewHint, type ServiceName, type SpiffeId, spiffeIds, type TrustDomain, type TrustFacts } from '@isthmus/model';
 import { type BundleSet, openBundleSet, type SvidSource, type X509Svid } from '@isthmus/pki';
 import { openChannel, type RpcChannel } from '@isthmus/rpc';
 import { makePrivateDir } from '@isthmus/runtime';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type FreshSvid, keepFresh } from '../renew.ts';
+import { heldBundles, liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import type { StateOf } from '../state.ts';
-import { type ChannelRequest, type Granted, type JoinTicket, readJoinToken, requestJoin, requestRenewal, requestService, serverNameOf } from './request.ts';
+import { openKeepOff } from './keep-off.ts';
+import { type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
+import { type ChannelRequest, type Granted, type JoinTicket, readJoinToken, requestJoin, requestJwt, requestRenewal, requestService, serverNameOf } from './request.ts';
 import { openServiceSvids, type ServiceSvids } from './service-svids.ts';
 import { CALL_TIMEOUT_MS, type IdentityOptions, joinOptions, type Start, startOf, toState } from './start.ts';
 import type { ProxyState } from './state.ts';
@@ -38,11 +41,19 @@ export interface Identity {
   serviceSvids(service: ServiceName): SvidSource;
   /** The same for the service's own processes, by a key of its own: this proxy's key stays here (decision 0012). */
   workloadSvids(service: ServiceName): SvidSource;
+  /** A JWT-SVID of the service for these audiences, good for some minutes; kept here and renewed at half life. Rejects with IDENTITY_*, RPC_*. */
+  jwtSvid(service: ServiceName, audience: readonly string[]): Promise<JwtSvid>;
   /** The one channel to the control plane, owned by this identity: do not close it. */
   channel(): RpcChannel;
   /** Renews this proxy's own SVID now; resolves when that was answered or failed. */
   renewNow(): Promise<void>;
   status(): IdentityStatus;
+  /** Which bundles are in force here, and which roots the SVIDs hang on; what is only on disk counts for the roots too. */
+  trustFacts(): TrustFacts;
+  /** Called after bundles or SVIDs changed; returns the unsubscriber. */
+  onTrust(fn: () => void): () => void;
+  /** Takes the control plane's word on roots that are on their way out: what hangs on them is renewed. */
+  takeHint(hint: RenewHint): void;
   close(): Promise<void>;
 }
 
@@ -68,9 +79,14 @@ class ProxyIdentity implements Identity {
   private readonly file: StateOf<ProxyState>;
   private readonly services: ServiceSvids;
   private readonly workloads: ServiceSvids;
+  private readonly jwts: JwtSvids;
   private readonly serial = openSerial();
   private readonly lossReport: { close(): void };
   private readonly server: RpcChannel;
+  private readonly keepOff: ReturnType<typeof openKeepOff>;
+  private readonly trustListeners = new Set<() => void>();
+  /** The SVID a restart would begin with. */
+  private stored: X509Svid;
   private tokenId: string;
   private lastError: string | undefined;
   private mustJoinAgain = false;
@@ -87,6 +103,7 @@ class ProxyIdentity implements Identity {
     this.trustDomain = clusterTrustDomain(start.cluster, start.federation);
     this.spiffeId = start.svid.spiffeId as SpiffeId;
     this.bundles = openBundleSet([...start.bundles]);
+    this.stored = start.svid;
     this.svids = keepFresh({
       request: (signal) => this.renewOwn(signal),
       initial: start.svid,
@@ -110,6 +127,7 @@ class ProxyIdentity implements Identity {
         filePrefix,
         trustDomain: this.trustDomain,
         bundles: this.bundles,
+        onRenewed: () => this.tellTrust(),
         request: (spiffeId, service, signal) => this.requestService(spiffeId, service, signal),
         clock,
         random,
@@ -117,7 +135,11 @@ class ProxyIdentity implements Identity {
       });
     this.services = openSvids('svid');
     this.workloads = openSvids('workload-svid');
+    this.jwts = openJwtSvids({ request: (service, audience) => requestJwt(this.server, service, audience, this.timeoutMs), clock });
     this.lossReport = reportIdentityLoss(options.metrics, clock, () => this.status().secondsToIdentityLoss);
+    this.keepOff = openKeepOff({ holders: () => [this.svids, ...this.services.all(), ...this.workloads.all()], authorities: () => this.authorities(), clock, random });
+    this.bundles.onChange(() => this.tellTrust());
+    this.svids.onChange(() => this.tellTrust());
   }
 
   serviceSvids(service: ServiceName): SvidSource {
@@ -126,6 +148,10 @@ class ProxyIdentity implements Identity {
 
   workloadSvids(service: ServiceName): SvidSource {
     return this.workloads.get(service);
+  }
+
+  jwtSvid(service: ServiceName, audience: readonly string[]): Promise<JwtSvid> {
+    return this.jwts.get(service, audience);
   }
 
   channel(): RpcChannel {
@@ -147,9 +173,33 @@ class ProxyIdentity implements Identity {
     };
   }
 
+  trustFacts(): TrustFacts {
+    const svids = [this.svids.current(), this.stored, ...[...this.services.all(), ...this.workloads.all()].map((s) => s.current())].filter((s) => s !== undefined);
+    return {
+      held: heldBundles(this.bundles),
+      live: liveRoots(
+        svids.flatMap(({ chain, expiresAtMs }) => {
+          const rootSha256 = rootOf(chain, this.authorities());
+          return rootSha256 === undefined ? [] : [{ rootSha256, expiresAtMs }];
+        }),
+      ),
+    };
+  }
+
+  onTrust(fn: () => void): () => void {
+    this.trustListeners.add(fn);
+    return () => this.trustListeners.delete(fn);
+  }
+
+  takeHint(hint: RenewHint): void {
+    this.keepOff.hint(hint);
+  }
+
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.keepOff.close();
+    this.trustListeners.clear();
     this.svids.close();
     this.services.close();
     this.workloads.close();
@@ -218,9 +268,18 @@ class ProxyIdentity implements Identity {
     const { cluster, federation, agent, tokenId } = this;
     const state = toState({ cluster, federation, agent, tokenId, svid: granted.svid, bundles: this.bundles.all() });
     // A full disk must not cost the proxy its identity: the one on disk is good for a restart until it ends.
-    await this.serial(() => this.file.write(state)).catch((error: unknown) => {
-      this.options.log.error('the new SVID is kept in memory only', { error: messageOf(error) });
-    });
+    await this.serial(() => this.file.write(state)).then(
+      () => (this.stored = granted.svid),
+      (error: unknown) => this.options.log.error('the new SVID is kept in memory only', { error: messageOf(error) }),
+    );
+  }
+
+  private authorities(): readonly string[] {
+    return this.bundles.get(this.trustDomain)?.x509Authorities ?? [];
+  }
+
+  private tellTrust(): void {
+    for (const listener of this.trustListeners) listener();
   }
 
   private request(signal: AbortSignal): ChannelRequest {

@@ -6,6 +6,7 @@ import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 import { tokenId, tokenRefused } from '../token.ts';
 import { bundleFromWire, readable } from '../wire.ts';
+import type { JwtSvid } from './jwt-svids.ts';
 
 /** What a join token says: whom it is for, and by what root the one who takes it is known. */
 export type JoinTicket = {
@@ -91,11 +92,21 @@ export function requestService(spiffeId: SpiffeId, service: ServiceName, options
   );
 }
 
+/** Gets a JWT-SVID of a service. */
+export async function requestJwt(channel: RpcChannel, service: ServiceName, audience: readonly string[], timeoutMs: number): Promise<JwtSvid> {
+  const client = channel.client(identity.IssuanceClient);
+  const answer = await call(client.issueJwtSvid.bind(client), { namespace: service.namespace, service: service.name, audience: [...audience] }, { timeoutMs });
+  return { token: answer.token, expiresAtMs: Number(answer.expiresAtMs) };
+}
+
 async function request(spiffeId: SpiffeId, options: ChannelRequest, send: (csr: Buffer) => Promise<identity.SvidResponse>): Promise<Granted> {
   const key = generateKey(options.keyKind);
   const answer = await send(makeCsr({ key, spiffeId }));
   const bundles = bundlesOf(answer, options.log);
-  const own = options.bundles.get(trustDomainOf(spiffeId));
+  const known = options.bundles.get(trustDomainOf(spiffeId));
+  // The answer may be of a root that this proxy has not been told of otherwise yet.
+  const told = bundles.find((b) => b.trustDomain === known?.trustDomain);
+  const own = told !== undefined && known !== undefined && told.sequence > known.sequence ? told : known;
   return { svid: checked(makeX509Svid(chainOf(answer), key), spiffeId, own, options.nowMs()), bundles };
 }
 

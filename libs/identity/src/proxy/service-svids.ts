@@ -13,6 +13,8 @@ const MAX_SERVICES = 256;
 
 export interface ServiceSvids {
   get(service: ServiceName): SvidSource;
+  /** Those that are open. */
+  all(): readonly FreshSvid[];
   list(): readonly { readonly spiffeId: SpiffeId; readonly expiresAtMs: number }[];
   close(): void;
 }
@@ -25,6 +27,8 @@ export function openServiceSvids(options: {
   readonly trustDomain: TrustDomain;
   readonly bundles: BundleSource;
   readonly request: (spiffeId: SpiffeId, service: ServiceName, signal: AbortSignal) => Promise<X509Svid>;
+  /** Called after one was renewed. */
+  readonly onRenewed: () => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -56,7 +60,9 @@ export function openServiceSvids(options: {
       await file.write(svidToState(svid)).catch((error: unknown) => log.error('an SVID is kept in memory only', { error: messageOf(error) }));
       return svid;
     };
-    return keepFresh({ request, clock, random, log });
+    const fresh = keepFresh({ request, clock, random, log });
+    fresh.onChange(options.onRenewed);
+    return fresh;
   }
 
   return {
@@ -69,6 +75,7 @@ export function openServiceSvids(options: {
       open.set(spiffeId, source);
       return source;
     },
+    all: () => [...open.values()],
     list: () => [...open].map(([spiffeId, source]) => ({ spiffeId, expiresAtMs: source.current()?.expiresAtMs ?? 0 })),
     close() {
       for (const source of open.values()) source.close();

@@ -26,9 +26,14 @@ export function bundleChanges(before: readonly Bundle[], after: readonly Bundle[
     ...before.filter((bundle) => !left.has(bundle.trustDomain)).map(({ trustDomain, sequence }) => ({ kind: 'bundle-removed', facts: { trustDomain, sequence } })),
     ...after
       .filter((bundle) => known.get(bundle.trustDomain) !== bundle.sequence)
-      .map(({ trustDomain, sequence, x509Authorities }) => ({
+      .map(({ trustDomain, sequence, x509Authorities, jwtAuthorities = [] }) => ({
         kind: 'bundle',
-        facts: { trustDomain, sequence, authoritiesSha256: x509Authorities.map((authority) => sha256Hex(Buffer.from(authority, 'base64'))) },
+        facts: {
+          trustDomain,
+          sequence,
+          authoritiesSha256: x509Authorities.map((authority) => sha256Hex(Buffer.from(authority, 'base64'))),
+          ...(jwtAuthorities.length > 0 && { jwtKeysSha256: jwtAuthorities.map(({ publicKey }) => sha256Hex(Buffer.from(publicKey, 'base64'))) }),
+        },
       })),
   ];
 }

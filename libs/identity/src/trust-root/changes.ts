@@ -13,12 +13,23 @@ export function stateBefore(state: TrustRootState): TrustRootState {
 /** In the order in which they depend on each other: root, tokens, certificates, members, bundles. Holds no secret and no hash of one. */
 export function changesBetween(before: TrustRootState, after: TrustRootState): readonly Happening[] {
   return [
-    ...(before.root === after.root ? [] : [rootCertificate(after.root)]),
+    ...rootChanges(before, after),
     ...tokenChanges(before.tokens, after.tokens),
     ...after.journal.filter((entry) => !before.journal.some((known) => known.serial === entry.serial)).map((entry) => ({ kind: 'intermediate-signed', facts: { ...entry } })),
     ...memberChanges(before.members, after.members),
     ...bundleChanges(before.bundles, after.bundles),
   ];
+}
+
+/** The first root, or a step of a rotation: the incoming root whole when it is made, then which step comes, who is not waited for and who was cut off. */
+function rootChanges(before: TrustRootState, after: TrustRootState): readonly Happening[] {
+  if (before.root === '') return [rootCertificate(after.root)];
+  const [was, is] = [before.rotation, after.rotation];
+  const made = is?.to !== undefined && is.to.root !== was?.to?.root && !is.isRollback ? [rootCertificate(is.to.root)] : [];
+  const signing = before.root === after.root ? [] : [{ kind: 'root-switched', facts: { sha256: sha256Hex(Buffer.from(after.root, 'base64')) } }];
+  if (is === undefined || is === was) return [...made, ...signing];
+  const { id, step, paused, compromised, isRollback, without, cutOff } = is;
+  return [...made, ...signing, { kind: 'root-rotation', facts: { id, step, paused, compromised, isRollback, without: [...without], cutOff: [...cutOff] } }];
 }
 
 /** A certificate that is trusted from now on, whole, so that the log alone can be checked against it. */

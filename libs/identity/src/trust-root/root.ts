@@ -1,5 +1,6 @@
 // The root without gRPC: each method changes the state durably or not at all.
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import {
   clusterTrustDomain,
   formatProblems,
@@ -24,8 +25,11 @@ import { notInForce } from '../transparency-log/record.ts';
 import { bundleToWire, memberFromWire, memberToWire } from '../wire.ts';
 import { changesBetween } from './changes.ts';
 import type { OpenedRoot } from './root-key.ts';
+import { makeRootKey, readRootKey } from './root-key.ts';
+import { authoritiesOf, openRotation, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
+import { isSwitched } from './root-rotation.ts';
 import { openRootLog } from './root-log.ts';
-import { type JournalEntry, pruned, type TrustRootState, withMember, withoutMember } from './state.ts';
+import { type JournalEntry, pruned, type TrustRootState, withJwtKeys, withMember, withoutMember } from './state.ts';
 
 export const DAY_MS = 86_400_000;
 const OWN_SVID_TTL_MS = 3_600_000;
@@ -54,10 +58,9 @@ export type Issued = { readonly chain: Buffer[]; readonly view: trust.Federation
 export class Root {
   readonly svids: FreshSvid;
   readonly bundles;
-  readonly rootSha256: string;
   durable = true;
-  private readonly key: KeyObject;
-  private readonly cert: Buffer;
+  private key: KeyObject;
+  private cert: Buffer;
   private readonly file: OpenedRoot['file'];
   private readonly options: TrustRootOptions;
   private readonly serial = openSerial();
@@ -71,7 +74,11 @@ export class Root {
   static async open(opened: OpenedRoot, options: TrustRootOptions): Promise<Root> {
     const { cert, key, state } = opened;
     const { stateDir, clock, log, metrics } = options;
-    return new Root(opened, await openRootLog({ stateDir, state, signer: () => ({ cert, key }), clock, log, metrics }), options);
+    // The log is opened first and signed by whatever the root signs with at the time.
+    const opening: { root?: Root } = {};
+    const ledger = await openRootLog({ stateDir, state, signer: () => opening.root?.issuer() ?? { cert, key }, clock, log, metrics });
+    opening.root = new Root(opened, ledger, options);
+    return opening.root;
   }
 
   private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: TrustRootOptions) {
@@ -81,11 +88,15 @@ export class Root {
     this.file = opened.file;
     this.state = opened.state;
     this.options = options;
-    this.rootSha256 = sha256Hex(opened.cert);
     this.bundles = openBundleSet([...opened.state.bundles]);
     const { clock, random, log } = options;
     this.issued = options.metrics?.counter('isthmus_identity_intermediates_total', 'Intermediates signed for clusters, by what for', ['why']);
     this.svids = keepFresh({ request: async () => this.ownSvid(), initial: this.ownSvid(), clock, random, log });
+  }
+
+  /** SHA-256 of the certificate of the root that signs, in hex. */
+  get rootSha256(): string {
+    return sha256OfRoot(this.state.root);
   }
 
   /**
@@ -146,6 +157,21 @@ export class Root {
     });
   }
 
+  /**
+   * Puts the keys of a member's JWT-SVIDs into its bundle, in the place of those before; the same ones change nothing.
+   * **Throws** IDENTITY_DENIED for who is no member, IDENTITY_JWT_INVALID for a weak or doubled key or too many, STATE_*.
+   */
+  publishJwtKeys(trustDomain: string, keys: readonly trust.JwtAuthority[]): Promise<trust.FederationView> {
+    return this.serial(async () => {
+      const next = withJwtKeys(this.state, trustDomain, keys);
+      if (next !== this.state) {
+        await this.commit(next);
+        this.options.log.info('keys of JWT-SVIDs published', { trustDomain, keyIds: keys.map((k) => k.keyId).join(' ') });
+      }
+      return this.view();
+    });
+  }
+
   /** Takes a member out: nothing is renewed for it, and it leaves the view. **Throws** IDENTITY_CLUSTER_NOT_FOUND, STATE_*. */
   remove(cluster: string): Promise<void> {
     return this.serial(async () => {
@@ -162,12 +188,46 @@ export class Root {
 
   view(): trust.FederationView {
     const { federation, members, bundles } = this.state;
-    return { federation, members: members.map(memberToWire), bundles: bundles.map(bundleToWire) };
+    const roots = rootMarks(this.state).map(({ sha256, state }) => ({ sha256: Buffer.from(sha256, 'hex'), state }));
+    return { federation, members: members.map(memberToWire), bundles: bundles.map(bundleToWire), roots };
   }
 
   onView(fn: () => void): () => void {
     this.listeners.add(fn);
     return () => this.listeners.delete(fn);
+  }
+
+  /** The state in force; what leads to the next one goes through `change`. */
+  current(): TrustRootState {
+    return this.state;
+  }
+
+  /**
+   * Makes a state from the one in force and commits it, one change after another; undefined changes nothing. Where the
+   * signing root is another afterwards, its key is read first, and this process's own SVID is made anew.
+   * **Throws** IDENTITY_STATE_MISMATCH where that key is missing, and what `make` throws; STATE_*.
+   */
+  change(make: (state: TrustRootState) => Promise<TrustRootState | undefined> | TrustRootState | undefined): Promise<void> {
+    return this.serial(async () => {
+      const before = this.state;
+      const next = await make(before);
+      if (next === undefined) return;
+      const key = next.root === before.root ? this.key : await readRootKey(this.options.stateDir, signingRoot(next));
+      await this.commit(next);
+      this.key = key;
+      this.cert = Buffer.from(next.root, 'base64');
+      if (linkOf(before).length !== linkOf(next).length || before.root !== next.root) void this.svids.renewNow();
+    });
+  }
+
+  /** A new key of the same kind as the first in a file of this name, found again where it is there. **Throws** STATE_*. */
+  makeKey(keyFile: string): Promise<KeyObject> {
+    return makeRootKey(this.options.stateDir, keyFile, this.options.keyKind ?? 'ec-p256');
+  }
+
+  /** The signing root as an issuer. */
+  issuer(): { readonly cert: Buffer; readonly key: KeyObject } {
+    return { cert: this.cert, key: this.key };
   }
 
   async close(): Promise<void> {
@@ -177,7 +237,7 @@ export class Root {
   }
 
   private tokenFor(text: string, nowMs: number): TrustRootState['tokens'][number] {
-    const presented = presentedToken(text, 'ict', this.rootSha256);
+    const presented = presentedToken(text, 'ict', { pins: authoritiesOf(this.state).map(sha256OfRoot), former: this.state.formerRoots ?? [] });
     // Every kept hash is compared, so that the time taken tells nothing about which one was near.
     let kept: TrustRootState['tokens'][number] | undefined;
     for (const token of this.state.tokens) if (sameHash(token.secretSha256, presented.secretSha256)) kept = token;
@@ -224,7 +284,7 @@ export class Root {
       issuedAtMs: nowMs,
       expiresAtMs: Date.parse(parsed.validTo),
     };
-    return { chain: [cert, this.cert], entry };
+    return { chain: [cert, ...linkOf(this.state), this.cert], entry };
   }
 
   /** Makes a state durable, and only then the one in force: its changes are in the log and on disk before anything leaves. */
@@ -240,7 +300,7 @@ export class Root {
       await this.ledger.append(notInForce(from, this.ledger.head().records)).catch(() => undefined);
       throw error;
     }
-    const viewChanged = state.members !== this.state.members || state.bundles !== this.state.bundles;
+    const viewChanged = state.members !== this.state.members || state.bundles !== this.state.bundles || !isDeepStrictEqual(rootMarks(state), rootMarks(this.state));
     const gone = this.state.bundles.filter((b) => !state.bundles.some((n) => n.trustDomain === b.trustDomain));
     this.state = state;
     for (const bundle of gone) this.bundles.remove(bundle.trustDomain);
@@ -260,6 +320,12 @@ export class Root {
       ttlMs: OWN_SVID_TTL_MS,
       backdateMs: BACKDATE_MS,
     });
-    return makeX509Svid([leaf], key);
+    return makeX509Svid([leaf, ...linkOf(this.state)], key);
   }
+}
+
+/** The newer root under the older one's signature, while both are trusted and the newer one signs. */
+function linkOf(state: TrustRootState): readonly Buffer[] {
+  const rotation = openRotation(state);
+  return rotation?.link === undefined || rotation.isRollback || !isSwitched(rotation) ? [] : [Buffer.from(rotation.link, 'base64')];
 }

@@ -6,11 +6,12 @@ import { fail } from '../errors.ts';
 import type { Head } from '../transparency-log/record.ts';
 import { tokenRefused } from '../token.ts';
 import type { Root } from './root.ts';
+import { readRotateCommand, type RotationDocument, type Rotor } from './rotor.ts';
 
 type ViewStream = Parameters<trust.TrustRootServer['watchFederation']>[0];
 
 /** For members and joining clusters; `close` ends the open streams. */
-export function serveTrustRoot(root: Root, log: Log): { readonly implementation: trust.TrustRootServer; close(): void } {
+export function serveTrustRoot(root: Root, rotor: Rotor, log: Log): { readonly implementation: trust.TrustRootServer; close(): void } {
   const streams = new Set<() => void>();
   const implementation: trust.TrustRootServer = {
     joinCluster: handleUnary(async ({ token, csr, self }) => {
@@ -29,8 +30,14 @@ export function serveTrustRoot(root: Root, log: Log): { readonly implementation:
       return { chain: issued.chain, federation: issued.view };
     }, log),
     watchFederation: (call) => {
-      streamView(root, call, streams);
+      streamView(root, rotor, call, streams);
     },
+    publishJwtKeys: handleUnary(async ({ keys }, call) => root.publishJwtKeys(memberCalling(root, call), keys), log),
+    reportTrust: handleUnary(async (report, call) => {
+      const member = root.memberOf(memberCalling(root, call));
+      if (member !== undefined) rotor.report(member, report);
+      return {};
+    }, log),
   };
   return {
     implementation,
@@ -49,7 +56,7 @@ function headToWire({ records, hash }: Head): trust.LogHead {
 }
 
 /** For the operator, who is whoever may open the Unix socket. */
-export function serveTrustRootAdmin(root: Root, log: Log): trust.TrustRootAdminServer {
+export function serveTrustRootAdmin(root: Root, rotor: Rotor, log: Log): trust.TrustRootAdminServer {
   return {
     createClusterToken: handleUnary(async (request) => {
       const made = await root.createToken(request);
@@ -60,6 +67,8 @@ export function serveTrustRootAdmin(root: Root, log: Log): trust.TrustRootAdminS
       return {};
     }, log),
     getFederation: handleUnary(async () => root.view(), log),
+    rotate: handleUnary(async (request) => toWire(await rotor.command(readRotateCommand(request))), log),
+    getRotation: handleUnary(async () => toWire(rotor.document()), log),
     getLog: handleUnary(async ({ last }) => {
       const head = root.ledger.head();
       const limit = Math.min(last === 0 ? DEFAULT_LOG_RECORDS : last, MAX_LOG_RECORDS);
@@ -68,6 +77,10 @@ export function serveTrustRootAdmin(root: Root, log: Log): trust.TrustRootAdminS
     }, log),
     checkpointLog: handleUnary(async () => headToWire(await root.ledger.checkpoint()), log),
   };
+}
+
+function toWire(document: RotationDocument): trust.RotationStatus {
+  return { document: Buffer.from(JSON.stringify(document)) };
 }
 
 /** The trust domain of the calling control plane. **Throws** IDENTITY_DENIED for every other caller. */
@@ -82,7 +95,7 @@ function memberCalling(root: Root, call: Parameters<typeof callerOf>[0]): string
 }
 
 /** Sends the whole view now and at every change; a reader that is slow gets the newest and nothing in between. */
-function streamView(root: Root, call: ViewStream, streams: Set<() => void>): void {
+function streamView(root: Root, rotor: Rotor, call: ViewStream, streams: Set<() => void>): void {
   let isBlocked = false;
   let isDirty = false;
   const send = (): void => {
@@ -97,7 +110,12 @@ function streamView(root: Root, call: ViewStream, streams: Set<() => void>): voi
     if (!isBlocked) isBlocked = !call.write(root.view());
   };
   const unsubscribe = root.onView(send);
+  const trustDomain = callerOf(call)?.trustDomain ?? '';
+  let isOpen = true;
+  rotor.members.stream(trustDomain, 1);
   const stop = (): void => {
+    if (isOpen) rotor.members.stream(trustDomain, -1);
+    isOpen = false;
     unsubscribe();
     streams.delete(end);
   };

@@ -1,5 +1,12 @@
 // What the trust root keeps: its members, the hashes of its tokens, its bundles and the journal of what it signed.
-import { bundleSchema, compileSchema, memberSchema, type Static, Type } from '@isthmus/model';
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { bundleSchema, compileSchema, formatProblems, memberSchema, parseBundle, type Static, Type } from '@isthmus/model';
+import { weaknessOf } from '@isthmus/pki';
+import type { trust } from '@isthmus/rpc';
+import { fail } from '../errors.ts';
+import { rotationSchema } from './root-rotation.ts';
+import { authoritiesOf } from './rotation-state.ts';
 
 const clusterTokenSchema = Type.Object({
   id: Type.String(),
@@ -27,6 +34,12 @@ export const trustRootStateSchema = Type.Object({
   federation: Type.String(),
   /** The root certificate, DER in base64. */
   root: Type.String(),
+  /** Name of its key's file. Default `root.key`. */
+  keyFile: Type.Optional(Type.String({ pattern: '^root[a-z0-9-]*\\.key$' })),
+  /** The rotation under way, or the last one. */
+  rotation: Type.Optional(rotationSchema),
+  /** Roots that are gone, the newest last. */
+  formerRoots: Type.Optional(Type.Array(Type.Object({ sha256: Type.String(), retiredAtMs: Type.Integer(), compromised: Type.Boolean() }), { maxItems: 32 })),
   members: Type.Array(memberSchema),
   /** Of the federation and of each member. */
   bundles: Type.Array(bundleSchema),
@@ -63,7 +76,7 @@ export function withMember(state: TrustRootState, member: Static<typeof memberSc
   const members = [...state.members.filter((m) => m.cluster !== member.cluster), member].sort((a, b) => (a.cluster < b.cluster ? -1 : 1));
   if (state.bundles.some((b) => b.trustDomain === member.trustDomain)) return { ...state, members };
   const { [member.trustDomain]: former = 0, ...formerSequences } = state.formerSequences;
-  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds: REFRESH_HINT_SECONDS, x509Authorities: [state.root] };
+  const bundle = { trustDomain: member.trustDomain, sequence: former + 1, refreshHintSeconds: REFRESH_HINT_SECONDS, x509Authorities: [...authoritiesOf(state)] };
   return { ...state, members, formerSequences, bundles: [...state.bundles, bundle] };
 }
 
@@ -77,4 +90,30 @@ export function withoutMember(state: TrustRootState, cluster: string, trustDomai
     formerSequences: bundle === undefined ? state.formerSequences : { ...state.formerSequences, [trustDomain]: bundle.sequence },
     tokens: state.tokens.filter((t) => t.cluster !== cluster || t.usedAtMs !== undefined),
   };
+}
+
+const MAX_JWT_KEYS = 8;
+
+/** The state with these keys of JWT-SVIDs in a member's bundle; the same state when they are there already. **Throws** IDENTITY_DENIED, IDENTITY_JWT_INVALID. */
+export function withJwtKeys(state: TrustRootState, trustDomain: string, keys: readonly trust.JwtAuthority[]): TrustRootState {
+  const before = state.bundles.find((b) => b.trustDomain === trustDomain);
+  if (before === undefined || !state.members.some((m) => m.trustDomain === trustDomain)) throw fail('IDENTITY_DENIED', `${trustDomain} is no member of ${state.federation}`);
+  if (keys.length > MAX_JWT_KEYS || new Set(keys.map((k) => k.keyId)).size < keys.length) throw fail('IDENTITY_JWT_INVALID', `${keys.length} keys with distinct IDs are wanted, at most ${MAX_JWT_KEYS}`);
+  const jwtAuthorities = keys.map(({ keyId, publicKey }) => ({ keyId, publicKey: strongKey(publicKey) }));
+  if (isDeepStrictEqual(jwtAuthorities, before.jwtAuthorities ?? [])) return state;
+  const bundle = parseBundle({ ...before, sequence: before.sequence + 1, jwtAuthorities });
+  if (!bundle.ok) throw fail('IDENTITY_JWT_INVALID', formatProblems(bundle.problems));
+  return { ...state, bundles: state.bundles.map((b) => (b === before ? bundle.value : b)) };
+}
+
+function strongKey(der: Uint8Array): string {
+  let key: KeyObject;
+  try {
+    key = createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' });
+  } catch {
+    throw fail('IDENTITY_JWT_INVALID', 'a key to be published is no public key in DER');
+  }
+  const weakness = key.asymmetricKeyType === 'ec' || key.asymmetricKeyType === 'rsa' ? weaknessOf(key) : 'it is neither EC nor RSA';
+  if (weakness !== undefined) throw fail('IDENTITY_JWT_INVALID', `a key to be published is refused: ${weakness}`);
+  return key.export({ type: 'spki', format: 'der' }).toString('base64');
 }

@@ -4,6 +4,7 @@ import { trust } from '@isthmus/rpc';
 import type { TransparencyLog } from '../transparency-log/log.ts';
 import { DAY_MS, Root, type TrustRootOptions } from './root.ts';
 import { openRoot } from './root-key.ts';
+import { Rotor } from './rotor.ts';
 import { serveTrustRoot, serveTrustRootAdmin } from './serve.ts';
 
 export type { TrustRootOptions } from './root.ts';
@@ -40,17 +41,21 @@ export async function openTrustRoot(options: TrustRootOptions): Promise<TrustRoo
     nowMs: options.clock.nowMs(),
   });
   const root = await Root.open(opened, options);
-  const service = serveTrustRoot(root, options.log);
+  const rotor = new Rotor(root, options);
+  const service = serveTrustRoot(root, rotor, options.log);
   return {
     service: { definition: trust.TrustRootService, implementation: service.implementation },
-    admin: { definition: trust.TrustRootAdminService, implementation: serveTrustRootAdmin(root, options.log) },
+    admin: { definition: trust.TrustRootAdminService, implementation: serveTrustRootAdmin(root, rotor, options.log) },
     svids: root.svids,
     bundles: root.bundles,
-    rootSha256: root.rootSha256,
+    get rootSha256() {
+      return root.rootSha256;
+    },
     log: root.ledger,
     isDurable: () => root.durable && root.ledger.isWritable(),
     close: async () => {
       service.close();
+      await rotor.close();
       await root.close();
     },
   };

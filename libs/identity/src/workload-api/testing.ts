@@ -1,7 +1,7 @@
 // A Workload API over a real socket, with SVIDs of a test authority that are renewed when a test says so.
 import { join } from 'node:path';
 import { formatServiceName, type Selectors, type ServiceName, spiffeIds } from '@isthmus/model';
-import { type BundleSet, openBundleSet, type SvidSource, type X509Svid } from '@isthmus/pki';
+import { type BundleSet, generateKey, jwtAuthorityOf, openBundleSet, signJwtSvid, type SvidSource, type X509Svid } from '@isthmus/pki';
 import { testAuthority } from '@isthmus/pki/testing';
 import { systemClock } from '@isthmus/runtime';
 import { type Metrics, openMetrics, silentLog } from '@isthmus/telemetry';
@@ -63,11 +63,17 @@ export async function startTestWorkloadApi(over: Partial<WorkloadApiOptions> = {
     sourceOf(service).next(svid);
     return svid;
   };
+  const jwtKey = generateKey();
+  const keyId = 'key-1';
+  bundles.update({ ...east.bundle, sequence: 2, jwtAuthorities: [jwtAuthorityOf(jwtKey, keyId)] });
+  const jwtSvid = async (service: ServiceName, audience: readonly string[]) => ({
+    token: await signJwtSvid({ key: jwtKey, keyId, spiffeId: spiffeIds.service(east.trustDomain, service), audience, nowMs: systemClock.nowMs(), ttlMs: 300_000 }),
+  });
   rotate(PAYMENTS);
   const metrics = openMetrics();
   const api = await startWorkloadApi({
     socketPath: join(dir.path, 'api.sock'),
-    identity: { trustDomain: east.trustDomain, bundles, workloadSvids: sourceOf },
+    identity: { trustDomain: east.trustDomain, bundles, workloadSvids: sourceOf, jwtSvid },
     workloads: [{ service: PAYMENTS, selectors: HERE }],
     clock: systemClock,
     log: silentLog(),

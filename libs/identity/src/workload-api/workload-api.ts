@@ -1,14 +1,16 @@
-// The SPIFFE Workload API of an agent on a Unix socket: each process gets the identities of the workloads it is.
-import type { ServiceName, TrustDomain } from '@isthmus/model';
-import type { BundleSource, SvidSource } from '@isthmus/pki';
-import { type RpcServer, type ServerWritableStream, startRpcServer, toServiceError, workloadApi } from '@isthmus/rpc';
+// The SPIFFE Workload API of an agent on a Unix socket, with Envoy's SDS beside it: each process gets the identities of the workloads it is.
+import { handleUnary, type handleUnaryCall, type RpcServer, type ServerWritableStream, startRpcServer, toServiceError, workloadApi } from '@isthmus/rpc';
 import { type Clock, openPeerCredentials } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { x509BundlesResponse, x509SvidResponse } from './answers.ts';
 import { openDoor, type OpenCall, type Visit } from './door.ts';
+import { fetchJwtSvids, jwtBundles, validateJwtSvid } from './jwt.ts';
 import { push, type Subject } from './push.ts';
+import { serveSds } from './sds.ts';
 import type { ServedWorkload } from './selectors.ts';
+import { type IdentitySource, Served } from './served.ts';
 
+export type { IdentitySource } from './served.ts';
 export type { ServedWorkload } from './selectors.ts';
 
 export type WorkloadApiOptions = {
@@ -16,8 +18,7 @@ export type WorkloadApiOptions = {
   readonly socketPath: string;
   /** Permissions of the socket. Default 0666: who may have what is decided by peer credentials. */
   readonly mode?: number;
-  /** Where identities come from: the agent's own, joined. */
-  readonly identity: { readonly trustDomain: TrustDomain; readonly bundles: BundleSource; workloadSvids(service: ServiceName): SvidSource };
+  readonly identity: IdentitySource;
   readonly workloads: readonly ServedWorkload[];
   /** Calls one user may have open at once. Default 256. */
   readonly callsPerUser?: number;
@@ -33,88 +34,89 @@ export interface WorkloadApi {
   close(): Promise<void>;
 }
 
+const CALLS_PER_USER = 256;
+
 /** **Throws** PEER_CREDENTIALS where the system tells no peers, RPC_SOCKET_PATH, RPC_SOCKET_BUSY, RPC_LISTEN_FAILED. */
 export async function startWorkloadApi(options: WorkloadApiOptions): Promise<WorkloadApi> {
   const { socketPath, log, metrics } = options;
   const peerOf = await openPeerCredentials();
-  const api = new Api(options);
+  const door = openDoor({ ...options, callsPerUser: options.callsPerUser ?? CALLS_PER_USER });
+  const served = new Served({ ...options, door });
+  const api = new Api(served);
   const server: RpcServer = await startRpcServer({
     listen: { unixPath: socketPath, mode: options.mode ?? 0o666 },
     peerOf,
-    services: [{ definition: workloadApi.SpiffeWorkloadAPIService, implementation: api.implementation() }],
+    services: [{ definition: workloadApi.SpiffeWorkloadAPIService, implementation: api.implementation() }, serveSds(served)],
     log,
     metrics,
   });
   return {
     socketPath,
-    open: () => api.door.open(),
+    open: () => door.open(),
     async close() {
-      api.end();
+      served.end();
       await server.close(500);
     },
   };
 }
 
 class Api {
-  readonly door;
-  private readonly options: WorkloadApiOptions;
-  private readonly streams = new Set<{ end?: () => void }>();
+  private readonly served: Served;
   private readonly answers;
 
-  constructor(options: WorkloadApiOptions) {
-    this.options = options;
-    this.door = openDoor({ ...options, callsPerUser: options.callsPerUser ?? 256 });
-    this.answers = options.metrics.counter('isthmus_workload_api_answers_total', 'Answers sent on streams of the Workload API', ['method']);
+  constructor(served: Served) {
+    this.served = served;
+    this.answers = served.metrics.counter('isthmus_workload_api_answers_total', 'Answers sent on streams of the Workload API', ['method']);
   }
 
   implementation(): workloadApi.SpiffeWorkloadAPIServer {
     return {
       fetchX509Svid: (call) => this.stream(call, 'FetchX509SVID', (visit) => this.x509Svids(visit)),
       fetchX509Bundles: (call) => this.stream(call, 'FetchX509Bundles', () => this.x509Bundles()),
-      fetchJwtsvid: (_call, done) => done({ code: 12, details: 'not yet' }),
-      fetchJwtBundles: (call) => call.emit('error', { code: 12, details: 'not yet' }),
-      validateJwtsvid: (_call, done) => done({ code: 12, details: 'not yet' }),
+      fetchJwtBundles: (call) => this.stream(call, 'FetchJWTBundles', () => jwtBundles(this.served)),
+      fetchJwtsvid: this.unary('FetchJWTSVID', (request, visit) => fetchJwtSvids(this.served, visit, request)),
+      validateJwtsvid: this.unary('ValidateJWTSVID', (request) => validateJwtSvid(this.served, request)),
     };
   }
 
-  end(): void {
-    for (const stream of this.streams) stream.end?.();
+  private unary<Req, Res>(method: string, answer: (request: Req, visit: Visit) => Promise<Res>): handleUnaryCall<Req, Res> {
+    const { door, log } = this.served;
+    return handleUnary(async (request: Req, call) => {
+      const visit = door.enter(call, method, { needsHeader: true });
+      try {
+        return await answer(request, visit);
+      } finally {
+        visit.leave();
+      }
+    }, log);
   }
 
   private stream<Req, T>(call: ServerWritableStream<Req, T>, method: string, subjectOf: (visit: Visit) => Subject<T>): void {
-    let visit: Visit | undefined;
+    const { served } = this;
     try {
-      visit = this.door.enter(call, method, { needsHeader: true });
-      const { leave } = visit;
-      const entry: { end?: () => void } = {};
-      const onEnd = (): void => {
-        leave();
-        this.streams.delete(entry);
-      };
-      this.streams.add(entry);
-      entry.end = push(call, subjectOf(visit), { clock: this.options.clock, onSent: () => this.answers.inc({ method }), onEnd }).end;
+      const visit = served.door.enter(call, method, { needsHeader: true });
+      served.track(visit, (onEnd) => push(call, subjectOf(visit), { clock: served.clock, onSent: () => this.answers.inc({ method }), onEnd }));
     } catch (error) {
-      visit?.leave();
       call.emit('error', toServiceError(error));
     }
   }
 
-  private x509Svids({ services }: Visit): Subject<workloadApi.X509SVIDResponse> {
-    const { identity, clock } = this.options;
-    const sources = services.map((service) => identity.workloadSvids(service));
+  private x509Svids(visit: Visit): Subject<workloadApi.X509SVIDResponse> {
+    const { served } = this;
+    const { trustDomain, bundles } = served.identity;
+    const sources = served.sourcesOf(visit);
     return {
-      follow: [...sources, identity.bundles],
+      follow: [...sources, bundles],
       encode: (answer) => workloadApi.X509SVIDResponse.encode(answer).finish(),
       make: () => {
-        const svids = sources.flatMap((source) => source.current() ?? []).filter((svid) => svid.expiresAtMs > clock.nowMs());
-        if (svids.length === 0) return undefined;
-        return { answer: x509SvidResponse(svids, identity.trustDomain, identity.bundles.all()), isWhole: svids.length === sources.length };
+        const svids = served.currentOf(sources);
+        return svids.length === 0 ? undefined : { answer: x509SvidResponse(svids, trustDomain, bundles.all()), isWhole: svids.length === sources.length };
       },
     };
   }
 
   private x509Bundles(): Subject<workloadApi.X509BundlesResponse> {
-    const { bundles } = this.options.identity;
+    const { bundles } = this.served.identity;
     return {
       follow: [bundles],
       encode: (answer) => workloadApi.X509BundlesResponse.encode(answer).finish(),
@@ -122,4 +124,3 @@ class Api {
     };
   }
 }
-

@@ -1,5 +1,7 @@
 // An export: a service this cluster offers to named consumers. What is not exported does not exist for other clusters.
+import type { Parsed } from '../problem.ts';
 import { compileSchema, schemas, type Static, strict, Type } from '../schema.ts';
+import { foreignCallersProblems, foreignCallersSchema } from './federated-trust-domain.ts';
 
 export const exportSchema = strict({
   kind: Type.Literal('export'),
@@ -8,7 +10,17 @@ export const exportSchema = strict({
   name: schemas.dnsLabel,
   /** `all`, or the clusters that may learn of the service; nobody else even sees its name. */
   consumers: Type.Union([Type.Literal('all'), Type.Array(schemas.dnsLabel, { minItems: 1, maxItems: 512 })]),
+  /** Callers of foreign trust domains that may reach the service here; nobody of any other is let in. */
+  foreignCallers: Type.Optional(Type.Array(foreignCallersSchema, { maxItems: 64 })),
 });
 export type Export = Static<typeof exportSchema>;
 
-export const parseExport = compileSchema(exportSchema);
+const parseShape = compileSchema(exportSchema);
+
+/** Parses an export; a foreign caller that is no SPIFFE ID of its trust domain is refused by its path. */
+export function parseExport(input: unknown): Parsed<Export> {
+  const parsed = parseShape(input);
+  if (!parsed.ok) return parsed;
+  const problems = foreignCallersProblems(parsed.value.foreignCallers ?? [], 'foreignCallers');
+  return problems.length > 0 ? { ok: false, problems } : parsed;
+}

@@ -103,7 +103,8 @@ async function dialMutualTls(loop: Loop, watch: SilenceWatch, options: ConnectMu
       options.signal?.removeEventListener('abort', onAbort);
       if (error !== undefined) return reject(isOwn(error) ? error : fail('DATAPLANE_CONNECT_FAILED', `connecting to ${host}:${port} failed: ${messageOf(error)}`, { cause: error, facts: { host, port } }));
       try {
-        judgeServer(stream.presentedChain(), options, options.bundles, loop.clock.nowMs());
+        const peer = judgeServer(stream.presentedChain(), options, options.bundles, loop.clock.nowMs());
+        options.onPeer?.(peer);
         resolve({ stream, alpn: stream.alpnProtocol });
       } catch (refusal) {
         stream.destroy();

@@ -17,6 +17,7 @@ import {
   type Metadata,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { HeldBundle, LiveRoot } from "./trust.ts";
 
 export const protobufPackage = "isthmus.discovery.v1";
 
@@ -30,6 +31,9 @@ export interface SubscribeRequest {
     | { $case: "ack"; value: Ack }
     | { $case: "nack"; value: Nack }
     | { $case: "report"; value: Report }
+    | //
+    /** at the start of a stream and at every change */
+    { $case: "trust"; value: TrustFacts }
     | undefined;
 }
 
@@ -57,7 +61,10 @@ export interface Report {
 }
 
 export interface SubscribeResponse {
-  message: { $case: "update"; value: Update } | { $case: "reportRefused"; value: ReportRefused } | undefined;
+  message: { $case: "update"; value: Update } | { $case: "reportRefused"; value: ReportRefused } | {
+    $case: "renewHint";
+    value: RenewHint;
+  } | undefined;
 }
 
 export interface Update {
@@ -71,6 +78,23 @@ export interface Update {
 
 export interface ReportRefused {
   reason: string;
+}
+
+/** What this proxy trusts, and which roots its SVIDs hang on. */
+export interface TrustFacts {
+  /** of a gateway, whose SPIFFE ID does not tell */
+  name: string;
+  held: HeldBundle[];
+  live: LiveRoot[];
+}
+
+/** Roots on their way out. SHA-256 of their certificates. */
+export interface RenewHint {
+  /** renew what hangs on them */
+  retiring: Buffer[];
+  /** close what stands on them */
+  revoked: Buffer[];
+  spreadMs: number;
 }
 
 function createBaseSubscribeRequest(): SubscribeRequest {
@@ -91,6 +115,9 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
         break;
       case "report":
         Report.encode(message.message.value, writer.uint32(34).fork()).join();
+        break;
+      case "trust":
+        TrustFacts.encode(message.message.value, writer.uint32(42).fork()).join();
         break;
     }
     return writer;
@@ -141,6 +168,14 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
             message.message = { $case: "report", value: Report.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.message = { $case: "trust", value: TrustFacts.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -163,6 +198,8 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
         ? { $case: "nack", value: Nack.fromJSON(object.nack) }
         : isSet(object.report)
         ? { $case: "report", value: Report.fromJSON(object.report) }
+        : isSet(object.trust)
+        ? { $case: "trust", value: TrustFacts.fromJSON(object.trust) }
         : undefined,
     };
   },
@@ -177,6 +214,8 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
       obj.nack = Nack.toJSON(message.message.value);
     } else if (message.message?.$case === "report") {
       obj.report = Report.toJSON(message.message.value);
+    } else if (message.message?.$case === "trust") {
+      obj.trust = TrustFacts.toJSON(message.message.value);
     }
     return obj;
   },
@@ -208,6 +247,12 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
       case "report": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "report", value: Report.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "trust": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "trust", value: TrustFacts.fromPartial(object.message.value) };
         }
         break;
       }
@@ -575,6 +620,9 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
       case "reportRefused":
         ReportRefused.encode(message.message.value, writer.uint32(18).fork()).join();
         break;
+      case "renewHint":
+        RenewHint.encode(message.message.value, writer.uint32(26).fork()).join();
+        break;
     }
     return writer;
   },
@@ -608,6 +656,14 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
             message.message = { $case: "reportRefused", value: ReportRefused.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = { $case: "renewHint", value: RenewHint.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -628,6 +684,10 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
         ? { $case: "reportRefused", value: ReportRefused.fromJSON(object.reportRefused) }
         : isSet(object.report_refused)
         ? { $case: "reportRefused", value: ReportRefused.fromJSON(object.report_refused) }
+        : isSet(object.renewHint)
+        ? { $case: "renewHint", value: RenewHint.fromJSON(object.renewHint) }
+        : isSet(object.renew_hint)
+        ? { $case: "renewHint", value: RenewHint.fromJSON(object.renew_hint) }
         : undefined,
     };
   },
@@ -638,6 +698,8 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
       obj.update = Update.toJSON(message.message.value);
     } else if (message.message?.$case === "reportRefused") {
       obj.reportRefused = ReportRefused.toJSON(message.message.value);
+    } else if (message.message?.$case === "renewHint") {
+      obj.renewHint = RenewHint.toJSON(message.message.value);
     }
     return obj;
   },
@@ -657,6 +719,12 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
       case "reportRefused": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "reportRefused", value: ReportRefused.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "renewHint": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "renewHint", value: RenewHint.fromPartial(object.message.value) };
         }
         break;
       }
@@ -850,6 +918,216 @@ export const ReportRefused: MessageFns<ReportRefused> = {
   fromPartial<I extends Exact<DeepPartial<ReportRefused>, I>>(object: I): ReportRefused {
     const message = createBaseReportRefused();
     message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseTrustFacts(): TrustFacts {
+  return { name: "", held: [], live: [] };
+}
+
+export const TrustFacts: MessageFns<TrustFacts> = {
+  encode(message: TrustFacts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    for (const v of message.held) {
+      HeldBundle.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.live) {
+      LiveRoot.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TrustFacts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTrustFacts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.held.push(HeldBundle.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.live.push(LiveRoot.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TrustFacts {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      held: globalThis.Array.isArray(object?.held) ? object.held.map((e: any) => HeldBundle.fromJSON(e)) : [],
+      live: globalThis.Array.isArray(object?.live) ? object.live.map((e: any) => LiveRoot.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: TrustFacts): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.held?.length) {
+      obj.held = message.held.map((e) => HeldBundle.toJSON(e));
+    }
+    if (message.live?.length) {
+      obj.live = message.live.map((e) => LiveRoot.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TrustFacts>, I>>(base?: I): TrustFacts {
+    return TrustFacts.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TrustFacts>, I>>(object: I): TrustFacts {
+    const message = createBaseTrustFacts();
+    message.name = object.name ?? "";
+    message.held = object.held?.map((e) => HeldBundle.fromPartial(e)) || [];
+    message.live = object.live?.map((e) => LiveRoot.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRenewHint(): RenewHint {
+  return { retiring: [], revoked: [], spreadMs: 0 };
+}
+
+export const RenewHint: MessageFns<RenewHint> = {
+  encode(message: RenewHint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.retiring) {
+      writer.uint32(10).bytes(v!);
+    }
+    for (const v of message.revoked) {
+      writer.uint32(18).bytes(v!);
+    }
+    if (message.spreadMs !== 0) {
+      writer.uint32(24).uint32(message.spreadMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewHint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewHint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.retiring.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.revoked.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.spreadMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RenewHint {
+    return {
+      retiring: globalThis.Array.isArray(object?.retiring)
+        ? object.retiring.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : [],
+      revoked: globalThis.Array.isArray(object?.revoked)
+        ? object.revoked.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : [],
+      spreadMs: isSet(object.spreadMs)
+        ? globalThis.Number(object.spreadMs)
+        : isSet(object.spread_ms)
+        ? globalThis.Number(object.spread_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: RenewHint): unknown {
+    const obj: any = {};
+    if (message.retiring?.length) {
+      obj.retiring = message.retiring.map((e) => base64FromBytes(e));
+    }
+    if (message.revoked?.length) {
+      obj.revoked = message.revoked.map((e) => base64FromBytes(e));
+    }
+    if (message.spreadMs !== 0) {
+      obj.spreadMs = Math.round(message.spreadMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RenewHint>, I>>(base?: I): RenewHint {
+    return RenewHint.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RenewHint>, I>>(object: I): RenewHint {
+    const message = createBaseRenewHint();
+    message.retiring = object.retiring?.map((e) => e) || [];
+    message.revoked = object.revoked?.map((e) => e) || [];
+    message.spreadMs = object.spreadMs ?? 0;
     return message;
   },
 };

@@ -39,6 +39,17 @@ export interface IssueServiceRequest {
   service: string;
 }
 
+export interface IssueJwtSvidRequest {
+  namespace: string;
+  service: string;
+  audience: string[];
+}
+
+export interface JwtSvidResponse {
+  token: string;
+  expiresAtMs: bigint;
+}
+
 export interface SvidResponse {
   /** DER, leaf first, without the root */
   chain: Buffer[];
@@ -298,6 +309,201 @@ export const IssueServiceRequest: MessageFns<IssueServiceRequest> = {
   },
 };
 
+function createBaseIssueJwtSvidRequest(): IssueJwtSvidRequest {
+  return { namespace: "", service: "", audience: [] };
+}
+
+export const IssueJwtSvidRequest: MessageFns<IssueJwtSvidRequest> = {
+  encode(message: IssueJwtSvidRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.namespace !== "") {
+      writer.uint32(10).string(message.namespace);
+    }
+    if (message.service !== "") {
+      writer.uint32(18).string(message.service);
+    }
+    for (const v of message.audience) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssueJwtSvidRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssueJwtSvidRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.audience.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): IssueJwtSvidRequest {
+    return {
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      audience: globalThis.Array.isArray(object?.audience) ? object.audience.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: IssueJwtSvidRequest): unknown {
+    const obj: any = {};
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.audience?.length) {
+      obj.audience = message.audience;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<IssueJwtSvidRequest>, I>>(base?: I): IssueJwtSvidRequest {
+    return IssueJwtSvidRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<IssueJwtSvidRequest>, I>>(object: I): IssueJwtSvidRequest {
+    const message = createBaseIssueJwtSvidRequest();
+    message.namespace = object.namespace ?? "";
+    message.service = object.service ?? "";
+    message.audience = object.audience?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseJwtSvidResponse(): JwtSvidResponse {
+  return { token: "", expiresAtMs: 0n };
+}
+
+export const JwtSvidResponse: MessageFns<JwtSvidResponse> = {
+  encode(message: JwtSvidResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== "") {
+      writer.uint32(10).string(message.token);
+    }
+    if (message.expiresAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.expiresAtMs) !== message.expiresAtMs) {
+        throw new globalThis.Error("value provided for field message.expiresAtMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.expiresAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtSvidResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtSvidResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.expiresAtMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JwtSvidResponse {
+    return {
+      token: isSet(object.token) ? globalThis.String(object.token) : "",
+      expiresAtMs: isSet(object.expiresAtMs)
+        ? BigInt(object.expiresAtMs)
+        : isSet(object.expires_at_ms)
+        ? BigInt(object.expires_at_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: JwtSvidResponse): unknown {
+    const obj: any = {};
+    if (message.token !== "") {
+      obj.token = message.token;
+    }
+    if (message.expiresAtMs !== 0n) {
+      obj.expiresAtMs = message.expiresAtMs.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JwtSvidResponse>, I>>(base?: I): JwtSvidResponse {
+    return JwtSvidResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JwtSvidResponse>, I>>(object: I): JwtSvidResponse {
+    const message = createBaseJwtSvidResponse();
+    message.token = object.token ?? "";
+    message.expiresAtMs = (object.expiresAtMs !== undefined && object.expiresAtMs !== null)
+      ? BigInt(object.expiresAtMs)
+      : 0n;
+    return message;
+  },
+};
+
 function createBaseSvidResponse(): SvidResponse {
   return { chain: [], bundles: [] };
 }
@@ -418,6 +624,16 @@ export const IssuanceService = {
     responseSerialize: (value: SvidResponse): Buffer => Buffer.from(SvidResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SvidResponse => SvidResponse.decode(value),
   },
+  /** The same for a JWT-SVID of that service, for the audiences named. */
+  issueJwtSvid: {
+    path: "/isthmus.identity.v1.Issuance/IssueJwtSvid" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: IssueJwtSvidRequest): Buffer => Buffer.from(IssueJwtSvidRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): IssueJwtSvidRequest => IssueJwtSvidRequest.decode(value),
+    responseSerialize: (value: JwtSvidResponse): Buffer => Buffer.from(JwtSvidResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): JwtSvidResponse => JwtSvidResponse.decode(value),
+  },
 } as const;
 
 export interface IssuanceServer extends UntypedServiceImplementation {
@@ -427,6 +643,8 @@ export interface IssuanceServer extends UntypedServiceImplementation {
   renew: handleUnaryCall<RenewRequest, SvidResponse>;
   /** An agent asks for the SVID of a service it may serve or call as; mutual TLS as that agent. */
   issueService: handleUnaryCall<IssueServiceRequest, SvidResponse>;
+  /** The same for a JWT-SVID of that service, for the audiences named. */
+  issueJwtSvid: handleUnaryCall<IssueJwtSvidRequest, JwtSvidResponse>;
 }
 
 export interface IssuanceClient extends Client {
@@ -471,6 +689,22 @@ export interface IssuanceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SvidResponse) => void,
+  ): ClientUnaryCall;
+  /** The same for a JWT-SVID of that service, for the audiences named. */
+  issueJwtSvid(
+    request: IssueJwtSvidRequest,
+    callback: (error: ServiceError | null, response: JwtSvidResponse) => void,
+  ): ClientUnaryCall;
+  issueJwtSvid(
+    request: IssueJwtSvidRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: JwtSvidResponse) => void,
+  ): ClientUnaryCall;
+  issueJwtSvid(
+    request: IssueJwtSvidRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: JwtSvidResponse) => void,
   ): ClientUnaryCall;
 }
 

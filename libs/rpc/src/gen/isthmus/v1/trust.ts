@@ -38,7 +38,7 @@ export interface RenewIntermediateRequest {
 }
 
 export interface IntermediateResponse {
-  /** DER, intermediate first, root last */
+  /** DER, intermediate first, root last; during a rotation the link between two roots stands before the root */
   chain: Buffer[];
   federation: FederationView | undefined;
 }
@@ -52,6 +52,7 @@ export interface FederationView {
   members: Member[];
   /** one a trust domain, never merged */
   bundles: Bundle[];
+  roots: RootMark[];
 }
 
 export interface Member {
@@ -72,6 +73,10 @@ export interface Bundle {
 }
 
 /** A key that signs JWT-SVIDs. */
+export interface PublishJwtKeysRequest {
+  keys: JwtAuthority[];
+}
+
 export interface JwtAuthority {
   /** `kid` in a token's header */
   keyId: string;
@@ -100,6 +105,66 @@ export interface RemoveClusterResponse {
 }
 
 export interface GetFederationRequest {
+}
+
+/** A root of the federation and what becomes of it. */
+export interface RootMark {
+  /** of the certificate's DER */
+  sha256: Buffer;
+  /** signing, trusted, retiring, revoked */
+  state: string;
+}
+
+export interface HeldBundle {
+  trustDomain: string;
+  sequence: bigint;
+}
+
+export interface LiveRoot {
+  rootSha256: Buffer;
+  /** of the last SVID that hangs on it */
+  expiresAtMs: bigint;
+}
+
+export interface TrustReport {
+  participants: Participant[];
+  /** sets of bundles, each once, however many hold it */
+  held: HeldBundles[];
+}
+
+export interface HeldBundles {
+  bundles: HeldBundle[];
+}
+
+export interface Participant {
+  /** control-plane, gateway/<name>, agent/<name> */
+  name: string;
+  /** place in TrustReport.held, from 1; 0 for one never heard */
+  held: number;
+  live: LiveRoot[];
+  connected: boolean;
+  /** 0: never */
+  heardAtMs: bigint;
+}
+
+export interface TrustReportAnswer {
+}
+
+export interface RotateRequest {
+  /** begin, pause, resume, rollback, without */
+  action: string;
+  /** names that are not waited for */
+  without: string[];
+  compromised: boolean;
+  /** a step to stop before */
+  holdBefore: string;
+}
+
+export interface GetRotationRequest {
+}
+
+export interface RotationStatus {
+  document: Buffer;
 }
 
 export interface GetLogRequest {
@@ -450,7 +515,7 @@ export const WatchFederationRequest: MessageFns<WatchFederationRequest> = {
 };
 
 function createBaseFederationView(): FederationView {
-  return { federation: "", members: [], bundles: [] };
+  return { federation: "", members: [], bundles: [], roots: [] };
 }
 
 export const FederationView: MessageFns<FederationView> = {
@@ -463,6 +528,9 @@ export const FederationView: MessageFns<FederationView> = {
     }
     for (const v of message.bundles) {
       Bundle.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.roots) {
+      RootMark.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -504,6 +572,14 @@ export const FederationView: MessageFns<FederationView> = {
             message.bundles.push(Bundle.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.roots.push(RootMark.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -521,6 +597,7 @@ export const FederationView: MessageFns<FederationView> = {
       federation: isSet(object.federation) ? globalThis.String(object.federation) : "",
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
       bundles: globalThis.Array.isArray(object?.bundles) ? object.bundles.map((e: any) => Bundle.fromJSON(e)) : [],
+      roots: globalThis.Array.isArray(object?.roots) ? object.roots.map((e: any) => RootMark.fromJSON(e)) : [],
     };
   },
 
@@ -535,6 +612,9 @@ export const FederationView: MessageFns<FederationView> = {
     if (message.bundles?.length) {
       obj.bundles = message.bundles.map((e) => Bundle.toJSON(e));
     }
+    if (message.roots?.length) {
+      obj.roots = message.roots.map((e) => RootMark.toJSON(e));
+    }
     return obj;
   },
 
@@ -546,6 +626,7 @@ export const FederationView: MessageFns<FederationView> = {
     message.federation = object.federation ?? "";
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
     message.bundles = object.bundles?.map((e) => Bundle.fromPartial(e)) || [];
+    message.roots = object.roots?.map((e) => RootMark.fromPartial(e)) || [];
     return message;
   },
 };
@@ -819,6 +900,75 @@ export const Bundle: MessageFns<Bundle> = {
     message.refreshHintSeconds = object.refreshHintSeconds ?? 0;
     message.x509Authorities = object.x509Authorities?.map((e) => e) || [];
     message.jwtAuthorities = object.jwtAuthorities?.map((e) => JwtAuthority.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePublishJwtKeysRequest(): PublishJwtKeysRequest {
+  return { keys: [] };
+}
+
+export const PublishJwtKeysRequest: MessageFns<PublishJwtKeysRequest> = {
+  encode(message: PublishJwtKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.keys) {
+      JwtAuthority.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PublishJwtKeysRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePublishJwtKeysRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keys.push(JwtAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PublishJwtKeysRequest {
+    return {
+      keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => JwtAuthority.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: PublishJwtKeysRequest): unknown {
+    const obj: any = {};
+    if (message.keys?.length) {
+      obj.keys = message.keys.map((e) => JwtAuthority.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PublishJwtKeysRequest>, I>>(base?: I): PublishJwtKeysRequest {
+    return PublishJwtKeysRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PublishJwtKeysRequest>, I>>(object: I): PublishJwtKeysRequest {
+    const message = createBasePublishJwtKeysRequest();
+    message.keys = object.keys?.map((e) => JwtAuthority.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1286,6 +1436,869 @@ export const GetFederationRequest: MessageFns<GetFederationRequest> = {
   },
 };
 
+function createBaseRootMark(): RootMark {
+  return { sha256: Buffer.alloc(0), state: "" };
+}
+
+export const RootMark: MessageFns<RootMark> = {
+  encode(message: RootMark, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sha256.length !== 0) {
+      writer.uint32(10).bytes(message.sha256);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RootMark {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRootMark();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sha256 = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RootMark {
+    return {
+      sha256: isSet(object.sha256) ? Buffer.from(bytesFromBase64(object.sha256)) : Buffer.alloc(0),
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+    };
+  },
+
+  toJSON(message: RootMark): unknown {
+    const obj: any = {};
+    if (message.sha256.length !== 0) {
+      obj.sha256 = base64FromBytes(message.sha256);
+    }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RootMark>, I>>(base?: I): RootMark {
+    return RootMark.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RootMark>, I>>(object: I): RootMark {
+    const message = createBaseRootMark();
+    message.sha256 = object.sha256 ?? Buffer.alloc(0);
+    message.state = object.state ?? "";
+    return message;
+  },
+};
+
+function createBaseHeldBundle(): HeldBundle {
+  return { trustDomain: "", sequence: 0n };
+}
+
+export const HeldBundle: MessageFns<HeldBundle> = {
+  encode(message: HeldBundle, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.trustDomain !== "") {
+      writer.uint32(10).string(message.trustDomain);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldBundle {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldBundle();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.trustDomain = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeldBundle {
+    return {
+      trustDomain: isSet(object.trustDomain)
+        ? globalThis.String(object.trustDomain)
+        : isSet(object.trust_domain)
+        ? globalThis.String(object.trust_domain)
+        : "",
+      sequence: isSet(object.sequence) ? BigInt(object.sequence) : 0n,
+    };
+  },
+
+  toJSON(message: HeldBundle): unknown {
+    const obj: any = {};
+    if (message.trustDomain !== "") {
+      obj.trustDomain = message.trustDomain;
+    }
+    if (message.sequence !== 0n) {
+      obj.sequence = message.sequence.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HeldBundle>, I>>(base?: I): HeldBundle {
+    return HeldBundle.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HeldBundle>, I>>(object: I): HeldBundle {
+    const message = createBaseHeldBundle();
+    message.trustDomain = object.trustDomain ?? "";
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    return message;
+  },
+};
+
+function createBaseLiveRoot(): LiveRoot {
+  return { rootSha256: Buffer.alloc(0), expiresAtMs: 0n };
+}
+
+export const LiveRoot: MessageFns<LiveRoot> = {
+  encode(message: LiveRoot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rootSha256.length !== 0) {
+      writer.uint32(10).bytes(message.rootSha256);
+    }
+    if (message.expiresAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.expiresAtMs) !== message.expiresAtMs) {
+        throw new globalThis.Error("value provided for field message.expiresAtMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.expiresAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LiveRoot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLiveRoot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rootSha256 = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.expiresAtMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LiveRoot {
+    return {
+      rootSha256: isSet(object.rootSha256)
+        ? Buffer.from(bytesFromBase64(object.rootSha256))
+        : isSet(object.root_sha256)
+        ? Buffer.from(bytesFromBase64(object.root_sha256))
+        : Buffer.alloc(0),
+      expiresAtMs: isSet(object.expiresAtMs)
+        ? BigInt(object.expiresAtMs)
+        : isSet(object.expires_at_ms)
+        ? BigInt(object.expires_at_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: LiveRoot): unknown {
+    const obj: any = {};
+    if (message.rootSha256.length !== 0) {
+      obj.rootSha256 = base64FromBytes(message.rootSha256);
+    }
+    if (message.expiresAtMs !== 0n) {
+      obj.expiresAtMs = message.expiresAtMs.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LiveRoot>, I>>(base?: I): LiveRoot {
+    return LiveRoot.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LiveRoot>, I>>(object: I): LiveRoot {
+    const message = createBaseLiveRoot();
+    message.rootSha256 = object.rootSha256 ?? Buffer.alloc(0);
+    message.expiresAtMs = (object.expiresAtMs !== undefined && object.expiresAtMs !== null)
+      ? BigInt(object.expiresAtMs)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseTrustReport(): TrustReport {
+  return { participants: [], held: [] };
+}
+
+export const TrustReport: MessageFns<TrustReport> = {
+  encode(message: TrustReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.participants) {
+      Participant.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.held) {
+      HeldBundles.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TrustReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTrustReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.participants.push(Participant.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.held.push(HeldBundles.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TrustReport {
+    return {
+      participants: globalThis.Array.isArray(object?.participants)
+        ? object.participants.map((e: any) => Participant.fromJSON(e))
+        : [],
+      held: globalThis.Array.isArray(object?.held) ? object.held.map((e: any) => HeldBundles.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: TrustReport): unknown {
+    const obj: any = {};
+    if (message.participants?.length) {
+      obj.participants = message.participants.map((e) => Participant.toJSON(e));
+    }
+    if (message.held?.length) {
+      obj.held = message.held.map((e) => HeldBundles.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TrustReport>, I>>(base?: I): TrustReport {
+    return TrustReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TrustReport>, I>>(object: I): TrustReport {
+    const message = createBaseTrustReport();
+    message.participants = object.participants?.map((e) => Participant.fromPartial(e)) || [];
+    message.held = object.held?.map((e) => HeldBundles.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseHeldBundles(): HeldBundles {
+  return { bundles: [] };
+}
+
+export const HeldBundles: MessageFns<HeldBundles> = {
+  encode(message: HeldBundles, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.bundles) {
+      HeldBundle.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldBundles {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldBundles();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bundles.push(HeldBundle.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeldBundles {
+    return {
+      bundles: globalThis.Array.isArray(object?.bundles) ? object.bundles.map((e: any) => HeldBundle.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: HeldBundles): unknown {
+    const obj: any = {};
+    if (message.bundles?.length) {
+      obj.bundles = message.bundles.map((e) => HeldBundle.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HeldBundles>, I>>(base?: I): HeldBundles {
+    return HeldBundles.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HeldBundles>, I>>(object: I): HeldBundles {
+    const message = createBaseHeldBundles();
+    message.bundles = object.bundles?.map((e) => HeldBundle.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseParticipant(): Participant {
+  return { name: "", held: 0, live: [], connected: false, heardAtMs: 0n };
+}
+
+export const Participant: MessageFns<Participant> = {
+  encode(message: Participant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.held !== 0) {
+      writer.uint32(16).uint32(message.held);
+    }
+    for (const v of message.live) {
+      LiveRoot.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.connected !== false) {
+      writer.uint32(32).bool(message.connected);
+    }
+    if (message.heardAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.heardAtMs) !== message.heardAtMs) {
+        throw new globalThis.Error("value provided for field message.heardAtMs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.heardAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Participant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseParticipant();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.held = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.live.push(LiveRoot.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.connected = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.heardAtMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Participant {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      held: isSet(object.held) ? globalThis.Number(object.held) : 0,
+      live: globalThis.Array.isArray(object?.live) ? object.live.map((e: any) => LiveRoot.fromJSON(e)) : [],
+      connected: isSet(object.connected) ? globalThis.Boolean(object.connected) : false,
+      heardAtMs: isSet(object.heardAtMs)
+        ? BigInt(object.heardAtMs)
+        : isSet(object.heard_at_ms)
+        ? BigInt(object.heard_at_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: Participant): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.held !== 0) {
+      obj.held = Math.round(message.held);
+    }
+    if (message.live?.length) {
+      obj.live = message.live.map((e) => LiveRoot.toJSON(e));
+    }
+    if (message.connected !== false) {
+      obj.connected = message.connected;
+    }
+    if (message.heardAtMs !== 0n) {
+      obj.heardAtMs = message.heardAtMs.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Participant>, I>>(base?: I): Participant {
+    return Participant.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Participant>, I>>(object: I): Participant {
+    const message = createBaseParticipant();
+    message.name = object.name ?? "";
+    message.held = object.held ?? 0;
+    message.live = object.live?.map((e) => LiveRoot.fromPartial(e)) || [];
+    message.connected = object.connected ?? false;
+    message.heardAtMs = (object.heardAtMs !== undefined && object.heardAtMs !== null) ? BigInt(object.heardAtMs) : 0n;
+    return message;
+  },
+};
+
+function createBaseTrustReportAnswer(): TrustReportAnswer {
+  return {};
+}
+
+export const TrustReportAnswer: MessageFns<TrustReportAnswer> = {
+  encode(_: TrustReportAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TrustReportAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTrustReportAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): TrustReportAnswer {
+    return {};
+  },
+
+  toJSON(_: TrustReportAnswer): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TrustReportAnswer>, I>>(base?: I): TrustReportAnswer {
+    return TrustReportAnswer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TrustReportAnswer>, I>>(_: I): TrustReportAnswer {
+    const message = createBaseTrustReportAnswer();
+    return message;
+  },
+};
+
+function createBaseRotateRequest(): RotateRequest {
+  return { action: "", without: [], compromised: false, holdBefore: "" };
+}
+
+export const RotateRequest: MessageFns<RotateRequest> = {
+  encode(message: RotateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.action !== "") {
+      writer.uint32(10).string(message.action);
+    }
+    for (const v of message.without) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.compromised !== false) {
+      writer.uint32(24).bool(message.compromised);
+    }
+    if (message.holdBefore !== "") {
+      writer.uint32(34).string(message.holdBefore);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.without.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.compromised = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.holdBefore = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotateRequest {
+    return {
+      action: isSet(object.action) ? globalThis.String(object.action) : "",
+      without: globalThis.Array.isArray(object?.without) ? object.without.map((e: any) => globalThis.String(e)) : [],
+      compromised: isSet(object.compromised) ? globalThis.Boolean(object.compromised) : false,
+      holdBefore: isSet(object.holdBefore)
+        ? globalThis.String(object.holdBefore)
+        : isSet(object.hold_before)
+        ? globalThis.String(object.hold_before)
+        : "",
+    };
+  },
+
+  toJSON(message: RotateRequest): unknown {
+    const obj: any = {};
+    if (message.action !== "") {
+      obj.action = message.action;
+    }
+    if (message.without?.length) {
+      obj.without = message.without;
+    }
+    if (message.compromised !== false) {
+      obj.compromised = message.compromised;
+    }
+    if (message.holdBefore !== "") {
+      obj.holdBefore = message.holdBefore;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RotateRequest>, I>>(base?: I): RotateRequest {
+    return RotateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RotateRequest>, I>>(object: I): RotateRequest {
+    const message = createBaseRotateRequest();
+    message.action = object.action ?? "";
+    message.without = object.without?.map((e) => e) || [];
+    message.compromised = object.compromised ?? false;
+    message.holdBefore = object.holdBefore ?? "";
+    return message;
+  },
+};
+
+function createBaseGetRotationRequest(): GetRotationRequest {
+  return {};
+}
+
+export const GetRotationRequest: MessageFns<GetRotationRequest> = {
+  encode(_: GetRotationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRotationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRotationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): GetRotationRequest {
+    return {};
+  },
+
+  toJSON(_: GetRotationRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetRotationRequest>, I>>(base?: I): GetRotationRequest {
+    return GetRotationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetRotationRequest>, I>>(_: I): GetRotationRequest {
+    const message = createBaseGetRotationRequest();
+    return message;
+  },
+};
+
+function createBaseRotationStatus(): RotationStatus {
+  return { document: Buffer.alloc(0) };
+}
+
+export const RotationStatus: MessageFns<RotationStatus> = {
+  encode(message: RotationStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.document.length !== 0) {
+      writer.uint32(10).bytes(message.document);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotationStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotationStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.document = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotationStatus {
+    return { document: isSet(object.document) ? Buffer.from(bytesFromBase64(object.document)) : Buffer.alloc(0) };
+  },
+
+  toJSON(message: RotationStatus): unknown {
+    const obj: any = {};
+    if (message.document.length !== 0) {
+      obj.document = base64FromBytes(message.document);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RotationStatus>, I>>(base?: I): RotationStatus {
+    return RotationStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RotationStatus>, I>>(object: I): RotationStatus {
+    const message = createBaseRotationStatus();
+    message.document = object.document ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseGetLogRequest(): GetLogRequest {
   return { last: 0 };
 }
@@ -1617,6 +2630,27 @@ export const TrustRootService = {
     responseSerialize: (value: FederationView): Buffer => Buffer.from(FederationView.encode(value).finish()),
     responseDeserialize: (value: Buffer): FederationView => FederationView.decode(value),
   },
+  /** What a member's processes trust and which roots their SVIDs hang on: everybody of the cluster each time. */
+  reportTrust: {
+    path: "/isthmus.trust.v1.TrustRoot/ReportTrust" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TrustReport): Buffer => Buffer.from(TrustReport.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TrustReport => TrustReport.decode(value),
+    responseSerialize: (value: TrustReportAnswer): Buffer => Buffer.from(TrustReportAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TrustReportAnswer => TrustReportAnswer.decode(value),
+  },
+  /** Which keys sign the JWT-SVIDs of a member's trust domain: they take the place of those in its bundle. */
+  publishJwtKeys: {
+    path: "/isthmus.trust.v1.TrustRoot/PublishJwtKeys" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PublishJwtKeysRequest): Buffer =>
+      Buffer.from(PublishJwtKeysRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PublishJwtKeysRequest => PublishJwtKeysRequest.decode(value),
+    responseSerialize: (value: FederationView): Buffer => Buffer.from(FederationView.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FederationView => FederationView.decode(value),
+  },
 } as const;
 
 export interface TrustRootServer extends UntypedServiceImplementation {
@@ -1626,6 +2660,10 @@ export interface TrustRootServer extends UntypedServiceImplementation {
   renewIntermediate: handleUnaryCall<RenewIntermediateRequest, IntermediateResponse>;
   /** Members and bundles, now and at every change; the whole view each time. */
   watchFederation: handleServerStreamingCall<WatchFederationRequest, FederationView>;
+  /** What a member's processes trust and which roots their SVIDs hang on: everybody of the cluster each time. */
+  reportTrust: handleUnaryCall<TrustReport, TrustReportAnswer>;
+  /** Which keys sign the JWT-SVIDs of a member's trust domain: they take the place of those in its bundle. */
+  publishJwtKeys: handleUnaryCall<PublishJwtKeysRequest, FederationView>;
 }
 
 export interface TrustRootClient extends Client {
@@ -1671,6 +2709,38 @@ export interface TrustRootClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<FederationView>;
+  /** What a member's processes trust and which roots their SVIDs hang on: everybody of the cluster each time. */
+  reportTrust(
+    request: TrustReport,
+    callback: (error: ServiceError | null, response: TrustReportAnswer) => void,
+  ): ClientUnaryCall;
+  reportTrust(
+    request: TrustReport,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TrustReportAnswer) => void,
+  ): ClientUnaryCall;
+  reportTrust(
+    request: TrustReport,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TrustReportAnswer) => void,
+  ): ClientUnaryCall;
+  /** Which keys sign the JWT-SVIDs of a member's trust domain: they take the place of those in its bundle. */
+  publishJwtKeys(
+    request: PublishJwtKeysRequest,
+    callback: (error: ServiceError | null, response: FederationView) => void,
+  ): ClientUnaryCall;
+  publishJwtKeys(
+    request: PublishJwtKeysRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FederationView) => void,
+  ): ClientUnaryCall;
+  publishJwtKeys(
+    request: PublishJwtKeysRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FederationView) => void,
+  ): ClientUnaryCall;
 }
 
 export const TrustRootClient = makeGenericClientConstructor(
@@ -1715,6 +2785,25 @@ export const TrustRootAdminService = {
     responseSerialize: (value: FederationView): Buffer => Buffer.from(FederationView.encode(value).finish()),
     responseDeserialize: (value: Buffer): FederationView => FederationView.decode(value),
   },
+  /** Begins, pauses, resumes or rolls back the rotation of the root. */
+  rotate: {
+    path: "/isthmus.trust.v1.TrustRootAdmin/Rotate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RotateRequest): Buffer => Buffer.from(RotateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RotateRequest => RotateRequest.decode(value),
+    responseSerialize: (value: RotationStatus): Buffer => Buffer.from(RotationStatus.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RotationStatus => RotationStatus.decode(value),
+  },
+  getRotation: {
+    path: "/isthmus.trust.v1.TrustRootAdmin/GetRotation" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRotationRequest): Buffer => Buffer.from(GetRotationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRotationRequest => GetRotationRequest.decode(value),
+    responseSerialize: (value: RotationStatus): Buffer => Buffer.from(RotationStatus.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RotationStatus => RotationStatus.decode(value),
+  },
   /** The newest records of the transparency log, oldest first. */
   getLog: {
     path: "/isthmus.trust.v1.TrustRootAdmin/GetLog" as const,
@@ -1741,6 +2830,9 @@ export interface TrustRootAdminServer extends UntypedServiceImplementation {
   createClusterToken: handleUnaryCall<CreateClusterTokenRequest, CreateClusterTokenResponse>;
   removeCluster: handleUnaryCall<RemoveClusterRequest, RemoveClusterResponse>;
   getFederation: handleUnaryCall<GetFederationRequest, FederationView>;
+  /** Begins, pauses, resumes or rolls back the rotation of the root. */
+  rotate: handleUnaryCall<RotateRequest, RotationStatus>;
+  getRotation: handleUnaryCall<GetRotationRequest, RotationStatus>;
   /** The newest records of the transparency log, oldest first. */
   getLog: handleUnaryCall<GetLogRequest, GetLogResponse>;
   /** Signs the log's head now; keep the hash elsewhere, and a log that is cut or written anew is known by it. */
@@ -1792,6 +2884,37 @@ export interface TrustRootAdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FederationView) => void,
+  ): ClientUnaryCall;
+  /** Begins, pauses, resumes or rolls back the rotation of the root. */
+  rotate(
+    request: RotateRequest,
+    callback: (error: ServiceError | null, response: RotationStatus) => void,
+  ): ClientUnaryCall;
+  rotate(
+    request: RotateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RotationStatus) => void,
+  ): ClientUnaryCall;
+  rotate(
+    request: RotateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RotationStatus) => void,
+  ): ClientUnaryCall;
+  getRotation(
+    request: GetRotationRequest,
+    callback: (error: ServiceError | null, response: RotationStatus) => void,
+  ): ClientUnaryCall;
+  getRotation(
+    request: GetRotationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RotationStatus) => void,
+  ): ClientUnaryCall;
+  getRotation(
+    request: GetRotationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RotationStatus) => void,
   ): ClientUnaryCall;
   /** The newest records of the transparency log, oldest first. */
   getLog(

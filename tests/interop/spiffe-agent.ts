@@ -1,0 +1,59 @@
+// An agent of a running federation that serves the Workload API, its SVIDs short-lived so that a test sees them renewed.
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { appMain, names, portNames, smallTopology, startFederation, type TestFederation } from '@isthmus/harness';
+import { formatServiceName, type ServiceName } from '@isthmus/model';
+
+export type ServedService = { readonly service: ServiceName; readonly port: number; readonly selectors?: object };
+
+export type SpiffeAgent = {
+  readonly mesh: TestFederation;
+  readonly socketPath: string;
+  readonly trustDomain: string;
+  readonly healthPort: number;
+};
+
+/** The life of all SVIDs here: renewed about every ten seconds. */
+const SVID_TTL_MS = 20_000;
+
+/** A trust root, the clusters east (with the agent) and west, and the agent `spiffe-1` with a file for each workload. */
+export async function startSpiffeAgent(services: readonly ServedService[]): Promise<SpiffeAgent> {
+  const mesh = await startFederation({ topology: smallTopology(['east-1', 'west-1']), start: false });
+  const { federation, supervisor, paths } = mesh;
+  await federation.startTrustRoot();
+  for (const cluster of mesh.topology.clusters) {
+    const name = names.controlPlane(cluster.name);
+    await federation.startControlPlane(cluster);
+    await supervisor.stop(name);
+    appendFileSync(paths.config(name), `intervals:\n  svidTtlMs: ${SVID_TTL_MS}\n`);
+    await supervisor.restart(name);
+  }
+  const directory = join(paths.root, 'spiffe-1');
+  const socketPath = join(paths.runDir, 'workload', 'api.sock');
+  mkdirSync(join(directory, 'workloads.d'), { recursive: true });
+  for (const { service, port, selectors } of services) {
+    const document = { kind: 'workload', namespace: service.namespace, service: service.name, instance: 'one', ports: { http: port }, ...(selectors && { selectors }) };
+    writeFileSync(join(directory, 'workloads.d', `${service.name}.yaml`), JSON.stringify(document));
+  }
+  const { token } = await federation.admin('east').createJoinToken({ agent: 'spiffe-1', role: 'agent', services: services.map((s) => formatServiceName(s.service)), ttlSeconds: 120 });
+  const config = {
+    stateDir: join(directory, 'state'),
+    server: { address: `127.0.0.1:${federation.port(names.controlPlane('east'))}` },
+    joinToken: token,
+    network: 'east',
+    adminSocket: paths.socket('spiffe-1'),
+    health: { port: federation.port(portNames.health('east-1')) },
+    workloadsDir: join(directory, 'workloads.d'),
+    workloadApi: { socket: socketPath },
+  };
+  writeFileSync(paths.config('spiffe-1'), JSON.stringify(config), { mode: 0o600 });
+  await supervisor.start({
+    name: 'spiffe-1',
+    command: process.execPath,
+    args: [appMain('agent'), '--config', paths.config('spiffe-1')],
+    logFile: paths.log('spiffe-1'),
+    isReady: (line) => line.includes('"msg":"ready"'),
+    readyLimitMs: 60_000,
+  });
+  return { mesh, socketPath, trustDomain: `east.${mesh.topology.federation}`, healthPort: config.health.port };
+}
