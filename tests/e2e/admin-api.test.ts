@@ -1,11 +1,12 @@
 // The admin API of real processes: what it changes, what it remembers, what it streams, and what it says of other clusters.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Page, WatchEvent } from '@isthmus/api';
 import type { IsthmusError } from '@isthmus/model';
-import { clusterOf, DEMO_OPERATOR, names, openOperator, type Operator, smallTopology, startFederation, type TestFederation, waitFor } from '@isthmus/harness';
+import { clusterOf, DEMO_OPERATOR, isthmus, names, openOperator, type Operator, smallTopology, startFederation, type TestFederation, waitFor } from '@isthmus/harness';
 
 let mesh: TestFederation;
 let demo: Operator;
@@ -192,4 +193,49 @@ test('an operator whose entry is taken cannot renew, and one without a grant is 
     await guest.close();
   }
   assert.ok(clusterOf(mesh.topology, 'east'));
+});
+
+test('a person logs in through the gateway, and every command then goes over the admin API', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'isthmus-home-'));
+  try {
+    const env = { ISTHMUS_HOME: home };
+    const cli = (args: readonly string[], input?: string) => isthmus(args, { env, limitMs: 60_000, ...(input !== undefined && { input }) });
+    const ok = async (args: readonly string[], input?: string): Promise<string> => {
+      const finished = await cli(args, input);
+      assert.equal(finished.code, 0, `${args.join(' ')}: ${finished.stderr}`);
+      return finished.stdout;
+    };
+    assert.equal((await cli(['whoami'])).code, 66, 'nobody is logged in');
+    const { token } = await mesh.federation.admin('east').createJoinToken({ agent: DEMO_OPERATOR, role: 'operator', services: [], ttlSeconds: 600 });
+    const gateway = `127.0.0.1:${mesh.federation.port(names.gateway('east'))}`;
+    assert.match(await ok(['login', '--token', '-', '--server', gateway], `${token}\n`), /logged in as spiffe:\/\/east\..*\/operator\/demo; context east is in use/);
+    assert.equal(statSync(join(home, 'contexts.json')).mode & 0o777, 0o600);
+    assert.match(await ok(['whoami']), /operator in clusters all, namespaces all/);
+    assert.match(await ok(['context', 'list']), /\* +east +east\./);
+
+    const document = 'kind: service\nnamespace: shop\nname: typed\nports:\n  - { name: http, port: 80, protocol: http }\n';
+    const different = await cli(['diff', '-f', '-'], document);
+    assert.deepEqual([different.code, different.stdout.split('\n')[0]], [1, 'create service shop/typed']);
+    assert.match(await ok(['apply', '--dry-run', '-f', '-'], document), /would be applied/);
+    assert.match(await ok(['apply', '-f', '-'], document), /applied/);
+    assert.equal(await ok(['diff', '-f', '-'], document), 'nothing differs\n');
+    const changed = await cli(['diff', '-f', '-', '-o', 'json'], document.replace('80', '81'));
+    assert.equal(changed.code, 1);
+    assert.deepEqual((JSON.parse(changed.stdout) as { lines: string[] }[])[0]?.lines.filter((l) => !l.startsWith(' ')).map((l) => l.replace(/ +/g, ' ')), ['- port: 80', '+ port: 81']);
+    assert.match(await ok(['get', 'service', 'shop/typed', '-o', 'yaml']), /name: typed\nports:\n {2}- name: http/);
+    assert.match(await ok(['get', 'services', '-n', 'shop']), /shop +typed/);
+    assert.match(await ok(['status']), /cluster +east of/);
+    assert.match(await ok(['service', 'list', '--cluster', 'west']), /ledger/);
+    const made = JSON.parse(await ok(['token', 'create', 'vm-cli', '--service', 'shop/typed', '-o', 'json'])) as { token: string; id: string };
+    assert.match(made.token, /^ijt1\./);
+    assert.match(await ok(['token', 'delete', made.id]), /deleted/);
+    assert.match(await ok(['delete', '-f', '-'], document), /deleted/);
+    assert.equal((await cli(['get', 'service', 'shop/typed'])).code, 66);
+    assert.equal((await cli(['get', 'gizmos'])).code, 65);
+    assert.equal((await cli(['service', 'list', '--context', 'nowhere'])).code, 66);
+    assert.match(await ok(['context', 'remove', 'east']), /forgotten/);
+    assert.equal((await cli(['whoami'])).code, 66);
+  } finally {
+    rmSync(home, { recursive: true, force: true });
+  }
 });

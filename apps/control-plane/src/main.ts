@@ -127,8 +127,7 @@ await runProcess({
     const status = makeStatus({ config, authority, federation, push, registry, resources });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
-    const sources = makeSources({ authority, federation, push, registry, resources, issuance });
-    const adminService = makeAdminService({ store, resources, issuance, idempotency, authority, status, sources, clock, log });
+    const adminService = makeAdminService({ store, resources, issuance, idempotency, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance }), clock, log });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
       services: [{ definition: admin.AdminService, implementation: adminService }],

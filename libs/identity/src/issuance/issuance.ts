@@ -83,6 +83,9 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
   };
 }
 
+/** A person's working day: nothing renews an operator's SVID while no command runs. */
+const OPERATOR_TTL_MS = 12 * 3_600_000;
+
 class Issuer {
   private readonly options: IssuanceOptions;
   private readonly tokens: TokenStore;
@@ -175,7 +178,8 @@ class Issuer {
 
   private sign(csr: Uint8Array, spiffeId: SpiffeId): identity.SvidResponse {
     const { authority } = this.options;
-    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId });
+    const ttlMs = roleOf(spiffeId).kind === 'operator' ? { ttlMs: OPERATOR_TTL_MS } : {};
+    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId, ...ttlMs });
     return { chain: [...chain], bundles: authority.bundles.all().map(bundleToWire) };
   }
 
