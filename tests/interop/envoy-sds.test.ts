@@ -59,7 +59,7 @@ after(async () => {
   if (program === undefined) return;
   await envoy?.stop();
   application.close();
-  await agent?.mesh.close();
+  await agent?.close();
   rmSync(directory, { recursive: true, force: true });
 });
 

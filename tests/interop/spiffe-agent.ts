@@ -1,5 +1,6 @@
 // An agent of a running federation that serves the Workload API, its SVIDs short-lived so that a test sees them renewed.
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { appMain, names, portNames, smallTopology, startFederation, type TestFederation } from '@isthmus/harness';
 import { formatServiceName, type ServiceName } from '@isthmus/model';
@@ -11,6 +12,7 @@ export type SpiffeAgent = {
   readonly socketPath: string;
   readonly trustDomain: string;
   readonly healthPort: number;
+  close(): Promise<void>;
 };
 
 /** The life of all SVIDs here: renewed about every ten seconds. */
@@ -29,7 +31,14 @@ export async function startSpiffeAgent(services: readonly ServedService[]): Prom
     await supervisor.restart(name);
   }
   const directory = join(paths.root, 'spiffe-1');
-  const socketPath = join(paths.runDir, 'workload', 'api.sock');
+  // Not beside the operators' sockets: processes of other users come to this one.
+  const socketDir = mkdtempSync(join(tmpdir(), 'isthmus-api-'));
+  chmodSync(socketDir, 0o755);
+  const socketPath = join(socketDir, 'api.sock');
+  const close = async (): Promise<void> => {
+    await mesh.close();
+    rmSync(socketDir, { recursive: true, force: true });
+  };
   mkdirSync(join(directory, 'workloads.d'), { recursive: true });
   for (const { service, port, selectors } of services) {
     const document = { kind: 'workload', namespace: service.namespace, service: service.name, instance: 'one', ports: { http: port }, ...(selectors && { selectors }) };
@@ -55,5 +64,5 @@ export async function startSpiffeAgent(services: readonly ServedService[]): Prom
     isReady: (line) => line.includes('"msg":"ready"'),
     readyLimitMs: 60_000,
   });
-  return { mesh, socketPath, trustDomain: `east.${mesh.topology.federation}`, healthPort: config.health.port };
+  return { mesh, socketPath, trustDomain: `east.${mesh.topology.federation}`, healthPort: config.health.port, close };
 }

@@ -1,4 +1,5 @@
 // Every setting of an agent: name, type, unit, default and what it is for.
+import { proxyAttestationSchema } from '@isthmus/identity';
 import { byLabel, schemas, type Static, strict, Type, workloadSchema } from '@isthmus/model';
 
 const serviceName = Type.String({ pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$', description: 'namespace/service' });
@@ -6,7 +7,7 @@ const port = Type.Integer({ minimum: 0, maximum: 65_535 });
 const LOOPBACK = '127.0.0.1';
 
 export const configSchema = strict({
-  name: Type.Optional(Type.String({ description: 'name of this agent; must be the one its join token was made for (default: that one)' })),
+  name: Type.Optional(Type.String({ description: 'name of this agent; must be the one its join token was made for, or its attestation gives (default: that one)' })),
   stateDir: Type.String({ description: 'directory for keys and state, mode 0700' }),
   server: strict({
     address: schemas.hostPort,
@@ -14,6 +15,7 @@ export const configSchema = strict({
   }),
   joinToken: Type.Optional(Type.String({ description: 'the one-time join token; better in a file', maxLength: 4_096 })),
   joinTokenFile: Type.Optional(Type.String({ description: 'file with the one-time join token; needed on the first start only' })),
+  attestation: Type.Optional(proxyAttestationSchema),
   network: Type.String({ default: 'default', description: 'network whose addresses this agent reaches, and is reached in, directly', maxLength: 63 }),
   locality: Type.String({ default: '', description: 'region/zone/sub-zone of this machine', maxLength: 200 }),
   advertise: Type.Optional(Type.String({ description: 'address at which others in its network reach this agent (default: inbound.host)' })),

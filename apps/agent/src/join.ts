@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join as joinPath } from 'node:path';
 import { compile, type Engine } from '@isthmus/decide';
 import { subscribe, type Subscription } from '@isthmus/discovery';
-import { type Identity, joinOrResume } from '@isthmus/identity';
+import { type Identity, joinOrResume, openProxyAttestation } from '@isthmus/identity';
 import type { Clock, Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { Config } from './config.ts';
@@ -12,14 +12,18 @@ import { fail } from './errors.ts';
 /** What every part of a process is made with. */
 export type Parts = { readonly clock: Clock; readonly random: Random; readonly log: Log; readonly metrics: Metrics };
 
-/** Proves the join token, or resumes what is on disk without asking anybody. **Throws** AGENT_NAME_MISMATCH, IDENTITY_*. */
+/** Attests by token or by what the platform gives, or resumes what is on disk without asking anybody. **Throws** AGENT_NAME_MISMATCH, AGENT_CONFIG, IDENTITY_*. */
 export async function joinCluster(config: Config, parts: Parts): Promise<Identity> {
+  if (config.attestation !== undefined && (config.joinToken ?? config.joinTokenFile) !== undefined) {
+    throw fail('AGENT_CONFIG', 'both a join token and `attestation` are configured', { hint: 'keep one of them' });
+  }
   const token = config.joinToken ?? (await tokenIn(config.joinTokenFile));
-  const identity = await joinOrResume({ stateDir: joinPath(config.stateDir, 'identity'), server: config.server, token, ...parts });
+  const attestation = config.attestation === undefined ? undefined : await openProxyAttestation(config.attestation);
+  const identity = await joinOrResume({ stateDir: joinPath(config.stateDir, 'identity'), server: config.server, token, attestation, ...parts });
   if (config.name !== undefined && config.name !== identity.agent) {
     await identity.close();
     throw fail('AGENT_NAME_MISMATCH', `the configuration names this agent ${config.name}, its identity is ${identity.spiffeId}`, {
-      hint: 'make a join token for the configured name and remove the state directory, or correct the name',
+      hint: 'make a join token, or a rule of attestation, for the configured name and remove the state directory, or correct the name',
     });
   }
   return identity;

@@ -18,5 +18,6 @@ export const fail = defineErrors({
   CLI_PROCESS_FAILED: { class: 'unavailable', doc: 'A process of the demo ended or did not become ready.' },
   CLI_TIMEOUT: { class: 'timeout', doc: 'A condition the demo waits for did not come true in time.' },
   CLI_TOUR_UNKNOWN: { class: 'invalid', doc: 'No tour has the name given with --tour.' },
+  CLI_NOT_CONFIRMED: { class: 'invalid', doc: 'A command that cannot be undone was not confirmed; nothing was done.' },
   CLI_CHECK_FAILED: { class: 'internal', doc: 'A step of the scripted walk did not hold.' },
 });

@@ -98,7 +98,50 @@ function addTrust(program: Command): void {
     .option('--checkpoint <hash>', 'hash of a record that must be in it, noted down earlier')
     .option('--root <pem...>', 'root certificate its last checkpoint must be signed under')
     .action(run('trust-root', async () => (await load()).verifyLogFile));
+  const rotation = () => import('./commands/trust-rotation.ts');
+  trust
+    .command('rotate')
+    .description('replace the federation’s root step by step, or follow the rotation under way; nothing is cut off')
+    .option('--pause', 'stop before the next step')
+    .option('--resume', 'go on with a rotation that was paused or holds')
+    .option('--rollback', 'go back to the old root; possible until it is retired')
+    .option('--without <name...>', 'do not wait for this process, such as east/agent/vm-1; it may be cut off', [])
+    .addOption(new Option('--hold-before <step>', 'stop before this step until --resume').choices(['distribute', 'prove', 'switch', 'reissue', 'prove-unused', 'retire']))
+    .option('--compromised', 'the root’s key is in other hands: revoke it within seconds, cutting off who cannot follow')
+    .option('--yes', 'do not ask')
+    .option('--no-follow', 'do not wait for the end')
+    .action(run('trust-root', async () => (await rotation()).rotateTrust));
+  trust.command('status').description('the roots, how far a rotation is, and who is waited for').action(run('trust-root', async () => (await rotation()).showTrust));
   trust.command('checkpoint').description('sign the log’s head now; note the hash elsewhere').action(run('trust-root', async () => (await load()).checkpointLog));
+  addForeign(trust);
+}
+
+function addForeign(trust: Command): void {
+  const load = () => import('./commands/trust-domain.ts');
+  trust.command('list').description('foreign trust domains of this cluster, and how old each bundle is').action(run('control-plane', async () => (await load()).listTrustDomains));
+  trust
+    .command('federate <trust-domain>')
+    .description('take the bundle of a foreign trust domain, so that exports can name its callers')
+    .option('--url <https>', 'its bundle endpoint; without one, bundles come by `trust bundle import`')
+    .addOption(new Option('--profile <profile>', 'how the endpoint proves itself').choices(['https_spiffe', 'https_web', 'file']))
+    .option('--spiffe-id <id>', 'https_spiffe: whom the endpoint must prove to be')
+    .option('--ca <pem>', 'https_web: file with the CAs that may vouch for it (default: the system’s)')
+    .option('--bundle <file>', 'its first bundle, a SPIFFE bundle document')
+    .option('--sha256 <hex>', 'the document’s fingerprint, told by another way; asked for without it')
+    .action(run('control-plane', async () => (await load()).federate));
+  trust.command('drop <trust-domain>').description('take a foreign trust domain’s bundle away; its callers are let in no longer').action(run('control-plane', async () => (await load()).drop));
+  const bundle = trust.command('bundle').description('bundles: this cluster’s own, and foreign ones by file');
+  bundle.command('show [trust-domain]').description('what a bundle in force trusts (default: this cluster’s own)').action(run('control-plane', async () => (await load()).showBundle));
+  bundle
+    .command('export [trust-domain]')
+    .description('write a bundle in force as a SPIFFE bundle document (default: this cluster’s own)')
+    .option('--out <file>', 'where to (default: standard output)')
+    .action(run('control-plane', async () => (await load()).exportBundle));
+  bundle
+    .command('import <trust-domain> <file>')
+    .description('take a bundle document of a foreign trust domain; an older one is refused')
+    .option('--sha256 <hex>', 'the document’s fingerprint, told by another way; asked for without it')
+    .action(run('control-plane', async () => (await load()).importBundle));
 }
 
 function addContexts(program: Command): void {
@@ -156,6 +199,7 @@ function addExport(program: Command): void {
     .command('apply <namespace/name>')
     .description('offer a service to other clusters')
     .option('--consumers <clusters>', '`all`, or names of clusters with commas between', 'all')
+    .option('--foreign <caller...>', 'callers of foreign trust domains that may reach it here: a trust domain, or SPIFFE IDs')
     .action(run('control-plane', async () => (await load()).applyExport));
   exports.command('list').description('exports of this cluster').action(run('control-plane', async () => (await load()).listExports));
   exports.command('imports').description('what other clusters offer to this one').action(run('control-plane', async () => (await load()).listImports));

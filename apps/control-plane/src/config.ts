@@ -1,4 +1,5 @@
 // Every setting of a control plane: name, type, unit, default and what it is for.
+import { attestationSchema } from '@isthmus/identity';
 import { schemas, type Static, strict, Type } from '@isthmus/model';
 
 const tlsFilesSchema = strict({
@@ -35,8 +36,25 @@ export const configSchema = strict({
     strict({
       graceMs: Type.Optional(Type.Integer({ minimum: 0, default: 10_000, description: 'how long endpoints of a lost agent stay' })),
       svidTtlMs: Type.Optional(Type.Integer({ minimum: 10_000, default: 3_600_000, description: 'life of the SVIDs issued here' })),
+      bundlePollFloorMs: Type.Optional(Type.Integer({ minimum: 100, default: 10_000, description: 'no foreign bundle endpoint is asked more often, whatever its hint says' })),
     }),
   ),
+  bundleEndpoint: Type.Optional(
+    strict({
+      listen: strict({
+        host: Type.String({ default: '0.0.0.0', description: 'address of the SPIFFE bundle endpoint' }),
+        port: Type.Integer({ minimum: 0, maximum: 65_535, description: 'port of the SPIFFE bundle endpoint; a gateway may stand in front of it (reserved.bundle)' }),
+      }),
+      profile: Type.Union([Type.Literal('https_spiffe'), Type.Literal('https_web')], {
+        default: 'https_spiffe',
+        description: 'how it proves itself: by this control plane’s SVID, or by a certificate of the web’s CAs',
+      }),
+      certificateFile: Type.Optional(Type.String({ description: 'https_web: PEM file with the certificate chain, read again every minute' })),
+      keyFile: Type.Optional(Type.String({ description: 'https_web: PEM file with its key, mode 0600' })),
+      refreshHintSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400, description: 'how often readers should come again (default: what the bundle says, 300)' })),
+    }),
+  ),
+  attestation: Type.Optional(attestationSchema),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: Type.Optional(strict({ host: Type.String({ default: '127.0.0.1' }), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),
   log: Type.Optional(

@@ -11,5 +11,6 @@ export const fail = defineErrors({
   CONTROL_PLANE_KEY_REUSED: { class: 'invalid', doc: 'An idempotency key was used before for another write; nothing was changed.' },
   CONTROL_PLANE_MEMORY_FULL: { class: 'exhausted', doc: 'So many writes with idempotency keys are remembered that no new key is taken.' },
   CONTROL_PLANE_WATCHERS_FULL: { class: 'exhausted', doc: 'So many watches are open that no new one is taken.' },
+  CONTROL_PLANE_BUNDLE_ENDPOINT: { class: 'invalid', doc: 'The configuration of the bundle endpoint does not hold together.' },
   CONTROL_PLANE_STORE_AWAY: { class: 'unavailable', doc: 'The cluster store cannot be reached, so nothing was changed.' },
 });

@@ -12,6 +12,7 @@ import { openLog, openMetrics } from '@isthmus/telemetry';
 import { makeAdminService } from './admin.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
+import { openForeign } from './foreign.ts';
 import { openIdempotency } from './idempotency.ts';
 import { openResources } from './resources.ts';
 import { makeSources, makeStatus } from './status.ts';
@@ -34,7 +35,7 @@ await runProcess({
       cluster: config.cluster,
       federation: federationDomain,
       trustRoot: config.trustRoot,
-      token: config.bootstrapTokenFile === undefined ? undefined : await readToken(config.bootstrapTokenFile),
+      token: config.bootstrapTokenFile === undefined ? undefined : await readFile(config.bootstrapTokenFile, 'utf8').then((text) => text.trim(), () => undefined),
       self: { locality: config.locality, gateways: config.gateways },
       ...(config.intervals?.svidTtlMs !== undefined && { svidTtlMs: config.intervals.svidTtlMs }),
       ...parts,
@@ -84,6 +85,8 @@ await runProcess({
     });
     own({ name: 'federation', stop: () => federation.close() });
 
+    const foreign = await openForeign(config, authority, { store, ...parts });
+    own({ name: 'foreign trust domains', stop: () => foreign.close() });
     const views = openViews({
       cluster: config.cluster,
       trustDomain,
@@ -91,6 +94,7 @@ await runProcess({
       gateways: config.gateways,
       registry,
       bundles,
+      foreign: foreign.trust.bundles,
       services: resources.services,
       service: resources.service,
       export: resources.export,
@@ -107,7 +111,8 @@ await runProcess({
       federation.publish(changed);
     };
 
-    const issuance = serveIssuance({ authority, store, cluster: config.cluster, ...parts });
+    const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, ...parts });
+    own({ name: 'issuance', stop: () => issuance.close() });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
     followTrust(authority, issuance, push);
     const door = serveShared({
@@ -119,18 +124,16 @@ await runProcess({
     });
     own({ name: 'door', stop: () => door.close() });
     const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [issuance, push, ...door.services], log, metrics, clock });
-    own({ name: 'rpc', stop: async () => {
-      push.close();
-      await server.close(2_000);
-    } });
+    own({ name: 'rpc', stop: () => server.close(2_000) });
+    own({ name: 'push', stop: async () => push.close() });
 
-    const status = makeStatus({ config, authority, federation, push, registry, resources });
+    const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
     const adminService = makeAdminService({ store, resources, issuance, idempotency, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance }), clock, log });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
-      services: [{ definition: admin.AdminService, implementation: adminService }],
+      services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service],
       log,
     });
     own({ name: 'admin', stop: () => operators.close(1_000) });
@@ -144,7 +147,3 @@ await runProcess({
     log.info('ready', { cluster: config.cluster, port: server.port });
   },
 });
-
-async function readToken(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').then((text) => text.trim(), () => undefined);
-}

@@ -1,7 +1,7 @@
 // What operators see of a control plane: its lists, and its state on one page.
 import type { ProxyStatus, Push, Registry } from '@isthmus/discovery';
 import type { Federation } from '@isthmus/federation';
-import type { Authority, Issuance } from '@isthmus/identity';
+import type { Authority, ForeignTrust, Issuance } from '@isthmus/identity';
 import { type Export, formatServiceName, type Service } from '@isthmus/model';
 import type { Config } from './config.ts';
 import type { Item, Source } from './feed.ts';
@@ -64,8 +64,8 @@ function certificates(authority: Authority): readonly object[] {
 }
 
 /** The state of the whole on one page. */
-export function makeStatus(parts: Omit<Parts, 'issuance'> & { readonly config: Config }): () => object {
-  const { config, authority, federation, push, registry, resources } = parts;
+export function makeStatus(parts: Omit<Parts, 'issuance'> & { readonly config: Config; readonly foreign: ForeignTrust }): () => object {
+  const { config, authority, federation, foreign, push, registry, resources } = parts;
   return () => ({
     cluster: config.cluster,
     federation: config.federation,
@@ -76,6 +76,7 @@ export function makeStatus(parts: Omit<Parts, 'issuance'> & { readonly config: C
     exports: resources.exports().length,
     workloads: countBy(registry.list(), (w) => w.health),
     peers: federation.peers(),
+    foreignTrustDomains: foreign.status(),
     proxies: push.proxies().map(withLag),
   });
 }

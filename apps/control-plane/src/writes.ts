@@ -5,7 +5,7 @@ import type { Issuance } from '@isthmus/identity';
 import { keys, type Store, type StoreCompare, type StoreWrite } from '@isthmus/store';
 import { parseDocument } from './document.ts';
 import { fail } from './errors.ts';
-import type { Idempotency } from './idempotency.ts';
+import type { Idempotency, Memory } from './idempotency.ts';
 import type { Resources } from './resources.ts';
 
 export type WriteParts = {
@@ -58,24 +58,31 @@ export async function remove(parts: WriteParts, request: admin.DeleteRequest): P
     checkRevision(request.write, before?.modRevision ?? 0n, `${request.kind} ${request.namespace === '' ? '' : `${request.namespace}/`}${request.name}`);
     const outcome = { existed: before !== undefined };
     if (request.write?.dryRun === true || (before === undefined && memory.key === undefined)) return { ...outcome, replayed: false };
-    const remembered = memory.writes(outcome);
     const isDeclaration = request.kind === 'service' || request.kind === 'export';
-    if (!isDeclaration && before !== undefined) await removeRight(parts, request);
-    const compare: StoreCompare = before === undefined || !isDeclaration ? { key, exists: false } : { key, modRevision: before.modRevision };
-    const deleted: readonly StoreWrite[] = before === undefined || !isDeclaration ? [] : [{ delete: { key } }];
-    const then = [...deleted, ...remembered.then];
-    if (then.length === 0) return { ...outcome, replayed: false };
-    const written = await parts.store.txn({ compare: [compare, ...remembered.compare], then });
+    if (!isDeclaration) return { ...(await removeRight(parts, request, memory)), replayed: false };
+    const remembered = memory.writes(outcome);
+    const compare: StoreCompare = before === undefined ? { key, exists: false } : { key, modRevision: before.modRevision };
+    const deleted: readonly StoreWrite[] = before === undefined ? [] : [{ delete: { key } }];
+    const written = await parts.store.txn({ compare: [compare, ...remembered.compare], then: [...deleted, ...remembered.then] });
     if (!written.ok) return undefined;
-    if (isDeclaration) await parts.resources.seen(written.revision);
+    await parts.resources.seen(written.revision);
     return { ...outcome, replayed: false };
   });
 }
 
-/** Tokens and entries are rights: each change of one is in the cluster's log, so issuance alone makes it. */
-async function removeRight({ issuance }: WriteParts, { kind, name }: admin.DeleteRequest): Promise<void> {
-  if (kind === 'join-token') await issuance.deleteJoinToken(name);
-  else if (kind === 'agent' || kind === 'gateway' || kind === 'operator') await issuance.deleteEntry(kind, name);
+/** Tokens and entries are rights: each change of one is in the cluster's log, so issuance alone makes it; it is remembered after. */
+async function removeRight({ issuance, store }: WriteParts, { kind, name }: admin.DeleteRequest, memory: Memory): Promise<{ readonly existed: boolean }> {
+  let existed = false;
+  if (kind === 'agent' || kind === 'gateway' || kind === 'operator') existed = await issuance.deleteEntry(kind, name);
+  else existed = await issuance.deleteJoinToken(name).then(() => true, ifNotFound);
+  const { compare, then } = memory.writes({ existed });
+  if (then.length > 0) await store.txn({ compare, then });
+  return { existed };
+}
+
+function ifNotFound(error: unknown): false {
+  if (error instanceof IsthmusError && error.class === 'not-found') return false;
+  throw error;
 }
 
 /** Makes a join token; of a remembered one the secret is not told again, since only its hash is kept. */

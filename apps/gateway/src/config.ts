@@ -1,4 +1,5 @@
 // Every setting of a gateway: name, type, unit, default and what it is for.
+import { proxyAttestationSchema } from '@isthmus/identity';
 import { schemas, type Static, strict, Type } from '@isthmus/model';
 
 const limitMs = (defaultMs: number, description: string) => Type.Optional(Type.Integer({ minimum: 10, maximum: 86_400_000, default: defaultMs, description }));
@@ -12,6 +13,7 @@ export const configSchema = strict({
   }),
   joinToken: Type.Optional(Type.String({ description: 'the one-time join token; better in a file', maxLength: 4_096 })),
   joinTokenFile: Type.Optional(Type.String({ description: 'file with the one-time join token; needed on the first start only' })),
+  attestation: Type.Optional(proxyAttestationSchema),
   network: Type.String({ default: 'default', description: 'network this gateway stands in', maxLength: 63 }),
   locality: Type.String({ default: '', description: 'region/zone/sub-zone of this gateway', maxLength: 200 }),
   listen: strict({

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { startEastWest } from '@isthmus/dataplane';
 import { compile } from '@isthmus/decide';
 import { subscribe } from '@isthmus/discovery';
-import { joinOrResume } from '@isthmus/identity';
+import { joinOrResume, openProxyAttestation } from '@isthmus/identity';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { startAdmin } from './admin.ts';
@@ -20,7 +20,8 @@ await runProcess({
     const parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
 
     const token = config.joinToken ?? (config.joinTokenFile === undefined ? undefined : await readToken(config.joinTokenFile));
-    const identity = await joinOrResume({ stateDir: join(config.stateDir, 'identity'), server: config.server, token, ...parts });
+    const attestation = config.attestation === undefined ? undefined : await openProxyAttestation(config.attestation);
+    const identity = await joinOrResume({ stateDir: join(config.stateDir, 'identity'), server: config.server, token, attestation, ...parts });
     own({ name: 'identity', stop: () => identity.close() });
 
     const subscription = await subscribe({

@@ -2,6 +2,7 @@
 import {
   distance,
   type Endpoint,
+  type ForeignCallers,
   type ImportedService,
   parseLocality,
   type Registration,
@@ -31,6 +32,8 @@ export type ServiceFacts = {
   readonly name: ServiceName;
   readonly declared: Service | undefined;
   readonly exported: boolean;
+  /** Callers of foreign trust domains its export names. */
+  readonly foreignCallers?: readonly ForeignCallers[] | undefined;
   readonly workloads: readonly Registration[];
   readonly imports: readonly ImportedService[];
   /** Is there a bundle for that trust domain? An endpoint that could not be verified is left out. */
@@ -52,14 +55,14 @@ const RANK = { own: 0, ownGateway: 4, other: 8, presumedDead: 12 } as const;
  * nothing is ever relayed from cluster to cluster in a circle.
  */
 export function buildServiceView(own: OwnCluster, facts: ServiceFacts, place: ProxyPlace): ServiceView | undefined {
-  const { declared, exported } = facts;
+  const { declared, exported, foreignCallers = [] } = facts;
   if (place.kind === 'gateway' && (declared === undefined || !exported)) return undefined;
   const imports = place.kind === 'gateway' ? [] : facts.imports.filter((i) => i.state !== 'fenced' && i.cluster !== own.cluster);
   const ports = declared?.ports ?? portsOf(imports);
   if (ports === undefined) return undefined;
   const local = declared === undefined ? [] : ownEndpoints(own, facts, declared.ports, place);
   const ranked = [...local, ...imports.flatMap((i) => importEndpoints(i, place))].filter((e) => facts.hasBundle(e.trustDomain));
-  return { kind: 'service', namespace: facts.name.namespace, name: facts.name.name, ports: [...ports], endpoints: toTiers(ranked), exported };
+  return { kind: 'service', namespace: facts.name.namespace, name: facts.name.name, ports: [...ports], endpoints: toTiers(ranked), exported, ...(foreignCallers.length > 0 && { foreignCallers: [...foreignCallers] }) };
 }
 
 /** Ports of a service nobody declared here: those of the cluster whose name comes first, so that all control planes agree. */

@@ -21,6 +21,8 @@ export type PeerView = { readonly cluster: string; readonly trustDomain: string;
 export interface ViewSources extends OwnCluster {
   readonly registry: Registry;
   readonly bundles: BundleSource;
+  /** Bundles of foreign trust domains, handed to proxies as such. */
+  readonly foreign?: BundleSource | undefined;
   services(): readonly Service[];
   service(name: ServiceName): Service | undefined;
   export(name: ServiceName): Export | undefined;
@@ -62,13 +64,19 @@ class CachedViews implements Views {
   #trustDomains: ReadonlySet<string>;
   #clusters: ReadonlySet<string>;
   #banned: ReadonlySet<string>;
+  #foreign: ReadonlySet<string>;
 
   constructor(sources: ViewSources) {
     this.#sources = sources;
     this.#trustDomains = new Set(sources.bundles.all().map((b) => b.trustDomain));
     this.#clusters = new Set(sources.peers().map((p) => p.cluster));
     this.#banned = new Set(sources.bundles.allBans().map((b) => b.trustDomain));
-    this.#unsubscribe = [sources.registry.onChange((names) => this.changed(names)), sources.bundles.onChange(() => this.#bundlesChanged())];
+    this.#foreign = new Set(sources.foreign?.all().map((b) => b.trustDomain));
+    this.#unsubscribe = [
+      sources.registry.onChange((names) => this.changed(names)),
+      sources.bundles.onChange(() => this.#bundlesChanged()),
+      ...(sources.foreign === undefined ? [] : [sources.foreign.onChange(() => this.#foreignChanged())]),
+    ];
   }
 
   changed(services: readonly ServiceName[]): void {
@@ -82,12 +90,13 @@ class CachedViews implements Views {
   }
 
   names(place: ProxyPlace): readonly string[] {
-    const { bundles, cluster } = this.#sources;
+    const { bundles, cluster, foreign } = this.#sources;
     const services = new Set(this.#sources.services().map(formatServiceName));
     if (place.kind === 'agent') for (const i of this.#sources.imports()) services.add(formatServiceName(i));
     return [
       ...bundles.all().map((b) => `bundle/${b.trustDomain}`),
       ...bundles.allBans().map((b) => `bans/${b.trustDomain}`),
+      ...(foreign?.all() ?? []).map((b) => `foreign-bundle/${b.trustDomain}`),
       `cluster/${cluster}`,
       ...this.#sources.peers().map((p) => `cluster/${p.cluster}`),
       ...[...services].map((s) => `service/${s}`),
@@ -137,6 +146,11 @@ class CachedViews implements Views {
         const bundle = this.#sources.bundles.get(rest);
         return bundle && { kind: 'bundle', bundle };
       }
+      case 'foreign-bundle': {
+        // Ours by now, whatever it was: then nothing foreign may be known of it.
+        const bundle = this.#sources.bundles.get(rest) === undefined ? this.#sources.foreign?.get(rest) : undefined;
+        return bundle && { kind: 'foreign-bundle', bundle };
+      }
       case 'bans': {
         const banned = this.#sources.bundles.bans(rest);
         return banned && { kind: 'bans', trustDomain: rest, bans: [...banned.bans] };
@@ -159,6 +173,7 @@ class CachedViews implements Views {
         name,
         declared: s.service(name),
         exported: s.export(name) !== undefined,
+        foreignCallers: s.export(name)?.foreignCallers,
         workloads: s.registry.workloads(name),
         imports: s.importsOf(name),
         hasBundle: (trustDomain) => s.bundles.get(trustDomain) !== undefined,
@@ -190,6 +205,12 @@ class CachedViews implements Views {
     const lifted = this.#banned.union(bans);
     this.#banned = bans;
     this.#forget([...[...before.union(after)].map((td) => `bundle/${td}`), ...[...lifted].map((td) => `bans/${td}`), ...new Set(services)]);
+  }
+
+  #foreignChanged(): void {
+    const before = this.#foreign;
+    this.#foreign = new Set(this.#sources.foreign?.all().map((b) => b.trustDomain));
+    this.#forget([...before.union(this.#foreign)].map((td) => `foreign-bundle/${td}`));
   }
 
   #forget(names: readonly string[]): void {

@@ -12,8 +12,9 @@ import { fail } from './errors.ts';
 export function publicKeyOf(csr: Uint8Array, expected: SpiffeId): KeyObject {
   const parsed = parseCsr(Buffer.from(csr));
   if (!parsed.ok) throw fail('IDENTITY_CSR_REFUSED', `the signing request is refused: ${formatProblems(parsed.problems)}`);
-  const { spiffeIds: names, dnsNames } = parsed.value;
+  const { spiffeIds: names, dnsNames, otherNames } = parsed.value;
   if (dnsNames.length > 0) throw fail('IDENTITY_CSR_REFUSED', `the signing request names ${dnsNames.length} DNS names, none is allowed`);
+  if (otherNames > 0) throw fail('IDENTITY_CSR_REFUSED', `the signing request names ${otherNames} addresses or others that are no SPIFFE ID, none is allowed`);
   if (names.length > 1) throw fail('IDENTITY_CSR_REFUSED', `the signing request names ${names.length} SPIFFE IDs, one is allowed`);
   if (names[0] !== undefined && names[0] !== expected) {
     throw fail('IDENTITY_CSR_REFUSED', `the signing request asks for another name than the caller’s`, {

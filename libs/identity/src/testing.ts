@@ -20,6 +20,14 @@ export async function testDir(name: string): Promise<{ readonly path: string; re
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
+/** A log whose lines are kept as JSON of message and fields. */
+export function recordingLog(): { readonly log: Log; readonly lines: string[] } {
+  const lines: string[] = [];
+  const note = (message: string, fields?: object): void => void lines.push(JSON.stringify([message, fields]));
+  const log: Log = { ...silentLog(), error: note, warn: note, info: note, debug: note, with: () => log };
+  return { log, lines };
+}
+
 export type TestTrustRoot = {
   readonly root: TrustRoot;
   readonly port: number;
@@ -69,9 +77,9 @@ export type TestCluster = {
 export async function startTestCluster(
   stateDir: string,
   options: Pick<AuthorityOptions, 'cluster' | 'trustRoot' | 'token'> &
-    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly store?: TestCluster['store']; readonly proxies?: () => Promise<readonly ProxyTrust[]>; readonly clock?: Clock; readonly log?: Log },
+    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly attestation?: IssuanceOptions['attestation']; readonly store?: TestCluster['store']; readonly proxies?: () => Promise<readonly ProxyTrust[]>; readonly clock?: Clock; readonly log?: Log },
 ): Promise<TestCluster> {
-  const { port: wanted = 0, rate, store: given, ...over } = options;
+  const { port: wanted = 0, rate, attestation, store: given, ...over } = options;
   const [clock, log] = [over.clock ?? systemClock, over.log ?? silentLog()];
   const authority = await openAuthority({
     stateDir,
@@ -84,7 +92,7 @@ export async function startTestCluster(
   });
   authority.reportTrust(over.proxies ?? (async () => []));
   const store = given ?? (await openTestStore());
-  const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), ...(rate && { rate }) });
+  const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), attestation, ...(rate && { rate }) });
   const server: RpcServer = await startRpcServer({ listen: { host: '127.0.0.1', port: wanted }, svids: authority.svids, bundles: authority.bundles, services: [issuance], log });
   return {
     authority,
@@ -93,6 +101,7 @@ export async function startTestCluster(
     address: `127.0.0.1:${server.port}`,
     port: server.port,
     async close() {
+      await issuance.close();
       await authority.close();
       await server.close(200);
       if (given === undefined) await store.close();

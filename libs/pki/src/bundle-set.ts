@@ -9,6 +9,8 @@ export interface BundleSource {
   /** The SVIDs of a trust domain that are banned; undefined where none are. */
   bans(trustDomain: string): BanIndex | undefined;
   allBans(): readonly BansView[];
+  /** Roots (SHA-256 in hex) that were compromised and are gone: connections that stand on them are closed without grace. */
+  revoked(): readonly string[];
   /** Called after a change; returns the unsubscriber. */
   onChange(fn: () => void): () => void;
 }
@@ -19,12 +21,15 @@ export interface BundleSet extends BundleSource {
   remove(trustDomain: string): void;
   /** Replaces the bans of a trust domain; they stand whether its bundle is held or not. **Bounds** `MAX_BANS`, the oldest go first. */
   ban(trustDomain: string, bans: readonly BannedSvids[]): void;
+  /** Replaces the revoked roots. The bundles they were in are replaced by themselves. */
+  revoke(rootSha256s: readonly string[]): void;
 }
 
 /** Opens a set of bundles. A sequence never goes back: an old bundle could bring a removed root back (reliability 47). */
 export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
   const bundles = new Map<string, Bundle>();
   const banned = new Map<string, BanIndex>();
+  let revoked: readonly string[] = [];
   const listeners = new Set<() => void>();
   const tell = (): void => {
     for (const fn of listeners) fn();
@@ -34,6 +39,7 @@ export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
     all: () => [...bundles.values()],
     bans: (trustDomain) => banned.get(trustDomain),
     allBans: () => [...banned].map(([trustDomain, { bans }]) => ({ kind: 'bans', trustDomain, bans: [...bans] })),
+    revoked: () => revoked,
     onChange: (fn) => {
       listeners.add(fn);
       return () => listeners.delete(fn);
@@ -52,6 +58,11 @@ export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
       if (JSON.stringify(banned.get(trustDomain)?.bans ?? []) === JSON.stringify(bans)) return;
       if (bans.length === 0) banned.delete(trustDomain);
       else banned.set(trustDomain, new BanIndex(bans.slice(-MAX_BANS)));
+      tell();
+    },
+    revoke: (rootSha256s) => {
+      if (rootSha256s.join() === revoked.join()) return;
+      revoked = [...rootSha256s];
       tell();
     },
   };

@@ -2,6 +2,7 @@
 import { createHash, createPublicKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { isIPv4 } from 'node:net';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { CLOCK_SKEW_MS } from './clock-skew.ts';
 import { type Asn1, bits, bool, bytesOf, childrenOf, extension, fromDer, int, name, OID, octets, oid, seq, signatureAlgorithm, signed, smallInt, spki, tagged, time } from './der.ts';
 import { fail } from './errors.ts';
 import { svidSerial } from './svid-serial.ts';
@@ -11,8 +12,6 @@ export type Issuer = { readonly cert: Buffer; readonly key: KeyObject };
 
 const KEY_USAGE_CA = bitString(0x06, 1);
 const KEY_USAGE_LEAF = bitString(0x80, 7);
-/** How far before now a certificate begins, for clocks that are behind (Istio's practice; reliability 33). */
-const DEFAULT_BACKDATE_MS = 60_000;
 
 /** A self-signed root: SPIFFE ID of the federation's trust domain without a path, CA, keyCertSign and cRLSign. Source: X.509-SVID §3.2, §4. */
 export function signRoot(request: { readonly key: KeyObject; readonly federation: TrustDomain; readonly nowMs: number; readonly ttlMs: number }): Buffer {
@@ -23,7 +22,7 @@ export function signRoot(request: { readonly key: KeyObject; readonly federation
     subject,
     publicKey,
     key: request.key,
-    notBeforeMs: request.nowMs - DEFAULT_BACKDATE_MS,
+    notBeforeMs: request.nowMs - CLOCK_SKEW_MS,
     notAfterMs: request.nowMs + request.ttlMs,
     extensions: [
       extension(OID.basicConstraints, true, seq(bool(true))),
@@ -71,7 +70,7 @@ export function signIntermediate(request: {
   const { issuer, publicKey, trustDomain } = request;
   const permitted = tagged(0, [seq(tagged(6, Buffer.from(trustDomain)))]);
   return certificate({
-    ...fromIssuer(issuer, request.nowMs, request.ttlMs, DEFAULT_BACKDATE_MS),
+    ...fromIssuer(issuer, request.nowMs, request.ttlMs, CLOCK_SKEW_MS),
     subject: name({ organization: trustDomain, commonName: 'Isthmus intermediate' }),
     publicKey,
     extensions: [
@@ -106,7 +105,7 @@ export function signSvid(request: {
   const { issuer, publicKey, spiffeId, dnsNames = [], ipAddresses = [] } = request;
   const sans = [uri(spiffeId), ...dnsNames.map((dns) => tagged(2, Buffer.from(dns))), ...ipAddresses.map((ip) => tagged(7, ipBytes(ip)))];
   return certificate({
-    ...fromIssuer(issuer, request.nowMs, request.ttlMs, request.backdateMs ?? DEFAULT_BACKDATE_MS),
+    ...fromIssuer(issuer, request.nowMs, request.ttlMs, request.backdateMs ?? CLOCK_SKEW_MS),
     subject: name(request.commonName === undefined ? {} : { commonName: request.commonName }),
     publicKey,
     serial: svidSerial(request.holder ?? spiffeId, request.nowMs),

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatProblems, type SpiffeId } from '@isthmus/model';
 import { makeCsr, parseCsr } from './csr.ts';
-import { type Asn1, bool, extension, name, OID, oid, seq, set, signed, smallInt, spki, tagged } from './der.ts';
+import { type Asn1, bits, bool, extension, name, OID, oid, seq, set, signed, smallInt, spki, tagged } from './der.ts';
 import { exportKeyPem, generateKey, importKeyPem, type KeyKind } from './key.ts';
 
 const ID = 'spiffe://east.acme.example/agent/a' as SpiffeId;
@@ -50,6 +54,50 @@ test('tells every name asked for, and refuses too many', () => {
   const parsed = parseCsr(request(generateKey(), [sans(ID, 'spiffe://east.acme.example/admin')]));
   assert.deepEqual(parsed.ok && parsed.value.spiffeIds, [ID, 'spiffe://east.acme.example/admin']);
   assert.match(refusalOf(request(generateKey(), [sans(...Array.from({ length: 17 }, (_, i) => `${ID}${i}`))])), /more than 16 names/);
+});
+
+for (const [what, extensions, why] of [
+  ['to sign certificates', [extension(OID.keyUsage, true, bits(Buffer.from([0x84]), 2))], /sign certificates or CRLs/],
+  ['to sign CRLs', [extension(OID.keyUsage, true, bits(Buffer.from([0x82]), 1))], /sign certificates or CRLs/],
+  ['to be a CA with a path length', [extension(OID.basicConstraints, true, seq(bool(true), smallInt(0)))], /certificate authority/],
+  ['for names twice', [sans(ID), sans('spiffe://east.acme.example/admin')], /twice/],
+  ['for a name with CR and LF', [sans(`${ID}\r\nx`)], /control characters/],
+  ['for a name with NUL', [sans(`${ID}\0`)], /control characters/],
+] as const) {
+  test(`refuses a request ${what}`, () => assert.match(refusalOf(request(generateKey(), extensions)), why));
+}
+
+test('counts names that are neither URI nor DNS', () => {
+  const parsed = parseCsr(request(generateKey(), [extension(OID.subjectAltName, false, seq(tagged(6, Buffer.from(ID)), tagged(7, Buffer.from([10, 0, 0, 1])), tagged(1, Buffer.from('a@b'))))]));
+  assert.ok(parsed.ok);
+  assert.deepEqual([parsed.value.spiffeIds, parsed.value.dnsNames, parsed.value.otherNames], [[ID], [], 2]);
+});
+
+for (const [what, key] of [
+  ['an EC key that writes its curve out (CVE-2020-0601)', generateKeyPairSync('ec', { namedCurve: 'P-256', paramEncoding: 'explicit' }).privateKey],
+  ['RSA with exponent 3', generateKeyPairSync('rsa', { modulusLength: 2_048, publicExponent: 3 }).privateKey],
+] as const) {
+  test(`refuses an odd key: ${what}`, () => assert.notEqual(refusalOf(request(key, [sans(ID)])), 'ok'));
+}
+
+test('takes what openssl makes, with SHA-384 too', { skip: spawnSync('openssl', ['version']).status === 0 ? false : 'there is no openssl command here' }, (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'isthmus-csr-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, 'key.pem');
+  for (const kind of ['ec-p256', 'rsa-2048', 'ed25519'] satisfies KeyKind[]) {
+    const key = generateKey(kind);
+    writeFileSync(file, exportKeyPem(key), { mode: 0o600 });
+    const made = spawnSync('openssl', ['req', '-new', '-sha384', '-key', file, '-subj', '/O=anything/CN=payments', '-addext', `subjectAltName=URI:${ID}`, '-outform', 'DER']);
+    assert.equal(made.status, 0, made.stderr.toString());
+    const parsed = parseCsr(made.stdout);
+    assert.ok(parsed.ok && parsed.value.publicKey.equals(createPublicKey(key)), `${kind}: ${refusalOf(made.stdout)}`);
+    assert.deepEqual(parsed.value.spiffeIds, [ID]);
+  }
+});
+
+test('a mebibyte of DER is refused by its length, unread', () => {
+  const big = Buffer.concat([Buffer.from([0x30, 0x83, 0x10, 0, 0]), Buffer.alloc(2 ** 20)]);
+  assert.match(refusalOf(big), /larger than 16384 bytes/);
 });
 
 test('refuses garbage and more than 16 KiB', () => {

@@ -116,6 +116,14 @@ export function signed(tbs: Asn1, key: KeyObject): Buffer {
   return toDer(seq(tbs, signatureAlgorithm(key), bits(signature)));
 }
 
+const spkis = new WeakMap<KeyObject, Asn1>();
+
+/** A public key as SubjectPublicKeyInfo; a certificate asks for it twice. */
 export function spki(publicKey: KeyObject): Asn1 {
-  return fromDer(publicKey.export({ type: 'spki', format: 'der' }));
+  let value = spkis.get(publicKey);
+  if (value === undefined) {
+    value = fromDer(publicKey.export({ type: 'spki', format: 'der' }));
+    spkis.set(publicKey, value);
+  }
+  return value;
 }

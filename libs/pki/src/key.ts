@@ -1,6 +1,7 @@
 // Private keys: made, exported and read back; and which public keys are strong enough to be certified.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { messageOf } from '@isthmus/model';
+import { oidTextOf, readDer, sequenceOf, TAG } from './der-reader.ts';
 import { fail } from './errors.ts';
 
 export type KeyKind = 'ec-p256' | 'ed25519' | 'rsa-2048' | 'rsa-3072';
@@ -33,7 +34,7 @@ export function importKeyPem(pem: string | Buffer): KeyObject {
   }
 }
 
-/** Why a public key may not be certified, or undefined: EC P-256 and P-384, Ed25519, RSA of 2048 to 4096 bits are good. */
+/** Why a public key may not be certified, or undefined: EC P-256 and P-384, Ed25519, RSA of 2048 to 4096 bits with a usual exponent are good. */
 export function weaknessOf(key: KeyObject): string | undefined {
   const details = key.asymmetricKeyDetails;
   switch (key.asymmetricKeyType) {
@@ -46,12 +47,25 @@ export function weaknessOf(key: KeyObject): string | undefined {
     case 'rsa': {
       const bits = details?.modulusLength ?? 0;
       if (bits < 2_048) return `RSA key of ${bits} bits is weaker than 2048`;
-      return bits > 4_096 ? `RSA key of ${bits} bits is larger than 4096` : undefined;
+      if (bits > 4_096) return `RSA key of ${bits} bits is larger than 4096`;
+      const exponent = details?.publicExponent ?? 0n;
+      // Small ones are fragile, even ones no key at all, and large ones cost whoever verifies (CVE-2023-3446 and its kind).
+      return exponent < 65_537n || exponent > 0xffff_ffffn || exponent % 2n === 0n ? 'RSA key whose exponent is not an odd number from 65537 to 2^32' : undefined;
     }
     default:
       return `keys of type ${key.asymmetricKeyType ?? 'unknown'} are not used`;
   }
 }
+
+/**
+ * Whether an EC key in SubjectPublicKeyInfo writes its curve out instead of naming it: OpenSSL then takes whatever
+ * generator stands there (CVE-2020-0601; RFC 5480 §2.1.1 forbids it). False for keys of other kinds. **Throws** DerFault.
+ */
+export function writesCurveOut(spki: Buffer): boolean {
+  const [kind, parameters] = sequenceOf(sequenceOf(readDer(spki))[0]);
+  return oidTextOf(kind) === EC_PUBLIC_KEY && parameters?.tag !== TAG.oid;
+}
+const EC_PUBLIC_KEY = '1.2.840.10045.2.1';
 
 /** The public half of a private key. */
 export function createPublicKeyOf(key: KeyObject): KeyObject {

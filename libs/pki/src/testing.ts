@@ -1,9 +1,12 @@
 // A quick certificate authority for tests: a root, one cluster's intermediate, and SVIDs of that cluster.
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { type Bundle, clusterTrustDomain, type SpiffeId, type TrustDomain } from '@isthmus/model';
 import { type Issuer, signIntermediate, signRoot, signSvid } from './certificate.ts';
 import { generateKey } from './key.ts';
 import { makeX509Svid, type X509Svid } from './x509-svid.ts';
+
+export * from './cases/index.ts';
+export * from './odd-certificate.ts';
 
 export type TestAuthority = {
   readonly root: Issuer;
@@ -47,4 +50,11 @@ export function testAuthority(options: { readonly federation?: string; readonly 
 function newRoot(federation: TrustDomain, nowMs: number): Issuer {
   const key = generateKey();
   return { key, cert: signRoot({ key, federation, nowMs, ttlMs: 3_650 * 24 * HOUR_MS }) };
+}
+
+/** A JWT signed by an EC P-256 key with ES256, its claims whatever they are. */
+export function signTestToken(claims: object, { key, kid }: { readonly key: KeyObject; readonly kid: string }): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const body = `${part({ alg: 'ES256', kid, typ: 'JWT' })}.${part(claims)}`;
+  return `${body}.${sign('sha256', Buffer.from(body), { key, dsaEncoding: 'ieee-p1363' }).toString('base64url')}`;
 }

@@ -84,7 +84,7 @@ test('an identity is good for as long as the shortest-lived certificate of its c
 test('an intermediate makes no further intermediates: its path length is 0', () => {
   const key = generateKey();
   const below = certify({ issuer: east.intermediate, key, id: 'spiffe://east.acme.example', ca: true });
-  assert.equal(reasonOf([...leafUnder({ cert: below, key }), east.intermediate.cert]), 'untrusted');
+  assert.equal(reasonOf([...leafUnder({ cert: below, key }), east.intermediate.cert]), 'path-length');
 });
 
 test('an expired intermediate is refused though its leaf would be young', () => {
@@ -98,23 +98,30 @@ test('no bundle, another domain’s bundle, and an emptied bundle trust nothing'
   assert.equal(reasonOf(chain, { ...east.bundle, x509Authorities: [] }), 'untrusted');
 });
 
+test('a root that cannot be read takes no other of its bundle with it', () => {
+  const { chain } = east.issue(PAYMENTS);
+  const [good = ''] = east.bundle.x509Authorities;
+  assert.equal(reasonOf(chain, { ...east.bundle, x509Authorities: ['AAAA', good] }), 'ok');
+  assert.equal(reasonOf(chain, { ...east.bundle, x509Authorities: ['AAAA'] }), 'untrusted');
+});
+
 test('a leaf that is a CA, has two names, none, or may sign certificates is no SVID, and one that names only a trust domain neither', () => {
   const key = generateKey();
   const make = (over: Partial<Parameters<typeof certify>[0]>): string => reasonOf([certify({ issuer: east.intermediate, key, id: PAYMENTS, ...over }), east.intermediate.cert]);
   assert.equal(make({}), 'ok');
-  assert.equal(make({ ca: true }), 'not-an-svid');
+  assert.equal(make({ ca: true }), 'leaf-is-ca');
   assert.equal(make({ ids: [PAYMENTS, 'spiffe://east.acme.example/other'] }), 'not-an-svid');
   assert.equal(make({ ids: [] }), 'not-an-svid');
   assert.equal(make({ id: 'spiffe://east.acme.example' }), 'not-an-svid', 'X509-SVID §5.2: a leaf has a path');
   assert.equal(make({ id: 'spiffe://EAST.acme.example/x' }), 'not-an-svid');
-  assert.equal(make({ keyUsage: 0x84 }), 'not-an-svid');
-  assert.equal(make({ critical: '1.2.3.4' }), 'malformed');
+  assert.equal(make({ keyUsage: 0x84 }), 'key-usage');
+  assert.equal(make({ critical: '1.2.3.4' }), 'critical-extension');
 });
 
 test('a chain that is empty, too long, cut off or garbage is refused', () => {
   const { chain } = east.issue(PAYMENTS);
   assert.equal(reasonOf([]), 'malformed');
-  assert.equal(reasonOf(Array.from({ length: 6 }, () => chain[0] ?? Buffer.alloc(0))), 'malformed');
+  assert.equal(reasonOf(Array.from({ length: 6 }, () => chain[0] ?? Buffer.alloc(0))), 'too-large');
   assert.equal(reasonOf(chain.slice(0, 1)), 'untrusted');
   assert.equal(reasonOf([Buffer.from('no certificate')]), 'malformed');
 });

@@ -4,6 +4,7 @@ import { formatProblems, messageOf, type Parsed, parseSpiffeId, refused, type Sp
 import { toPem } from './certificate.ts';
 import { fail } from './errors.ts';
 import { exportKeyPem } from './key.ts';
+import type { GeneralName } from './name-constraints.ts';
 
 /** Chain in DER, leaf first, without the root; the key never leaves the process that made it. */
 export type X509Svid = {
@@ -54,11 +55,21 @@ export function trustDomainOfCert(der: Buffer): Parsed<SpiffeId> {
 /** The one URI SAN of a certificate as a SPIFFE ID. */
 export function spiffeIdOf(cert: X509Certificate): Parsed<SpiffeId> {
   // Node quotes names that hold a comma or a quote; no SPIFFE ID has either, so a quoted name is refused below.
-  const uris = (cert.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'));
+  const names = (cert.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'));
+  return oneSpiffeId(names.map((name) => name.slice('URI:'.length)));
+}
+
+/** The same of names that were read. */
+export function spiffeIdIn(names: readonly GeneralName[] = []): Parsed<SpiffeId> {
+  return oneSpiffeId(names.filter((name) => name.form === 'uri').map((name) => name.text));
+}
+
+/** Exactly one (X.509-SVID §2). */
+function oneSpiffeId(uris: readonly string[]): Parsed<SpiffeId> {
   const [uri] = uris;
   if (uri === undefined) return refused('certificate', 'has no URI SAN');
   if (uris.length > 1) return refused('certificate', `has ${uris.length} URI SANs, one is allowed`);
-  return parseSpiffeId(uri.slice('URI:'.length), 'certificate');
+  return parseSpiffeId(uri, 'certificate');
 }
 
 /** **Throws** PKI_CERTIFICATE_INVALID. */

@@ -6,7 +6,7 @@ import { formatProblems, messageOf, type SpiffeId, trustDomainOf } from '@isthmu
 import { type BundleSource, svidFacts, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
 import { splitAddress } from './address.ts';
 import { fail } from './errors.ts';
-import { presentedChain } from './peer-chain.ts';
+import { isRevoked, presentedChain } from './peer-chain.ts';
 
 export type SpiffeTls = {
   /** SNI; never an IP address (RFC 6066 §3). */
@@ -120,8 +120,21 @@ function secure(socket: Socket, tls: SpiffeTls, protocol: string): Promise<TLSSo
     secured.once('secureConnect', () => {
       secured.setTimeout(0);
       const problem = serverProblem(presentedChain(secured), tls, Date.now());
-      if (problem === undefined) resolve(secured);
-      else refuse(new Error(problem));
+      if (problem !== undefined) return refuse(new Error(problem));
+      closeWhenRevoked(secured, tls.bundles);
+      resolve(secured);
     });
   });
+}
+
+/** Closes a connection whose server stands on a root that was compromised; the channel dials again by itself. */
+function closeWhenRevoked(socket: TLSSocket, bundles: BundleSource): void {
+  const chain = presentedChain(socket);
+  const [leaf] = chain;
+  const id = leaf === undefined ? undefined : trustDomainOfCert(leaf);
+  if (id?.ok !== true) return;
+  const unsubscribe = bundles.onChange(() => {
+    if (isRevoked(chain, id.value, bundles, Date.now())) socket.destroy();
+  });
+  socket.once('close', unsubscribe);
 }

@@ -2,6 +2,7 @@
 export * as admin from './gen/isthmus/v1/admin.ts';
 export * as agent from './gen/isthmus/v1/agent.ts';
 export * as discovery from './gen/isthmus/v1/discovery.ts';
+export * as foreign from './gen/isthmus/v1/foreign.ts';
 export * as identity from './gen/isthmus/v1/identity.ts';
 export * as trust from './gen/isthmus/v1/trust.ts';
 export * as etcdKv from './gen/etcd/kv.ts';

@@ -2,13 +2,15 @@
 import { splitAddress, toTarget } from './address.ts';
 import { ApplyRequest } from './gen/isthmus/v1/admin.ts';
 import { SubscribeRequest, SubscribeResponse } from './gen/isthmus/v1/discovery.ts';
-import { JoinRequest, SvidResponse } from './gen/isthmus/v1/identity.ts';
-import { FederationView } from './gen/isthmus/v1/trust.ts';
+import { DiscoveryRequest } from './gen/envoy/service/discovery/v3/discovery.ts';
+import { IssueJwtSvidRequest, JoinRequest, SvidResponse } from './gen/isthmus/v1/identity.ts';
+import { FederationView, PublishJwtKeysRequest } from './gen/isthmus/v1/trust.ts';
+import { JWTSVIDRequest, ValidateJWTSVIDRequest } from './gen/spiffe/workload.ts';
 import { RangeRequest, TxnRequest, WatchRequest } from './gen/etcd/rpc.ts';
 
 type Codec = { decode(input: Uint8Array): unknown; encode(message: never): { finish(): Uint8Array } };
 
-const codecs: readonly Codec[] = [ApplyRequest, SubscribeRequest, SubscribeResponse, JoinRequest, SvidResponse, FederationView, RangeRequest, TxnRequest, WatchRequest];
+const codecs: readonly Codec[] = [ApplyRequest, SubscribeRequest, SubscribeResponse, JoinRequest, SvidResponse, FederationView, RangeRequest, TxnRequest, WatchRequest, DiscoveryRequest, JWTSVIDRequest, ValidateJWTSVIDRequest, IssueJwtSvidRequest, PublishJwtKeysRequest];
 
 /** The first byte chooses the message. */
 const seeds = [

@@ -1,5 +1,7 @@
 // The certificates a TLS peer presented, as bytes.
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import { type SpiffeId, trustDomainOf } from '@isthmus/model';
+import { type BundleSource, verifySvid } from '@isthmus/pki';
 
 const MAX_CHAIN = 8;
 
@@ -15,4 +17,11 @@ export function presentedChain(socket: TLSSocket): readonly Buffer[] {
     certificate = certificate.issuerCertificate;
   }
   return chain;
+}
+
+/** Whether a chain that was good once leads to no root any more since a compromised one was revoked (reliability row 36). */
+export function isRevoked(chain: readonly Buffer[], spiffeId: string, bundles: BundleSource, nowMs: number): boolean {
+  if (bundles.revoked().length === 0) return false;
+  const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(spiffeId as SpiffeId)), nowMs });
+  return !verdict.ok && verdict.reason === 'untrusted';
 }

@@ -7,10 +7,10 @@ import { splitAddress } from './address.ts';
 import { presentedChain } from './peer-chain.ts';
 
 /**
- * Connects, reads the chain the server presents and returns the root in it whose SHA-256 is the pin. Nothing is sent.
+ * Connects, reads the chain the server presents and returns the root in it whose SHA-256 is one of the pins. Nothing is sent.
  * **Throws** RPC_PIN_MISMATCH, RPC_UNAVAILABLE, RPC_TIMEOUT.
  */
-export function fetchPinnedRoot(options: { readonly address: string; readonly serverName: string; readonly pinSha256: string; readonly timeoutMs: number }): Promise<Buffer> {
+export function fetchPinnedRoot(options: { readonly address: string; readonly serverName: string; readonly pinsSha256: readonly string[]; readonly timeoutMs: number }): Promise<Buffer> {
   const { host, port } = splitAddress(options.address);
   return new Promise((resolve, reject) => {
     // Trust is decided by the pin below, so the handshake itself accepts any chain.
@@ -21,13 +21,13 @@ export function fetchPinnedRoot(options: { readonly address: string; readonly se
     });
     socket.once('error', (error) => reject(fail('RPC_UNAVAILABLE', `${options.address}: ${messageOf(error)}`, { cause: error })));
     socket.once('secureConnect', () => {
-      const root = presentedChain(socket).find((der) => sha256Hex(der) === options.pinSha256);
+      const root = presentedChain(socket).find((der) => options.pinsSha256.includes(sha256Hex(der)));
       socket.destroy();
       if (root !== undefined) resolve(root);
       else {
         reject(
-          fail('RPC_PIN_MISMATCH', `${options.address} does not present the root certificate that the token names`, {
-            hint: 'the token is of another federation, the address is wrong, or somebody is in between',
+          fail('RPC_PIN_MISMATCH', `${options.address} does not present the root certificate that the token or configuration names`, {
+            hint: 'that is of another federation, the address is wrong, or somebody is in between',
           }),
         );
       }

@@ -124,6 +124,26 @@ test('a new SVID is used by the next connection, on both sides, without a new ch
   }
 });
 
+test('row 36: a connection that stands on a revoked root is closed at either end; one that does not stays', async () => {
+  const seen: (string | undefined)[] = [];
+  for (const end of ['server', 'client'] as const) {
+    const sides = { server: openBundleSet(bundles.all()), client: openBundleSet(bundles.all()) };
+    const server = await startRpcServer({ listen: { host: '127.0.0.1', port: 0 }, svids: fixedSvidSource(east.issue(SERVER_ID)), bundles: sides.server, services: [healthService(seen)], log });
+    const channel = openChannel({ address: `127.0.0.1:${server.port}`, serverName: NAME, expectedId: SERVER_ID, svids: fixedSvidSource(east.issue('spiffe://east.acme.example/agent/a')), bundles: sides.client, log });
+    try {
+      assert.equal(await check(channel), 1);
+      sides[end].revoke(['ab'.repeat(32)]);
+      assert.equal(await check(channel), 1, 'its root is still there');
+      const other = testAuthority({ cluster: 'east' });
+      sides[end].update({ ...east.bundle, sequence: east.bundle.sequence + 1, x509Authorities: other.bundle.x509Authorities });
+      await assert.rejects(check(channel), { code: 'RPC_UNAVAILABLE' });
+    } finally {
+      channel.close();
+      await server.close(500);
+    }
+  }
+});
+
 test('a coded failure arrives as the same error; an uncoded one tells nothing of itself', () =>
   withServer(async (server) => {
     const channel = dial(server, { svid: east.issue('spiffe://east.acme.example/agent/a') });
@@ -150,9 +170,9 @@ test('bytes that are no TLS are refused and counted', async () => {
 test('the pinned root is found, and no other is taken', () =>
   withServer(async (server) => {
     const request = { address: server.address, serverName: NAME, timeoutMs: 5_000 };
-    const root = await fetchPinnedRoot({ ...request, pinSha256: sha256Hex(east.root.cert) });
+    const root = await fetchPinnedRoot({ ...request, pinsSha256: [sha256Hex('none'), sha256Hex(east.root.cert)] });
     assert.ok(root.equals(east.root.cert));
-    await assert.rejects(fetchPinnedRoot({ ...request, pinSha256: sha256Hex('another') }), { code: 'RPC_PIN_MISMATCH' });
+    await assert.rejects(fetchPinnedRoot({ ...request, pinsSha256: [sha256Hex('another')] }), { code: 'RPC_PIN_MISMATCH' });
   }));
 
 test('a busy port is named', async () => {

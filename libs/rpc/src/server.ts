@@ -10,7 +10,7 @@ import { rememberCaller, type UnixPeer } from './caller.ts';
 import { MAX_MESSAGE_BYTES } from './channel.ts';
 import { fail } from './errors.ts';
 import { rpcMetrics } from './metrics.ts';
-import { presentedChain } from './peer-chain.ts';
+import { isRevoked, presentedChain } from './peer-chain.ts';
 import { listenOnUnixSocket } from './unix-listener.ts';
 
 // Definition and implementation are made for each other by the generator; here they only pass through.
@@ -58,6 +58,7 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   }
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const sockets = new Set<Socket>();
+  let closing: Promise<void> | undefined;
   const { listener, stopListening } =
     'unixPath' in options.listen
       ? await listenOnUnixSocket({ ...options, path: options.listen.unixPath, isPrivate: options.listen.mode === undefined })
@@ -65,6 +66,8 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   listener.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   listener.on(listener.secureEvent, (socket: Socket) => {
     if (socket.destroyed) return;
+    // Its handshake ended after this server did: nobody would ever answer it, and the other end would wait for ever.
+    if (closing !== undefined) return void socket.destroy();
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
     injector.injectConnection(socket);
@@ -73,7 +76,6 @@ export async function startRpcServer(options: StartRpcServerOptions): Promise<Rp
   if ('unixPath' in options.listen) await chmod(options.listen.unixPath, options.listen.mode ?? 0o600);
 
   const address = listener.address();
-  let closing: Promise<void> | undefined;
   const close = async (limitMs: number): Promise<void> => {
     stopListening();
     listener.close();
@@ -121,7 +123,7 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
     log.warn('connection refused', { code: reason, detail, remote: socket.remoteAddress });
     socket.destroy();
   };
-  const callers = new Map<Socket, SvidFacts>();
+  const callers = new Map<Socket, Known>();
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
     const problem = identify(socket, bundles, nowMs(), callers);
@@ -132,9 +134,12 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
     refuse(socket, 'handshake', messageOf(error));
   });
   const update = (): void => server.setSecureContext(contextOf(svids, bundles));
-  // A caller that is banned loses its open connection, and all its streams with it.
+  // A caller that is banned, or stands on a compromised root, loses its open connection, and all its streams with it.
   const cutBanned = (): void => {
-    for (const [socket, facts] of [...callers]) if (isBanned(facts, bundles)) refuse(socket, 'banned', `${facts.spiffeId} is banned`);
+    for (const [socket, { facts, chain }] of [...callers]) {
+      if (isBanned(facts, bundles)) refuse(socket, 'banned', `${facts.spiffeId} is banned`);
+      else if (isRevoked(chain, facts.spiffeId, bundles, nowMs())) refuse(socket, 'revoked', `${facts.spiffeId} stands on a revoked root`);
+    }
   };
   const unsubscribe = [svids.onChange(update), bundles.onChange(update), bundles.onChange(cutBanned)];
   return {
@@ -145,8 +150,11 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
   };
 }
 
+/** Whose a connection is, and by what chain. */
+type Known = { readonly facts: SvidFacts; readonly chain: readonly Buffer[] };
+
 /** Verifies the certificate a caller presented, if any, and notes whose connection this is. */
-function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, callers: Map<Socket, SvidFacts>): { readonly reason: string; readonly detail: string } | undefined {
+function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, callers: Map<Socket, Known>): { readonly reason: string; readonly detail: string } | undefined {
   const chain = presentedChain(socket);
   const [leaf] = chain;
   if (leaf === undefined) return undefined;
@@ -157,7 +165,7 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
   const facts = svidFacts(verdict.spiffeId, leaf);
   if (isBanned(facts, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
   rememberCaller(socket, verdict.spiffeId);
-  callers.set(socket, facts);
+  callers.set(socket, { facts, chain });
   socket.once('close', () => callers.delete(socket));
   return undefined;
 }

@@ -6,6 +6,8 @@ import { fail } from './errors.ts';
 const CODE = 'isthmus-code';
 const CLASS = 'isthmus-class';
 const HINT = 'isthmus-hint';
+/** Milliseconds a caller should wait before it tries again: the fact `retryAfterMs` of an error. */
+const RETRY_AFTER = 'isthmus-retry-after-ms';
 
 /** What a handler throws, as a gRPC status. Anything without a code becomes RPC_INTERNAL and tells nothing of itself. */
 export function toServiceError(error: unknown): ServiceError {
@@ -14,6 +16,8 @@ export function toServiceError(error: unknown): ServiceError {
   metadata.set(CODE, known.code);
   metadata.set(CLASS, known.class);
   if (known.hint !== undefined) metadata.set(`${HINT}-bin`, Buffer.from(known.hint));
+  const { retryAfterMs } = known.facts;
+  if (typeof retryAfterMs === 'number') metadata.set(RETRY_AFTER, String(Math.round(retryAfterMs)));
   return Object.assign(new Error(known.message), { code: ERROR_CLASSES[known.class].grpc as status, details: known.message, metadata });
 }
 
@@ -25,7 +29,9 @@ export function fromServiceError(error: unknown): IsthmusError {
   const errorClass = textOf(error.metadata, CLASS);
   if (code !== undefined && isErrorClass(errorClass)) {
     const hint = error.metadata.get(`${HINT}-bin`)[0]?.toString();
-    return new IsthmusError(code, errorClass, error.details, { cause: error, ...(hint !== undefined && { hint }) });
+    const retryAfterMs = Number(textOf(error.metadata, RETRY_AFTER) ?? Number.NaN);
+    const facts = Number.isSafeInteger(retryAfterMs) && retryAfterMs >= 0 ? { retryAfterMs } : {};
+    return new IsthmusError(code, errorClass, error.details, { cause: error, facts, ...(hint !== undefined && { hint }) });
   }
   const facts = { status: status[error.code] ?? error.code };
   // The handshake ends before there is a call that could carry a code, so only the text tells.

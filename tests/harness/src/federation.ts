@@ -16,6 +16,8 @@ export type TestFederationOptions = {
   readonly reachedBy?: (gatewayPort: (cluster: string) => number) => Promise<Readonly<Record<string, string>>>;
   /** Starts an admin API in each cluster too. */
   readonly adminApi?: boolean;
+  /** By process: settings over the ones the harness makes. */
+  readonly settings?: (name: string) => object;
   /** False leaves all processes to the test to start. */
   readonly start?: boolean;
 };
@@ -51,6 +53,7 @@ export async function startFederation(options: TestFederationOptions = {}, t?: T
     supervisor,
     store: options.store ?? 'embedded',
     adminApi: options.adminApi ?? false,
+    ...(options.settings && { settings: options.settings }),
     gatewayAddresses: {
       ...Object.fromEntries([...links].map(([cluster, link]) => [cluster, `127.0.0.1:${link.port}`])),
       ...(await options.reachedBy?.((cluster) => ports[`${cluster}-gateway`] ?? 0)),

@@ -22,6 +22,7 @@ export function formatStatus(status: Document, colour: boolean): string {
     ['store', `${text(store['kind'])}, ${store['current'] === true ? 'up to date' : 'away: last known state in use'}`],
     ['trust root', identity['trustRootReachable'] === true ? 'reachable' : `away (${text(identity['lastError']) ?? 'no answer'})`],
     ['identity lasts', formatDuration(Number(identity['secondsToIdentityLoss'] ?? 0) * 1_000)],
+    ['root (SHA-256)', text(identity['rootSha256']) ?? 'unknown'],
     ['declared', `${text(status['services'])} services, ${text(status['exports'])} exported`],
     ['workloads', Object.entries(part(status['workloads'])).map(([health, count]) => `${text(count)} ${health}`).join(', ') || 'none'],
   ];
@@ -43,6 +44,9 @@ function warningsOf(status: Document, peers: readonly Document[], proxies: reado
     ...refused.map((r) => `record ${text(r['key'])} does not parse: ${text(r['reason'])}`),
     ...peers.filter((p) => p['state'] !== 'fresh').map((p) => `peer ${text(p['cluster'])} is ${text(p['state'])}${typeof p['ageMs'] === 'number' ? `, last heard ${age(p['ageMs'])}` : ''}`),
     ...peers.filter((p) => Number(p['refused']) > 0).map((p) => `peer ${text(p['cluster'])}: ${text(p['refused'])} records refused, last: ${text(p['lastRefusal'])}`),
+    ...list(status['foreignTrustDomains'])
+      .filter((f) => f['state'] !== 'ok')
+      .map((f) => `foreign trust domain ${text(f['trustDomain'])}: ${f['state'] === 'none' ? 'no bundle, nobody of it is let in' : `last good bundle of ${age(f['ageMs']) ?? 'long ago'} in use`}${f['lastError'] === undefined ? '' : ` (${text(f['lastError'])})`}`),
     ...proxies.filter((p) => p['nack'] !== undefined).map((p) => `proxy ${text(p['id'])} refused a snapshot: ${text(part(p['nack'])['reason'])}`),
   ];
 }

@@ -6,6 +6,7 @@ import { systemClock } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { type AdminApi, adminApi } from '../admin.ts';
 import { type ProxyApi, proxyApi } from '../proxy-admin.ts';
+import { type RotationApi, rotationApi } from '../trust-admin.ts';
 import { adminApiConfig, agentConfig, type DemoGrant, controlPlaneConfig, gatewayConfig, toYaml, trustRootConfig } from './config.ts';
 import { etcdProcess, type EtcdTls, findEtcd } from './etcd.ts';
 import type { DemoPaths } from './paths.ts';
@@ -26,6 +27,8 @@ export type FederationOptions = {
   readonly adminApi?: boolean;
   /** By cluster: the address others reach its gateway by, where that is not the gateway's own. */
   readonly gatewayAddresses?: Readonly<Record<string, string>>;
+  /** By process: settings over the ones made here, asked for at each start. One with an `attestation` gets no token. */
+  readonly settings?: (name: string) => object;
 };
 
 export interface Federation {
@@ -48,7 +51,7 @@ export interface Federation {
   close(): void;
 }
 
-export interface TrustRootApi {
+export interface TrustRootApi extends RotationApi {
   createClusterToken(cluster: string, options?: { readonly replace?: boolean; readonly ttlSeconds?: number }): Promise<string>;
   removeCluster(cluster: string): Promise<void>;
   federation(): Promise<trust.FederationView>;
@@ -76,15 +79,16 @@ export function openFederation(options: FederationOptions): Federation {
   const trustRootAdmin = (): TrustRootApi => trustRootApi(channel(names.trustRoot));
 
   const start = async (name: string, app: Parameters<typeof appMain>[0], config: object): Promise<ManagedProcess> => {
-    writeFileSync(paths.config(name), toYaml(name, config), { mode: 0o600 });
+    writeFileSync(paths.config(name), toYaml(name, { ...config, ...options.settings?.(name) }), { mode: 0o600 });
     const child = await supervisor.start(nodeSpec(options, name, appMain(app), ['--config', paths.config(name)]));
     rmSync(paths.token(name), { force: true });
     writeFileSync(joinedMark(paths, name), '', { mode: 0o600 });
     return child;
   };
+  const attestsItself = (name: string): boolean => 'attestation' in (options.settings?.(name) ?? {}) && !options.topology.clusters.some((cluster) => names.controlPlane(cluster.name) === name);
   /** Gets a token only where this process never became ready before: a second run resumes what is on disk. */
   const tokenFor = async (name: string, make: () => Promise<string>): Promise<string | undefined> => {
-    if (existsSync(joinedMark(paths, name))) return undefined;
+    if (existsSync(joinedMark(paths, name)) || attestsItself(name)) return undefined;
     writeFileSync(paths.token(name), `${await make()}\n`, { mode: 0o600 });
     return paths.token(name);
   };
@@ -167,6 +171,7 @@ function trustRootApi(channel: ReturnType<typeof openChannel>): TrustRootApi {
   const client = channel.client(trust.TrustRootAdminClient);
   const limit = { timeoutMs: ADMIN_TIMEOUT_MS };
   return {
+    ...rotationApi(channel),
     createClusterToken: async (cluster, { replace = false, ttlSeconds = TOKEN_TTL_SECONDS } = {}) =>
       (await call(client.createClusterToken.bind(client), { cluster, ttlSeconds, replace }, limit)).token,
     removeCluster: async (cluster) => void (await call(client.removeCluster.bind(client), { cluster }, limit)),

@@ -9,4 +9,5 @@ export { openSupervisor, type Supervisor, waitFor } from './supervisor.ts';
 export { type Answer, type Load, type LoadFacts, type Outcome, request, startLoad } from './traffic.ts';
 export { type AgentPlan, type ClusterPlan, DEMO_TOPOLOGY, FEDERATION, LEDGER, names, PAYMENTS, planPorts, portNames, type Ports, type Topology, VAULT } from './topology.ts';
 export { askOverTls, type TlsOutcome } from './tour/certificate-steps.ts';
+export { openTrustTraffic, type TrustTraffic } from './tour/trust-traffic.ts';
 export { foreignSvid, openProbeCluster, type ProbeCluster } from './tour/probe-cluster.ts';

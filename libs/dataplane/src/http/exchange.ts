@@ -36,7 +36,7 @@ export type AbortReason = 'not-sent' | 'unprocessed' | 'reset' | 'closed' | 'pro
 
 export type Abort = { readonly reason: AbortReason; readonly detail: string };
 
-/** Takes a message's body. Calls are synchronous and in order; `chunk` is the taker's to keep. Exactly one of `end`/`abort` comes last. */
+/** Takes a message's body. Calls are synchronous and in order; `chunk` is good during the call: to keep it, take `kept(chunk)`. Exactly one of `end`/`abort` comes last. */
 export interface BodySink {
   data(chunk: Buffer): void;
   end(trailers: HeaderList | undefined): void;
@@ -51,7 +51,7 @@ export interface BodyFlow {
 
 /** Sends a message's body. After `end` or `abort` nothing more may be called; a call too late is ignored. */
 export interface BodyWriter {
-  /** False: hold back until `onDrain`. The bytes are taken either way. */
+  /** False: hold back until `onDrain`. The bytes are taken either way; what must wait is copied where `chunk` is lent. */
   write(chunk: Buffer): boolean;
   end(trailers?: HeaderList): void;
 }

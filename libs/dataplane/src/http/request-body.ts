@@ -1,4 +1,5 @@
 // A request's body on its way to one attempt after another: passed on as it comes, and remembered while it is small.
+import { kept } from '../transport/lent.ts';
 import type { Abort, BodySink, ClientExchange, HeaderList, RequestHead, ResponseHead, ServerExchange } from './exchange.ts';
 
 const CONTINUE: ResponseHead = { status: 100, headers: [], bodyBytes: 0 };
@@ -87,7 +88,7 @@ export class RequestBody implements BodySink {
       if (this.#bytes > this.#limitBytes) {
         this.#isReplayable = false;
         this.#chunks = [];
-      } else this.#chunks.push(chunk);
+      } else this.#chunks.push(kept(chunk));
     }
     if (this.#to !== undefined && !this.#to.write(chunk)) this.#exchange.pauseBody();
   }

@@ -1,4 +1,5 @@
 // Gathers the small pieces of a message, so that a head and its body leave in one write.
+import { kept } from '../transport/lent.ts';
 import type { ByteStream } from '../transport/transport.ts';
 import { writeLatin1 } from './octets.ts';
 
@@ -44,7 +45,7 @@ export function gatherBytes(stream: ByteStream, chunk: Buffer): void {
 function sendWith(stream: ByteStream, chunk: Buffer): void {
   stream.cork();
   sendGathered();
-  stream.write(chunk);
+  stream.write(kept(chunk));
   stream.uncork();
 }
 

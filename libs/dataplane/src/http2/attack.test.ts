@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { fakeClock } from '@isthmus/runtime/testing';
+import type { ServerExchange } from '../http/exchange.ts';
 import { ERROR, PREFACE } from './protocol.ts';
 import { block, connectRaw, echo, frame, HELLO, type RawPeer, requestBlock, settings, startServer, type TestServer, type TestServerOptions, word } from './testing.ts';
 
@@ -195,6 +196,24 @@ for (const [name, hello, sent] of [
     assert.deepEqual(server.refusals, ['h2-head-timeout']);
   });
 }
+
+test('a client that does not acknowledge SETTINGS is let be while an answer moves, and no longer', async (t) => {
+  const clock = fakeClock();
+  let exchange: ServerExchange | undefined;
+  const { server, peer } = await start(t, { clock, onRequest: (_head, x) => (exchange = x) }, Buffer.concat([PREFACE, settings()]));
+  peer.send(frame(1, 5, 1, requestBlock()), frame(6, 0, 0, Buffer.alloc(8)));
+  await peer.find('PING', (f) => f.type === 6);
+  assert.ok(exchange);
+  exchange.respond({ status: 200, headers: [], bodyBytes: undefined }, false);
+  for (let i = 0; i < 10; i++) {
+    exchange.write(Buffer.alloc(100));
+    await clock.advance(5_000);
+  }
+  assert.deepEqual(server.refusals, []);
+  await clock.advance(30_000);
+  await goaway(peer);
+  assert.deepEqual(server.refusals, ['h2-head-timeout']);
+});
 
 test('a connection without requests is ended in peace after the keep-alive limit', async (t) => {
   const clock = fakeClock();

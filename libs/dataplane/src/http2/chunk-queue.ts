@@ -1,4 +1,5 @@
 // Bytes that wait, in the chunks they came in; small ones are joined, so that many tiny chunks cost no more than their bytes.
+import { kept } from '../transport/lent.ts';
 
 /** Chunks shorter than this are copied together: a chunk's own object takes about as much. */
 const JOINED_BYTES = 256;
@@ -34,7 +35,7 @@ export class ChunkQueue {
         return;
       }
     } else this.#seal();
-    this.#chunks.push(chunk);
+    this.#chunks.push(kept(chunk));
   }
 
   /** Takes the first bytes: at most `most`, in one piece, without a copy. Empty when nothing waits. */

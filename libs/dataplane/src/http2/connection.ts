@@ -80,7 +80,7 @@ export class Connection implements FrameSink {
   peerFrameBytes = 16_384;
   peerStreams = 100;
   peerTakesTunnels = false;
-  /** It has acknowledged our settings: until then it may not know how many streams it may open. */
+  /** It has acknowledged our settings, or had time enough: until then it may not know how many streams it may open. */
   knowsLimits = false;
   #sendWindow = DEFAULT_WINDOW_BYTES;
   #receiveWindow: number;
@@ -89,6 +89,7 @@ export class Connection implements FrameSink {
   /** Streams with DATA that wait for the connection. */
   #line: Stream[] = [];
   #hasSettings = false;
+  #isAcknowledged = false;
   /** The block whose CONTINUATION must come next; 0: none. */
   #blockId = 0;
   #blockFlags = 0;
@@ -126,6 +127,7 @@ export class Connection implements FrameSink {
     this.#receiveWindow = this.#fullWindow;
     this.tickMs = Math.max(10, Math.min(5000, Math.min(limits.headMs, limits.keepAliveMs, limits.idleMs) / 2));
     this.#timer = this.#arm();
+    socket.lend?.();
     socket.on('drain', () => this.#drained());
     socket.on('error', (error: Error) => this.destroy({ reason: 'closed', detail: error.message }));
     socket.on('end', () => this.destroy({ reason: 'closed', detail: 'the other end closed the connection' }));
@@ -364,6 +366,7 @@ export class Connection implements FrameSink {
     if (id !== 0) return this.fail(ERROR.protocol, 'h2-protocol', 'SETTINGS on a stream');
     if ((flags & FLAG.ack) !== 0) {
       if (start !== end) this.fail(ERROR.frameSize, 'h2-frame-size', 'a SETTINGS ack is empty');
+      this.#isAcknowledged = true;
       this.knowsLimits = true;
       return;
     }
@@ -682,7 +685,11 @@ export class Connection implements FrameSink {
   #checkIdle(): void {
     const idleTicks = Math.ceil(this.limits.idleMs / this.tickMs) + 1;
     const headTicks = Math.ceil(this.limits.headMs / this.tickMs) + 1;
-    if ((!this.#hasSettings || !this.knowsLimits) && this.tick >= headTicks) return this.fail(ERROR.settingsTimeout, 'h2-head-timeout', 'no SETTINGS, or none acknowledged, in time');
+    if (!this.#isAcknowledged && this.tick >= headTicks) {
+      this.knowsLimits = true;
+      // A busy client may read for long before it writes: while its streams move it is let be.
+      if (!this.#hasSettings || !this.#isMoving(headTicks)) return this.fail(ERROR.settingsTimeout, 'h2-head-timeout', 'no SETTINGS, or none acknowledged, in time');
+    }
     const { held } = this.#reader;
     if (held === undefined || held !== this.#heldFrame) {
       this.#heldFrame = held;
@@ -696,5 +703,10 @@ export class Connection implements FrameSink {
       this.reset(stream, ERROR.cancel, { reason: 'timeout', detail: 'no byte of the stream moved' });
       if (this.isClosed) return;
     }
+  }
+
+  #isMoving(withinTicks: number): boolean {
+    for (const stream of this.streams.values()) if (this.tick - stream.movedTick < withinTicks) return true;
+    return false;
   }
 }

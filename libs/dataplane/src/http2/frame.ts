@@ -7,7 +7,7 @@ export interface FrameSink {
   frame(type: number, flags: number, id: number, input: Buffer, start: number, end: number): void;
   /** DATA begins; `length` is its whole payload with padding. */
   dataStart(id: number, flags: number, length: number): void;
-  /** A part of DATA without padding; `input` may be kept. */
+  /** A part of DATA without padding. */
   dataPart(input: Buffer, start: number, end: number): void;
   /** The last octet of DATA and of its padding came. */
   dataEnd(): void;

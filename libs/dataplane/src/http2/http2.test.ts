@@ -7,6 +7,7 @@ import { after, test as nodeTest, type TestContext } from 'node:test';
 import { type Abort, type BodySink, type ClientConnection, HTTP_LIMITS, type HeaderList, type RequestHead, type ResponseHead, type ResponseSink, type ServerExchange } from '../http/exchange.ts';
 import { Loop } from '../transport/linux/loop.ts';
 import { linuxTransport } from '../transport/linux/transport.ts';
+import { kept } from '../transport/lent.ts';
 import { portableTransport } from '../transport/portable.ts';
 import type { Transport } from '../transport/transport.ts';
 import { openHttp2, type OpenHttp2Options } from './client.ts';
@@ -88,7 +89,7 @@ class Response implements ResponseSink {
   }
 
   data(chunk: Buffer): void {
-    this.chunks.push(chunk);
+    this.chunks.push(kept(chunk));
     this.onData?.();
   }
 

@@ -1,17 +1,13 @@
-// What a connection sends: frames written one after another into a slab that many connections take turns with, and handed to the
-// socket once a turn of the event loop.
+// What a connection sends: frames written one after another into a slab, and handed to the socket once a turn of the event loop.
+import { isLent } from '../transport/lent.ts';
 import type { ByteStream } from '../transport/transport.ts';
 import { HEAD_BYTES } from './protocol.ts';
+import { giveBackSlab, type Slab, slabSent, takeSlab } from './slab.ts';
 
-/** A slab serves until less than `SLAB_REST_BYTES` of it are left; what was handed to a socket is never written again. */
-const SLAB_BYTES = 65_536;
-const SLAB_REST_BYTES = 2048;
-/** Longer chunks are handed to the socket as they are; up to this copying is cheaper than one more buffer. */
+/** Longer chunks are handed to the socket as they are, unless they are only lent; up to this copying is cheaper than one more buffer. */
 const COPIED_BYTES = 8192;
-
-type Slab = { readonly bytes: Buffer; position: number };
-const idleSlabs: Slab[] = [];
-const MAX_IDLE_SLABS = 16;
+/** Slabs handed over and not known to be sent; of more, this output loses count, and they are not used again. */
+const MAX_UNSENT_SLABS = 64;
 
 // Outputs that hold something unsent. One turn of the loop serves all of them, after all sockets that were readable.
 const dirty = new Set<Output>();
@@ -31,6 +27,8 @@ export class Output {
   readonly #flushed: () => void;
   #slab: Slab | undefined;
   #start = 0;
+  /** Slabs of which the socket holds something; undefined where the socket does not tell when it has sent. */
+  readonly #unsent: Slab[] | undefined;
   #segments: Buffer[] = [];
   #segmentsBytes = 0;
   #isDirty = false;
@@ -47,6 +45,8 @@ export class Output {
   constructor(socket: ByteStream, flushed: () => void) {
     this.#socket = socket;
     this.#flushed = flushed;
+    this.#unsent = socket.onSent === undefined ? undefined : [];
+    socket.onSent?.(() => this.#sent());
   }
 
   /** Bytes written here and not yet given to the socket. */
@@ -111,7 +111,7 @@ export class Output {
   /** A frame whose payload is `input[start, end)`. A long one is handed on as it is: the caller no longer changes it. */
   frame(type: number, flags: number, id: number, input: Buffer, start: number, end: number): void {
     const length = end - start;
-    const isCopied = length <= COPIED_BYTES;
+    const isCopied = length <= COPIED_BYTES || isLent(input);
     const at = this.reserve(HEAD_BYTES + (isCopied ? length : 0));
     const position = this.head(at, length, type, flags, id);
     if (isCopied) {
@@ -154,6 +154,8 @@ export class Output {
     const socket = this.#socket;
     this.flushedBytes += this.pendingBytes;
     let isOpen: boolean;
+    // One hand-over at least is not known to be sent from here on, so that giving it back does not begin it anew.
+    this.#handOver(slab);
     if (this.#segments.length === 0) isOpen = slab.position === this.#start || socket.write(slab.bytes.subarray(this.#start, slab.position));
     else {
       this.#cut();
@@ -165,7 +167,7 @@ export class Output {
       for (let i = 0; i < segments.length; i++) isOpen = socket.write(segments[i] as Buffer);
       socket.uncork();
     }
-    this.#giveBack(slab);
+    giveBackSlab(slab);
     this.#slab = undefined;
     this.isCongested = !isOpen;
     if (isOpen) this.#flushed();
@@ -179,7 +181,7 @@ export class Output {
     if (this.#slab !== undefined) {
       // Nobody has seen what was written since the last cut.
       this.#slab.position = this.#start;
-      this.#giveBack(this.#slab);
+      giveBackSlab(this.#slab);
     }
     this.#slab = undefined;
     this.#segments = [];
@@ -210,17 +212,24 @@ export class Output {
   #takeSlab(count: number): Slab {
     if (this.#slab !== undefined) {
       this.#cut();
-      this.#giveBack(this.#slab);
+      this.#handOver(this.#slab);
+      giveBackSlab(this.#slab);
       this.#slab = undefined;
     }
-    if (count <= SLAB_REST_BYTES) {
-      const idle = idleSlabs.pop();
-      if (idle !== undefined) return idle;
-    }
-    return { bytes: Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, count)), position: 0 };
+    return takeSlab(count);
   }
 
-  #giveBack(slab: Slab): void {
-    if (slab.bytes.length - slab.position >= SLAB_REST_BYTES && idleSlabs.length < MAX_IDLE_SLABS) idleSlabs.push(slab);
+  /** What is in the slab goes to the socket, and stays there until it is sent. */
+  #handOver(slab: Slab): void {
+    slab.unsent += 1;
+    if (this.#unsent !== undefined && this.#unsent.length < MAX_UNSENT_SLABS) this.#unsent.push(slab);
+  }
+
+  /** The socket holds nothing more: only what is cut and not yet handed over still needs its slab. */
+  #sent(): void {
+    const unsent = this.#unsent;
+    if (unsent === undefined || unsent.length === 0 || this.#segments.length > 0) return;
+    for (let i = 0; i < unsent.length; i++) slabSent(unsent[i] as Slab);
+    unsent.length = 0;
   }
 }

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '@isthmus/runtime';
 import { HTTP_LIMITS, type HttpLimits, type RequestHead, type ServerConnection, type ServerExchange } from '../http/exchange.ts';
 import { serveHttp2 } from './server.ts';
+import { kept } from '../transport/lent.ts';
 import { portableTransport } from '../transport/portable.ts';
 import type { Transport } from '../transport/transport.ts';
 import { PREFACE } from './protocol.ts';
@@ -206,7 +207,7 @@ export async function connectRaw(port: number, hello: Buffer = HELLO): Promise<R
 export function echo(_head: RequestHead, exchange: ServerExchange): void {
   const parts: Buffer[] = [];
   exchange.receive({
-    data: (chunk) => void parts.push(chunk),
+    data: (chunk) => void parts.push(kept(chunk)),
     end: (trailers) => {
       exchange.respond({ status: 200, headers: ['content-type', 'application/octet-stream'], bodyBytes: undefined }, false);
       if (parts.length > 0) exchange.write(Buffer.concat(parts));

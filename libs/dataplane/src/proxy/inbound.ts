@@ -64,7 +64,7 @@ export type InboundOptions = {
   /** The SVID of the workload's own service. */
   readonly svids: SvidSource;
   readonly bundles: BundleSource;
-  /** Whether this verified peer may call; without it, every identity of a trust domain whose bundle is held may. */
+  /** Whether this verified peer may call, asked at each connection and request; without it, every identity of a trust domain whose bundle is held may. */
   readonly authorize?: (peer: Peer) => boolean;
   /** Decisions about single requests. */
   readonly hooks?: InboundHooks;
@@ -263,7 +263,9 @@ class Inbound {
       if (this.#isMisdirected(head.authority)) return { status: 421, text: `this is ${this.service}` };
       this.#goodAuthority = head.authority;
     }
-    const { hooks } = this.options;
+    const { hooks, authorize } = this.options;
+    // A connection may be older than the rule.
+    if (authorize?.(peer) === false) return { status: 403, text: `${peer.spiffeId} may not call ${this.service}` };
     return hooks === undefined ? undefined : (hooks.authorize?.(head, peer) ?? hooks.limit?.(head, peer));
   }
 

@@ -142,3 +142,16 @@ test('connections of a root that was taken out are left for a while, then closed
   assert.deepEqual(closed, ['untrusted 1', 'stream']);
   peers.close();
 });
+
+for (const transport of transports) {
+  test(`${transport.engine}: row 36: connections of a compromised root are closed at once, at both ends`, async () => {
+    for (const end of ['server', 'client'] as const) {
+      const mesh = await tcpMesh(transport);
+      const closed = closedOf(await echoing(mesh.port));
+      const other = testAuthority({ federation: 'acme.example', cluster: 'east' });
+      mesh[end].update({ ...east.bundle, sequence: east.bundle.sequence + 1, x509Authorities: other.bundle.x509Authorities });
+      mesh[end].revoke(['ab'.repeat(32)]);
+      await closed;
+    }
+  });
+}

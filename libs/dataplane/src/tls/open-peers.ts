@@ -58,11 +58,13 @@ export class OpenPeers {
       const reason = refusalNow(peer, this.#bundles, this.#clock.nowMs());
       if (reason === undefined) continue;
       const isFenced = this.#bundles.get(peer.trustDomain)?.x509Authorities.length === 0;
-      if (!isLate && reason !== 'banned' && !isFenced) {
+      // The root was compromised: whoever stands on it may be anybody (reliability row 36).
+      const isRevoked = reason === 'untrusted' && this.#bundles.revoked().length > 0;
+      if (!isLate && reason !== 'banned' && !isFenced && !isRevoked) {
         isWaiting = true;
         continue;
       }
-      this.#onClosed(peer, isFenced ? 'fenced' : reason, streams.size);
+      this.#onClosed(peer, isFenced ? 'fenced' : isRevoked ? 'revoked' : reason, streams.size);
       for (const stream of [...streams]) this.#close(stream);
     }
     if (!isWaiting) return;

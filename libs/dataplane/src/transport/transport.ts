@@ -44,6 +44,10 @@ export interface ByteStream {
   /** Calls `flush` once at the end of this turn of the stream's loop, before its writes are sent. Where it is missing, `setImmediate` does. */
   atTurnEnd?(flushed: { flush(): void }): void;
   /** `timeout` once no byte has moved for so long; 0: never. */
+  /** From here on, chunks of `data` are good during the call only: who keeps one takes `kept(chunk)`. Where it is missing, all are to keep. */
+  lend?(): void;
+  /** Calls `sent` whenever nothing written waits any longer: the system has it, or it never will. Where it is missing, nobody can tell. */
+  onSent?(fn: () => void): void;
   setTimeout(idleMs: number, fn?: Listener<[]>): unknown;
   destroy(error?: Error): unknown;
 }

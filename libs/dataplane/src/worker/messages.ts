@@ -10,7 +10,7 @@ export type SvidMessage = { readonly chain: readonly Uint8Array[]; readonly key:
 export type ToWorker =
   | { readonly kind: 'snapshot'; readonly version: number; readonly upserts: readonly (readonly [string, SnapshotResource])[]; readonly removals: readonly string[] }
   | { readonly kind: 'svid'; readonly name: SvidName; readonly svid: SvidMessage | undefined }
-  | { readonly kind: 'bundles'; readonly bundles: readonly Bundle[]; readonly bans: readonly BansView[] }
+  | { readonly kind: 'bundles'; readonly bundles: readonly Bundle[]; readonly bans: readonly BansView[]; readonly revoked: readonly string[] }
   | { readonly kind: 'inbound'; readonly id: number; readonly spec: InboundSpec }
   | { readonly kind: 'outbound'; readonly id: number; readonly spec: OutboundSpec }
   | { readonly kind: 'close'; readonly id: number; readonly drainMs: number }

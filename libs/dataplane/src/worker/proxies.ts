@@ -5,6 +5,7 @@ import { startInbound } from '../proxy/inbound.ts';
 import { startOutbound } from '../proxy/outbound.ts';
 import { portableTransport } from '../transport/portable.ts';
 import { followSnapshots } from './follow.ts';
+import { inboundTrust } from './inbound-trust.ts';
 import type { HostedListener, ProxyHostOptions } from './proxy-host.ts';
 import { type InboundSpec, type OutboundSpec, portOf, protocolOf } from './spec.ts';
 
@@ -70,7 +71,7 @@ function portableProxies(options: ProxiesOptions): Proxies {
           },
         },
         svids: svids(name),
-        bundles,
+        ...inboundTrust(bundles, snapshots, service),
         onApplicationDown: (_workload, error) => options.onApplicationDown(service, instance, error),
         ...parts,
       })),

@@ -80,7 +80,7 @@ class Host implements ProxyHost {
         });
         this.#post({ kind: 'snapshot', version: snapshot.version, upserts, removals: changed.filter((key) => !snapshot.resources.has(key)) });
       }),
-      options.bundles.onChange(() => this.#post({ kind: 'bundles', bundles: options.bundles.all(), bans: options.bundles.allBans() })),
+      options.bundles.onChange(() => this.#post({ kind: 'bundles', bundles: options.bundles.all(), bans: options.bundles.allBans(), revoked: options.bundles.revoked() })),
     );
   }
 
@@ -96,7 +96,7 @@ class Host implements ProxyHost {
     this.#thread = thread;
     const snapshot = snapshots.current();
     thread.post({ kind: 'snapshot', version: snapshot.version, upserts: [...snapshot.resources], removals: [] });
-    thread.post({ kind: 'bundles', bundles: bundles.all(), bans: bundles.allBans() });
+    thread.post({ kind: 'bundles', bundles: bundles.all(), bans: bundles.allBans(), revoked: bundles.revoked() });
     for (const name of this.#svids.keys()) this.#sendSvid(name);
     for (const entry of this.#entries.values()) this.#open(entry);
   }

@@ -7,6 +7,7 @@ import { type OutboundListener, startOutbound } from '../proxy/outbound.ts';
 import { Loop } from '../transport/linux/loop.ts';
 import { linuxTransport } from '../transport/linux/transport.ts';
 import { followSnapshots } from './follow.ts';
+import { inboundTrust } from './inbound-trust.ts';
 import type { ErrorMessage, FromWorker, ToWorker, WorkerStart } from './messages.ts';
 import { RelayedLog, RelayedMetrics } from './relayed-telemetry.ts';
 import { Replica } from './replica.ts';
@@ -43,7 +44,7 @@ function openInbound(spec: InboundSpec): Promise<InboundListener> {
       },
     },
     svids: replica.svids(spec.svids),
-    bundles: replica.bundles,
+    ...inboundTrust(replica.bundles, replica.snapshots, service),
     onApplicationDown: (_workload, error) => post({ kind: 'application-down', service, instance, message: error.message }),
     ...parts,
   });

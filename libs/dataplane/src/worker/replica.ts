@@ -42,6 +42,7 @@ export class Replica {
       const banned = new Map(message.bans.map(({ trustDomain, bans }) => [trustDomain, bans]));
       for (const { trustDomain } of this.bundles.allBans()) if (!banned.has(trustDomain)) this.bundles.ban(trustDomain, []);
       for (const [trustDomain, bans] of banned) this.bundles.ban(trustDomain, bans);
+      this.bundles.revoke(message.revoked);
     }
   }
 

@@ -45,6 +45,8 @@ export type { AuthorityOptions } from './start.ts';
 /** How long everything lasts, for `status` and for alarms. */
 export type AuthorityStatus = {
   readonly trustDomain: TrustDomain;
+  /** SHA-256 (hex) of the root certificate: what join tokens and agents that attest otherwise pin. */
+  readonly rootSha256: string;
   readonly rootExpiresAtMs: number;
   readonly intermediateExpiresAtMs: number;
   readonly ownSvidExpiresAtMs: number;
@@ -275,6 +277,7 @@ class ClusterAuthority implements Authority {
     const intermediateExpiresAtMs = slot?.expiresAtMs ?? 0;
     return {
       trustDomain: this.trustDomain,
+      rootSha256: this.rootSha256,
       rootExpiresAtMs: Date.parse(new X509Certificate((slot ?? this.storedSlot).root).validTo),
       intermediateExpiresAtMs,
       ownSvidExpiresAtMs: this.svids.current()?.expiresAtMs ?? 0,

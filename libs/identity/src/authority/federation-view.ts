@@ -22,6 +22,7 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
   let members: readonly Member[] = cached?.members ?? [];
   let roots: readonly RootMark[] = cached?.roots ?? [];
   for (const bundle of cached?.bundles ?? []) bundles.update(bundle);
+  bundles.revoke(revokedOf(roots));
 
   return {
     bundles,
@@ -54,6 +55,7 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
       const marks = view.roots.slice(0, MAX_ROOTS).map((r) => ({ sha256: Buffer.from(r.sha256).toString('hex'), state: r.state.slice(0, 32) })).filter((r) => r.sha256.length === 64);
       if (!isDeepStrictEqual(marks, roots)) hasChanged = true;
       roots = marks;
+      bundles.revoke(revokedOf(roots));
       const readableMembers = readable(view.members, memberFromWire, refuse);
       // A member that is there but does not parse stays as it was last heard.
       const unread = members.filter((m) => view.members.some((w) => w.cluster === m.cluster) && !readableMembers.some((r) => r.cluster === m.cluster));
@@ -66,4 +68,8 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
     toState: (): ViewState => ({ version: 1, members: [...members], bundles: [...bundles.all()], roots: [...roots] }),
     close: (): void => listeners.clear(),
   };
+}
+
+function revokedOf(roots: readonly RootMark[]): readonly string[] {
+  return roots.flatMap((r) => (r.state === 'revoked' ? [r.sha256] : []));
 }

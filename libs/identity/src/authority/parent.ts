@@ -32,7 +32,7 @@ export function readBootstrapToken(text: string, cluster: string, federation: st
 /** Joins by token. The root that answers must have the hash the token carries before anything is sent to it. */
 export async function joinParent(parent: Parent, token: string, pinSha256: string, self: Member, log: Log): Promise<Granted> {
   const { address, serverName, federation } = parent;
-  const root = await fetchPinnedRoot({ address, serverName, pinSha256, timeoutMs: CALL_TIMEOUT_MS });
+  const root = await fetchPinnedRoot({ address, serverName, pinsSha256: [pinSha256], timeoutMs: CALL_TIMEOUT_MS });
   const bundles = openBundleSet([
     { trustDomain: federation, sequence: 0, refreshHintSeconds: 300, x509Authorities: [root.toString('base64')] },
   ]);

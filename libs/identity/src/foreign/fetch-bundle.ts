@@ -4,10 +4,10 @@ import { isIP } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { type Bundle, type BundleEndpoint, formatProblems, messageOf, type TrustDomain } from '@isthmus/model';
 import { type BundleDocument, MAX_BUNDLE_DOCUMENT_BYTES, parseBundleDocument, verifySvid } from '@isthmus/pki';
+import { presentedChain } from '@isthmus/rpc';
 import { fail } from '../errors.ts';
 
 const MAX_REDIRECTS = 3;
-const MAX_CHAIN = 8;
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
 export type FetchBundleOptions = {
@@ -98,16 +98,6 @@ function prove(socket: TLSSocket, expectedId: string, url: URL, { lastGood, trus
   const refuse = (why: string): Error => fail('IDENTITY_BUNDLE_ENDPOINT_REFUSED', `${url.host} is not proven to be ${expectedId}: ${why}`);
   if (!verdict.ok) throw refuse(lastGood === undefined ? `there is no bundle of ${trustDomain} yet to prove it by` : verdict.detail);
   if (verdict.spiffeId !== expectedId) throw refuse(`it is ${verdict.spiffeId}`);
-}
-
-function presentedChain(socket: TLSSocket): Buffer[] {
-  const chain: Buffer[] = [];
-  let cert = socket.getPeerX509Certificate();
-  while (cert !== undefined && chain.length < MAX_CHAIN) {
-    chain.push(cert.raw);
-    cert = cert.issuerCertificate;
-  }
-  return chain;
 }
 
 function ask(socket: TLSSocket, url: URL, signal: AbortSignal): Promise<Answer> {

@@ -1,4 +1,5 @@
-// Issuing SVIDs to agents and gateways: join by a one-time token, renew by the SVID itself, services by entry.
+// Issuing SVIDs to agents and gateways: join by attestation, renew by the SVID itself, services by entry.
+import { createHash } from 'node:crypto';
 import {
   type Entry,
   formatServiceName,
@@ -12,20 +13,25 @@ import {
   type ServiceName,
   type SpiffeId,
   spiffeIds,
-  type TrustDomain,
 } from '@isthmus/model';
 import { callerOf, handleUnary, identity } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
+import { type AttemptLimit, openAttemptLimit } from '../attest/attempt-limit.ts';
+import { type Attestation, type AttestationConfig, openAttestation } from '../attest/attestation.ts';
+import type { CallFacts, Verdict } from '../attest/attestor.ts';
+import { evidenceOf, methodOf } from '../attest/evidence.ts';
+import { sweepUsedEvidence } from '../attest/used.ts';
 import type { Authority } from '../authority/authority.ts';
 import { checkAudience } from '../audience.ts';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
-import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenFence, type TokenStore } from './join-tokens.ts';
-import { withRecords } from './recorded-tokens.ts';
+import { type EntryStore, openEntryStore } from './entries.ts';
+import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenFence } from './join-tokens.ts';
+import { withEntryRecords, withTokenRecords } from './recorded.ts';
 
 export type IssuanceOptions = {
   readonly authority: Authority;
@@ -34,6 +40,8 @@ export type IssuanceOptions = {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** The ways in besides the join token. None by default. */
+  readonly attestation?: AttestationConfig | undefined;
   /** Certificates one caller may have at once and a second. Default 200 and 50. */
   readonly rate?: { readonly burst: number; readonly perSecond: number };
 };
@@ -54,21 +62,29 @@ export interface Issuance {
   listEntries(): Promise<readonly Entry[]>;
   /** Takes an agent's or gateway's right to renew; its SVID runs out. Whether there was such an entry. */
   deleteEntry(role: JoinRole, agent: string): Promise<boolean>;
+  /** Lets an agent that was removed, or an instance that may join once only, attest again. Whether there was anything to let in. */
+  readmit(agent: string): Promise<boolean>;
   /** Whether this agent's entry lists this service: asked for issuing, and for reports of workloads. */
   mayServe(agent: string, service: ServiceName): Promise<boolean>;
+  /** Ends what attestation fetches and sweeps. */
+  close(): Promise<void>;
 }
 
 type Call<Req> = { readonly request: Req; getPeer(): string };
 
-/** Serves issuance from this authority, with tokens and entries in this store. */
+/** Serves issuance from this authority, with tokens and entries in this store. **Throws** IDENTITY_ATTESTATION_CONFIG. */
 export function serveIssuance(options: IssuanceOptions): Issuance {
   const { log } = options;
-  const tokens = withRecords(openTokenStore(options), options.authority.ledger);
-  const issuer = new Issuer(options, tokens);
+  const tokens = withTokenRecords(openTokenStore(options), options.authority.ledger);
+  const entries = withEntryRecords(openEntryStore(options), options.authority.ledger);
+  const attestation = openAttestation(options.attestation ?? {}, { ...options, tokens, trustDomain: options.authority.trustDomain });
+  const sweeper = sweepUsedEvidence(options);
+  const issuer = new Issuer(options, entries, attestation);
   return {
     definition: identity.IssuanceService,
     implementation: {
       join: handleUnary((_request, call) => issuer.join(call), log),
+      challenge: handleUnary((_request, call) => issuer.challenge(call), log),
       renew: handleUnary((_request, call) => issuer.renew(call), log),
       issueService: handleUnary((_request, call) => issuer.issueService(call), log),
       issueJwtSvid: handleUnary((_request, call) => issuer.issueJwtSvid(call), log),
@@ -77,9 +93,13 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
     checkJoinToken: (request) => tokens.check(request),
     listJoinTokens: () => tokens.list(),
     deleteJoinToken: (id) => tokens.remove(id),
-    listEntries: () => tokens.entries(),
-    deleteEntry: (role, agent) => tokens.removeEntry(role, agent),
+    listEntries: () => entries.list(),
+    deleteEntry: (role, agent) => entries.remove(role, agent),
+    readmit: (agent) => entries.readmit(agent),
     mayServe: (agent, service) => issuer.mayServe(agent, service),
+    async close() {
+      await Promise.all([sweeper.close(), attestation.close()]);
+    },
   };
 }
 
@@ -88,32 +108,58 @@ const OPERATOR_TTL_MS = 12 * 3_600_000;
 
 class Issuer {
   private readonly options: IssuanceOptions;
-  private readonly tokens: TokenStore;
+  private readonly entries: EntryStore;
+  private readonly attestation: Attestation;
   private readonly limit;
+  private readonly attempts: AttemptLimit;
   private readonly issued;
   private readonly refused;
 
-  constructor(options: IssuanceOptions, tokens: TokenStore) {
+  constructor(options: IssuanceOptions, entries: EntryStore, attestation: Attestation) {
     const { clock, metrics, rate = { burst: 200, perSecond: 50 } } = options;
     this.options = options;
-    this.tokens = tokens;
+    this.entries = entries;
+    this.attestation = attestation;
     this.limit = openRateLimit({ ...rate, clock });
+    this.attempts = openAttemptLimit(clock, rate);
     this.issued = metrics.counter('isthmus_identity_issued_total', 'SVIDs signed for callers, by what they asked for', ['kind']);
     this.refused = metrics.counter('isthmus_identity_refused_total', 'Requests for an SVID that were refused, by code', ['kind', 'reason']);
   }
 
-  /** A token becomes an entry and an SVID; the certificate leaves only after the token is spent durably. */
+  /** Evidence becomes an entry and an SVID; the certificate leaves only after the evidence is used up durably. */
   join(call: Call<identity.JoinRequest>): Promise<identity.SvidResponse> {
-    // All who join through a gateway have its address: this limit is for each address, not for each joiner.
-    return this.judged('join', hostOf(call.getPeer()), async () => {
-      const token = await this.tokens.find(call.request.token);
-      const { agent, role } = token.kept;
-      const { trustDomain } = this.options.authority;
-      const response = this.sign(call.request.csr, joinedId(trustDomain, role, agent));
-      await this.tokens.spend(token);
-      this.options.log.info('proxy joined', { tokenId: token.kept.id, agent, role });
-      return response;
+    const facts: CallFacts = { address: hostOf(call.getPeer()), connection: call.getPeer(), csrSha256: createHash('sha256').update(call.request.csr).digest() };
+    const method = methodOf(call.request);
+    return this.judged('join', facts.address, async () => {
+      try {
+        this.attempts.enter(facts);
+        const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
+        const response = await this.admitted(verdict, call.request.csr);
+        this.attestation.audit(method, facts, { verdict });
+        return response;
+      } catch (error) {
+        // What is away, or was held back here, is not the joiner's fault.
+        if (error instanceof IsthmusError && ['unauthenticated', 'invalid', 'denied'].includes(error.class)) this.attempts.failed(facts);
+        this.attestation.audit(method, facts, { error });
+        throw error;
+      }
     });
+  }
+
+  private async admitted(verdict: Verdict, csr: Uint8Array): Promise<identity.SvidResponse> {
+    await this.entries.check(verdict);
+    const { agent, role } = verdict;
+    const { trustDomain } = this.options.authority;
+    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent));
+    await this.entries.admit(verdict);
+    return response;
+  }
+
+  /** A nonce costs little, but counts as an attempt: whoever asks for many is held back as for joining. */
+  async challenge(call: Call<identity.ChallengeRequest>): Promise<identity.ChallengeResponse> {
+    this.attempts.enter({ address: hostOf(call.getPeer()), connection: call.getPeer() });
+    const { nonce, lifeMs } = this.attestation.challenge(call.getPeer());
+    return { nonce, lifeSeconds: Math.floor(lifeMs / 1_000) };
   }
 
   renew(call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
@@ -157,7 +203,7 @@ class Issuer {
   }
 
   async mayServe(agent: string, service: ServiceName): Promise<boolean> {
-    const entry = await this.tokens.entry('agent', agent);
+    const entry = await this.entries.get('agent', agent);
     return entry?.services.includes(formatServiceName(service)) ?? false;
   }
 
@@ -169,11 +215,11 @@ class Issuer {
 
   private async requireEntry(caller: SpiffeId): Promise<void> {
     const role = roleOf(caller);
-    if (role.kind === 'agent' && (await this.tokens.entry('agent', role.agent)) !== undefined) return;
-    if (role.kind === 'operator' && (await this.tokens.entry('operator', role.operator)) !== undefined) return;
+    if (role.kind === 'agent' && (await this.entries.get('agent', role.agent)) !== undefined) return;
+    if (role.kind === 'operator' && (await this.entries.get('operator', role.operator)) !== undefined) return;
     // Gateways share one ID: it is renewed while any gateway has an entry.
-    if (role.kind === 'gateway' && (await this.tokens.hasGateways())) return;
-    throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token' });
+    if (role.kind === 'gateway' && (await this.entries.hasGateways())) return;
+    throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token, or readmit it' });
   }
 
   private sign(csr: Uint8Array, spiffeId: SpiffeId): identity.SvidResponse {
@@ -185,24 +231,18 @@ class Issuer {
 
   private async judged<T>(kind: 'join' | 'renew' | 'service' | 'jwt', caller: string, issue: () => Promise<T>): Promise<T> {
     try {
-      if (!this.limit.take(`${kind === 'join' || kind === 'jwt' ? kind : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
+      if (kind !== 'join' && !this.limit.take(`${kind === 'jwt' ? 'jwt' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
       const response = await issue();
       this.issued.inc({ kind });
       return response;
     } catch (error) {
       const reason = error instanceof IsthmusError ? error.code : 'internal';
       this.refused.inc({ kind, reason });
-      // The one audit line of a refusal: who, what and why; neither token nor key.
-      this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
+      // The one audit line of a refusal: who, what and why; neither token nor key. A join’s has more to say and is written there.
+      if (kind !== 'join') this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
       throw error;
     }
   }
-}
-
-/** The identity a token of this role becomes. */
-function joinedId(trustDomain: TrustDomain, role: JoinRole, name: string): SpiffeId {
-  if (role === 'gateway') return spiffeIds.gateway(trustDomain);
-  return role === 'operator' ? spiffeIds.operator(trustDomain, name) : spiffeIds.agent(trustDomain, name);
 }
 
 /** `10.0.0.1` of `10.0.0.1:4711`, `::1` of `[::1]:4711`. */

@@ -1,17 +1,5 @@
-// Join tokens and entries in the cluster store: made, listed, spent in one transaction. Only hashes are kept.
-import {
-  type Entry,
-  formatProblems,
-  isDnsLabel,
-  type JoinRole,
-  type JoinToken,
-  type Parsed,
-  parseEntry,
-  parseJoinToken,
-  parseServiceName,
-  type Problem,
-  quote,
-} from '@isthmus/model';
+// Join tokens in the cluster store: made, listed, found by what is presented. Only hashes are kept.
+import { formatProblems, isDnsLabel, type JoinRole, type JoinToken, parseJoinToken, parseServiceName, type Problem, quote } from '@isthmus/model';
 import { makeToken } from '@isthmus/pki';
 import type { Clock } from '@isthmus/runtime';
 import { keys, type Store, type StoreCompare, type StoreWrite } from '@isthmus/store';
@@ -19,6 +7,7 @@ import type { Log } from '@isthmus/telemetry';
 import type { Authority } from '../authority/authority.ts';
 import { fail } from '../errors.ts';
 import { checkUnspent, DEFAULT_TOKEN_TTL_SECONDS, MAX_TOKEN_TTL_SECONDS, presentedToken, sameHash, tokenRefused } from '../token.ts';
+import { parseRecord, readRecords } from './records.ts';
 
 export type JoinTokenRequest = {
   readonly agent: string;
@@ -51,16 +40,6 @@ export function openTokenStore(options: {
 }) {
   const { authority, store, cluster, clock, log } = options;
 
-  async function readable<T>(prefix: string, parse: (input: unknown) => Parsed<T>): Promise<T[]> {
-    const { entries } = await store.list(prefix);
-    return entries.flatMap(({ key, value }) => {
-      const parsed = parseValue(value, parse);
-      if (parsed !== undefined) return [parsed];
-      log.warn('a record in the store does not parse and is skipped', { key });
-      return [];
-    });
-  }
-
   const check = (request: JoinTokenRequest): void => {
     const problems = requestProblems(request);
     if (problems.length > 0) throw fail('IDENTITY_TOKEN_INVALID', formatProblems(problems));
@@ -84,20 +63,11 @@ export function openTokenStore(options: {
       log.info('join token created', { tokenId: made.id, agent, role, expiresAtMs });
       return { token: made.token, id: made.id, expiresAtMs };
     },
-    list: (): Promise<JoinToken[]> => readable(keys.joinTokens(), parseJoinToken),
+    list: (): Promise<JoinToken[]> => readRecords({ store, log }, keys.joinTokens(), parseJoinToken),
     async remove(id: string): Promise<void> {
       const isGone = /^[0-9a-f]{12}$/.test(id) && (await store.delete(keys.joinToken(id)));
       if (!isGone) throw fail('IDENTITY_TOKEN_NOT_FOUND', `there is no join token ${quote(id)}`);
       log.info('join token deleted', { tokenId: id });
-    },
-    entries: (): Promise<Entry[]> => readable(keys.entries(), parseEntry),
-    removeEntry: (role: JoinRole, agent: string): Promise<boolean> => store.delete(keys.entry(role, agent)),
-    async entry(role: JoinRole, agent: string): Promise<Entry | undefined> {
-      const found = await store.get(keys.entry(role, agent));
-      return found === undefined ? undefined : parseValue(found.value, parseEntry);
-    },
-    async hasGateways(): Promise<boolean> {
-      return (await readable(keys.entries('gateway'), parseEntry)).length > 0;
     },
 
     /** The kept token a presented one stands for. **Throws** IDENTITY_TOKEN_REFUSED. */
@@ -105,28 +75,12 @@ export function openTokenStore(options: {
       const presented = presentedToken(text, 'ijt', { pins: authority.rootPins() });
       if (presented.fields['cluster'] !== cluster) throw tokenRefused(`it is for cluster ${quote(presented.fields['cluster'] ?? '')}, this is ${cluster}`);
       const found = await store.get(keys.joinToken(presented.id));
-      const kept = found === undefined ? undefined : parseValue(found.value, parseJoinToken);
+      const kept = found === undefined ? undefined : parseRecord(found.value, parseJoinToken);
       if (found === undefined || kept === undefined || !sameHash(kept.secretSha256, presented.secretSha256)) {
         throw tokenRefused('it is unknown here, or was deleted');
       }
       checkUnspent(kept, clock.nowMs());
       return { kept, modRevision: found.modRevision };
-    },
-    /** Marks it used and makes the entry, in one transaction: of two who come at once, one is refused. */
-    async spend({ kept, modRevision }: SpendableToken): Promise<Entry> {
-      const nowMs = clock.nowMs();
-      const { agent, role, services } = kept;
-      const entry: Entry = { kind: 'entry', agent, role, services, joinedAtMs: nowMs };
-      const key = keys.joinToken(kept.id);
-      const { ok } = await store.txn({
-        compare: [{ key, modRevision }],
-        then: [
-          { put: { key, value: JSON.stringify({ ...kept, usedAtMs: nowMs } satisfies JoinToken) } },
-          { put: { key: keys.entry(role, agent), value: JSON.stringify(entry) } },
-        ],
-      });
-      if (!ok) throw tokenRefused('it was used by another at the same moment');
-      return entry;
     },
   };
 }
@@ -144,13 +98,4 @@ function requestProblems(request: JoinTokenRequest): Problem[] {
   const ttl = request.ttlSeconds ?? DEFAULT_TOKEN_TTL_SECONDS;
   if (!Number.isInteger(ttl) || ttl < 1 || ttl > MAX_TOKEN_TTL_SECONDS) problems.push({ path: 'ttlSeconds', message: `must be a whole number from 1 to ${MAX_TOKEN_TTL_SECONDS}` });
   return problems;
-}
-
-function parseValue<T>(value: Buffer, parse: (input: unknown) => Parsed<T>): T | undefined {
-  try {
-    const result = parse(JSON.parse(value.toString()));
-    return result.ok ? result.value : undefined;
-  } catch {
-    return undefined;
-  }
 }

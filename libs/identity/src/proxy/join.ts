@@ -3,17 +3,19 @@ import { clusterTrustDomain, type ErrorClass, IsthmusError, messageOf, type Rene
 import { type BundleSet, openBundleSet, type SvidSource, type X509Svid } from '@isthmus/pki';
 import { openChannel, type RpcChannel } from '@isthmus/rpc';
 import { makePrivateDir } from '@isthmus/runtime';
+import { fail } from '../errors.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type FreshSvid, keepFresh } from '../renew.ts';
 import { heldBundles, liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import type { StateOf } from '../state.ts';
-import { openKeepOff } from './keep-off.ts';
 import { type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
-import { type ChannelRequest, type Granted, type JoinTicket, readJoinToken, requestJoin, requestJwt, requestRenewal, requestService, serverNameOf } from './request.ts';
+import { type KeepOff, openKeepOff } from './keep-off.ts';
+import { type ChannelRequest, type Granted, requestJoin, requestJwt, requestRenewal, requestService, serverNameOf } from './request.ts';
 import { openServiceSvids, type ServiceSvids } from './service-svids.ts';
-import { CALL_TIMEOUT_MS, type IdentityOptions, joinOptions, type Start, startOf, toState } from './start.ts';
+import { CALL_TIMEOUT_MS, type IdentityOptions, joinOptions, rootsOf, spentHint, type Start, startOf, ticketOf, toState } from './start.ts';
 import type { ProxyState } from './state.ts';
+import type { JoinTicket } from './ticket.ts';
 
 export type { IdentityOptions } from './start.ts';
 
@@ -83,7 +85,7 @@ class ProxyIdentity implements Identity {
   private readonly serial = openSerial();
   private readonly lossReport: { close(): void };
   private readonly server: RpcChannel;
-  private readonly keepOff: ReturnType<typeof openKeepOff>;
+  private readonly keepOff: KeepOff;
   private readonly trustListeners = new Set<() => void>();
   /** The SVID a restart would begin with. */
   private stored: X509Svid;
@@ -193,6 +195,7 @@ class ProxyIdentity implements Identity {
 
   takeHint(hint: RenewHint): void {
     this.keepOff.hint(hint);
+    this.bundles.revoke(hint.revoked);
   }
 
   async close(): Promise<void> {
@@ -229,7 +232,7 @@ class ProxyIdentity implements Identity {
       return granted.svid;
     } catch (error) {
       // A service that the entry does not list may be listed by a newer token: joining with it makes the entry anew.
-      if (classOf(error) === 'denied' && this.unspentTicket() !== undefined) {
+      if (classOf(error) === 'denied' && this.unspentTicket()?.isRepeatable === false) {
         this.mustJoinAgain = true;
         await this.svids.renewNow();
       }
@@ -237,27 +240,34 @@ class ProxyIdentity implements Identity {
     }
   }
 
-  /** Renewal was refused or this SVID has run out: a token that was not spent here yet lets this proxy in again. */
+  /** Renewal was refused or this SVID has run out: evidence that may be shown again, or a token not spent yet, lets this proxy in again. */
   private async joinAfter(refusal: unknown): Promise<Granted> {
     const isExpired = (this.svids.current()?.expiresAtMs ?? 0) <= this.options.clock.nowMs();
     const isRefused = classOf(refusal) === 'denied' || classOf(refusal) === 'unauthenticated';
+    if (!isRefused && !isExpired) throw refusal;
     const ticket = this.unspentTicket();
-    if (ticket === undefined || !(isRefused || isExpired)) throw refusal;
-    return this.joinAgain(ticket);
+    if (ticket !== undefined) return this.joinAgain(ticket);
+    if (!isExpired) throw refusal;
+    throw fail('IDENTITY_NO_IDENTITY', `the SVID of ${this.spiffeId} ran out at ${new Date(this.svids.current()?.expiresAtMs ?? 0).toISOString()}, and a join token lets it in once only`, {
+      hint: spentHint(this.agent),
+      cause: refusal,
+    });
   }
 
   private async joinAgain(ticket: JoinTicket): Promise<Granted> {
     this.mustJoinAgain = false;
-    const granted = await requestJoin(ticket, joinOptions(this.options));
+    const granted = await requestJoin(ticket, { ...joinOptions(this.options), knownRootsSha256: rootsOf(this.bundles.all(), this.trustDomain) });
+    if (granted.svid.spiffeId !== this.spiffeId) {
+      throw fail('IDENTITY_STATE_MISMATCH', `the control plane now calls this ${granted.svid.spiffeId}, it is running as ${this.spiffeId}`, { hint: 'restart it to take the new name' });
+    }
     this.tokenId = ticket.id;
-    this.options.log.info('joined again with a new token', { spiffeId: this.spiffeId, tokenId: ticket.id });
+    this.options.log.info('attested again', { spiffeId: this.spiffeId, method: ticket.evidence.method, tokenId: ticket.id });
     return granted;
   }
 
   private unspentTicket(): JoinTicket | undefined {
-    if (this.options.token === undefined) return undefined;
-    const ticket = readJoinToken(this.options.token);
-    return ticket.id === this.tokenId ? undefined : ticket;
+    const ticket = ticketOf(this.options);
+    return ticket === undefined || ticket.isRepeatable || ticket.id !== this.tokenId ? ticket : undefined;
   }
 
   private async take(granted: Granted): Promise<void> {
@@ -279,6 +289,7 @@ class ProxyIdentity implements Identity {
   }
 
   private tellTrust(): void {
+    this.keepOff.look();
     for (const listener of this.trustListeners) listener();
   }
 

@@ -10,13 +10,20 @@ export type Holder = { current(): X509Svid | undefined; renewNow(): Promise<void
 const AGAIN_MS = 1_000;
 const MAX_SPREAD_MS = 600_000;
 
+export interface KeepOff {
+  hint(hint: RenewHint): void;
+  /** Looks again: a holder has another SVID, maybe an old one from disk that came after the hint. */
+  look(): void;
+  close(): void;
+}
+
 /** Keeps `holders` off the roots of the last hint until closed. `authorities` are the roots their chains may end in. */
 export function openKeepOff(options: {
   readonly holders: () => readonly Holder[];
   readonly authorities: () => readonly string[];
   readonly clock: Clock;
   readonly random: Random;
-}): { hint(hint: RenewHint): void; close(): void } {
+}): KeepOff {
   const { holders, authorities, clock, random } = options;
   let retiring: ReadonlySet<string> = new Set();
   let timer: { cancel(): void } | undefined;
@@ -29,6 +36,7 @@ export function openKeepOff(options: {
     });
   const renewIn = (delayMs: number): void => {
     timer?.cancel();
+    timer = undefined;
     if (isClosed || retiring.size === 0 || old().length === 0) return;
     timer = clock.setTimer(delayMs, () => {
       void Promise.all(old().map((h) => h.renewNow())).then(() => renewIn(AGAIN_MS * (1 + random())));
@@ -38,6 +46,9 @@ export function openKeepOff(options: {
     hint: (hint) => {
       retiring = new Set(hint.retiring);
       renewIn(random() * Math.min(hint.spreadMs, MAX_SPREAD_MS));
+    },
+    look: () => {
+      if (timer === undefined) renewIn(AGAIN_MS * random());
     },
     close: () => {
       isClosed = true;

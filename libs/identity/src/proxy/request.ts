@@ -1,39 +1,15 @@
 // A proxy's calls to its control plane: each makes a new key here, and takes no SVID that a peer would not take.
-import { formatProblems, reservedSni, type ServiceName, type SpiffeId, spiffeIds, type TrustDomain, trustDomainOf, type Bundle } from '@isthmus/model';
-import { type BundleSource, generateKey, type KeyKind, makeCsr, makeX509Svid, openBundleSet, parseToken, verifySvid, type X509Svid } from '@isthmus/pki';
+import { type Bundle, reservedSni, roleOf, type ServiceName, type SpiffeId, spiffeIds, type TrustDomain, trustDomainOf } from '@isthmus/model';
+import { type BundleSource, generateKey, type KeyKind, makeCsr, makeX509Svid, openBundleSet, verifySvid, type X509Svid } from '@isthmus/pki';
 import { call, fetchPinnedRoot, identity, openChannel, type RpcChannel } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
-import { tokenId, tokenRefused } from '../token.ts';
 import { bundleFromWire, readable } from '../wire.ts';
+import { presented } from './evidence.ts';
 import type { JwtSvid } from './jwt-svids.ts';
-
-/** What a join token says: whom it is for, and by what root the one who takes it is known. */
-export type JoinTicket = {
-  readonly token: string;
-  readonly id: string;
-  readonly pinSha256: string;
-  readonly cluster: string;
-  readonly federation: TrustDomain;
-  readonly trustDomain: TrustDomain;
-  readonly agent: string;
-  readonly spiffeId: SpiffeId;
-};
+import type { JoinTicket } from './ticket.ts';
 
 export type Granted = { readonly svid: X509Svid; readonly bundles: readonly Bundle[] };
-
-/** **Throws** IDENTITY_TOKEN_REFUSED for garbage and for a cluster's bootstrap token. */
-export function readJoinToken(text: string): JoinTicket {
-  const read = parseToken(text);
-  if (!read.ok) throw tokenRefused(`it is garbage: ${formatProblems(read.problems)}`);
-  const { prefix, fields, pinSha256, secretSha256 } = read.value;
-  const { cluster, federation, agent, role } = fields;
-  if (prefix !== 'ijt') throw tokenRefused('it is a cluster’s bootstrap token, not a join token');
-  if (cluster === undefined || federation === undefined || agent === undefined || role === undefined) throw tokenRefused('it is garbage: it does not say whom it is for');
-  const trustDomain = `${cluster}.${federation}` as TrustDomain;
-  const spiffeId = role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent);
-  return { token: text, id: tokenId(secretSha256), pinSha256, cluster, federation: federation as TrustDomain, trustDomain, agent, spiffeId };
-}
 
 export type ServerAddress = { readonly address: string; readonly serverName?: string | undefined };
 
@@ -41,31 +17,56 @@ export function serverNameOf(server: ServerAddress, trustDomain: TrustDomain): s
   return server.serverName ?? reservedSni('control-plane', trustDomain);
 }
 
-/** Joins by token; the server must chain to the pinned root and be this trust domain's control plane before it gets the token. */
-export async function requestJoin(
-  ticket: JoinTicket,
-  options: { readonly server: ServerAddress; readonly keyKind: KeyKind | undefined; readonly timeoutMs: number; readonly log: Log; readonly nowMs: () => number },
-): Promise<Granted> {
-  const { trustDomain, pinSha256 } = ticket;
+/** The name is the one the evidence stands for: the agent's own, or the one the control plane gave it. */
+export type Joined = Granted & { readonly agent: string };
+
+export type JoinOptions = {
+  readonly server: ServerAddress;
+  readonly keyKind: KeyKind | undefined;
+  readonly timeoutMs: number;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  /** Roots known besides the pinned ones: a stored bundle's, which a rotation may have made newer than the pins. */
+  readonly knownRootsSha256?: readonly string[];
+};
+
+/**
+ * Joins with a ticket; the server must chain to a pinned root and be this trust domain's control plane before it sees
+ * any evidence. **Throws** the control plane's refusal, IDENTITY_EVIDENCE_MISSING, IDENTITY_PARENT_REFUSED, RPC_*.
+ */
+export async function requestJoin(ticket: JoinTicket, options: JoinOptions): Promise<Joined> {
+  const { trustDomain } = ticket;
   const { address } = options.server;
   const serverName = serverNameOf(options.server, trustDomain);
-  const root = await fetchPinnedRoot({ address, serverName, pinSha256, timeoutMs: options.timeoutMs });
+  const pinsSha256 = [...ticket.pinsSha256, ...(options.knownRootsSha256 ?? [])];
+  const root = await fetchPinnedRoot({ address, serverName, pinsSha256, timeoutMs: options.timeoutMs });
   const pinned: Bundle = { trustDomain, sequence: 0, refreshHintSeconds: 300, x509Authorities: [root.toString('base64')] };
   const channel = openChannel({ address, serverName, expectedId: spiffeIds.controlPlane(trustDomain), bundles: openBundleSet([pinned]), log: options.log });
   try {
     const key = generateKey(options.keyKind);
+    const csr = makeCsr({ key, spiffeId: ticket.spiffeId });
     const client = channel.client(identity.IssuanceClient);
-    const request = { token: ticket.token, csr: makeCsr({ key, spiffeId: ticket.spiffeId }) };
-    const answer = await call(client.join.bind(client), request, { timeoutMs: options.timeoutMs });
+    const evidence = await presented(ticket, csr, client, options.timeoutMs);
+    const answer = await call(client.join.bind(client), { evidence, csr }, { timeoutMs: options.timeoutMs });
     const bundles = bundlesOf(answer, options.log);
     const own = bundles.find((b) => b.trustDomain === trustDomain);
     if (own === undefined || !own.x509Authorities.includes(root.toString('base64'))) {
       throw fail('IDENTITY_PARENT_REFUSED', `the control plane’s bundle for ${trustDomain} does not hold the pinned root`);
     }
-    return { svid: checked(makeX509Svid(chainOf(answer), key), ticket.spiffeId, own, options.nowMs()), bundles };
+    const made = makeX509Svid(chainOf(answer), key);
+    const expected = ticket.spiffeId ?? made.spiffeId;
+    return { svid: checked(made, expected, own, options.nowMs()), bundles, agent: ticket.agent ?? agentNamed(expected, trustDomain) };
   } finally {
     channel.close();
   }
+}
+
+/** What the control plane called this proxy: an agent or a gateway of its own trust domain, and nothing else. */
+function agentNamed(spiffeId: SpiffeId, trustDomain: TrustDomain): string {
+  const role = roleOf(spiffeId);
+  if (trustDomainOf(spiffeId) === trustDomain && role.kind === 'agent') return role.agent;
+  if (spiffeId === spiffeIds.gateway(trustDomain)) return 'gateway';
+  throw fail('IDENTITY_PARENT_REFUSED', `the control plane made this ${spiffeId}, which is no agent or gateway of ${trustDomain}`);
 }
 
 export type ChannelRequest = {

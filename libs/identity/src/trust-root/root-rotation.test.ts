@@ -108,6 +108,13 @@ test('a compromised root goes without waiting for acknowledgements, and after it
   assert.deepEqual(turn.leftBehind, ['east/control-plane']);
 });
 
+test('who was proven is not cut off for being unheard at the end; who was excused by name and never followed is', () => {
+  const unheard = ['a', 'b'].map((n) => person(`east/agent/${n}`, { heardAtMs: undefined, held: {}, live: [] }));
+  const turn = nextTurn(at('retire', { without: ['east/agent/b'] }), facts(unheard));
+  assert.ok(turn.kind === 'do');
+  assert.deepEqual(turn.leftBehind, ['east/agent/b']);
+});
+
 test('rolled back before the switch, the new root is only taken out; after it, signing goes back and the new root retires', () => {
   for (const step of ['distribute', 'prove', 'switch'] as const) {
     const back = rolledBack(at(step), 9);

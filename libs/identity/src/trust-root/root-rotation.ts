@@ -133,7 +133,8 @@ export function nextTurn(rotation: Rotation, facts: RotationFacts): RotationTurn
     case 'prove-unused':
       return onceNobodyIsAwaited(rotation, facts, 'go', 'retire');
     case 'retire':
-      return { kind: 'do', action: 'retire', next: 'done', leftBehind: behind(rotation, facts, 'prove-unused').map((w) => w.name) };
+      // Everybody else was proven a step ago; that they are unheard since a restart takes nothing back.
+      return { kind: 'do', action: 'retire', next: 'done', leftBehind: behind(rotation, facts, 'prove-unused').flatMap((w) => (rotation.without.includes(w.name) ? [w.name] : [])) };
   }
 }
 

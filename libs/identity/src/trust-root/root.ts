@@ -26,7 +26,7 @@ import { bundleToWire, memberFromWire, memberToWire } from '../wire.ts';
 import { changesBetween } from './changes.ts';
 import type { OpenedRoot } from './root-key.ts';
 import { makeRootKey, readRootKey } from './root-key.ts';
-import { authoritiesOf, openRotation, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
+import { authoritiesOf, openRotation, revokedRoots, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
 import { isSwitched } from './root-rotation.ts';
 import { openRootLog } from './root-log.ts';
 import { type JournalEntry, pruned, type TrustRootState, withJwtKeys, withMember, withoutMember } from './state.ts';
@@ -305,6 +305,7 @@ export class Root {
     this.state = state;
     for (const bundle of gone) this.bundles.remove(bundle.trustDomain);
     for (const bundle of state.bundles) this.bundles.update(bundle);
+    this.bundles.revoke(revokedRoots(state));
     if (viewChanged) for (const listener of this.listeners) listener();
   }
 

@@ -32,9 +32,15 @@ export function sha256OfRoot(root: string): string {
   return sha256Hex(Buffer.from(root, 'base64'));
 }
 
+/** The root the last rotation took away because it was compromised, until the next one begins. */
+export function revokedRoots(state: TrustRootState): readonly string[] {
+  const { rotation } = state;
+  return rotation?.compromised === true && rotation.step === 'done' ? [sha256OfRoot(rotation.from.root)] : [];
+}
+
 /** The roots as members are told of them. */
 export function rootMarks(state: TrustRootState): readonly RootMark[] {
-  const revoked = (state.formerRoots ?? []).filter((r) => r.compromised).map((r): RootMark => ({ sha256: r.sha256, state: 'revoked' }));
+  const revoked = revokedRoots(state).map((sha256): RootMark => ({ sha256, state: 'revoked' }));
   const signing: RootMark = { sha256: sha256OfRoot(state.root), state: 'signing' };
   const rotation = openRotation(state);
   if (rotation?.to === undefined) return [signing, ...revoked];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { SpiffeId } from '@isthmus/model';
@@ -29,7 +29,10 @@ async function status(root: TestTrustRoot): Promise<RotationDocument> {
   const { document } = await call<trust.GetRotationRequest, trust.RotationStatus>(root.admin.getRotation.bind(root.admin), {}, { timeoutMs: 5_000 });
   return JSON.parse(document.toString()) as RotationDocument;
 }
-const atStep = (root: TestTrustRoot, step: string) => until(async () => (await status(root)).rotation?.step === step, `step ${step}`, 30_000);
+async function atStep(root: TestTrustRoot, step: string): Promise<void> {
+  const reached = until(async () => (await status(root)).rotation?.step === step, `step ${step}`, 60_000);
+  await reached.catch(async (error: Error) => assert.fail(`${error.message}; instead ${JSON.stringify(await status(root))}`));
+}
 const code = (wanted: string, text = /./) => (error: Error & { code?: string }) => (assert.equal(error.code, wanted, error.message), assert.match(error.message, text), true);
 
 type World = { readonly stateDir: string; root: TestTrustRoot; readonly clusters: TestCluster[]; close(): Promise<void> };
@@ -174,6 +177,25 @@ test('tokens made before the rotation and during it let in until the old root re
     await assert.rejects(join_('c', old.c), code('RPC_PIN_MISMATCH'));
     await assert.rejects(cluster('south', old.south), code('RPC_PIN_MISMATCH'));
     assert.equal(await join_('e', await joinToken('e')), 'spiffe://east.acme.example/agent/e');
+  } finally {
+    await w.close();
+  }
+});
+
+test('on a full disk no step is done; it is tried again until there is room', async () => {
+  const w = await world('full');
+  try {
+    await rotate(w.root, { holdBefore: 'distribute' });
+    await atStep(w.root, 'distribute');
+    // A folder in the place of the temporary file: no write can begin.
+    const blocker = join(w.stateDir, 'trust-root.state.new');
+    await mkdir(join(blocker, 'x'), { recursive: true });
+    await assert.rejects(rotate(w.root, { action: 'resume' }), code('STATE_UNWRITABLE'));
+    assert.equal(w.root.root.isDurable(), false);
+    assert.deepEqual([(await status(w.root)).rotation?.step, w.clusters.map((c) => rootsOf(c).length)], ['distribute', [1, 1]]);
+    await rm(blocker, { recursive: true });
+    await rotate(w.root, { action: 'resume' });
+    await atStep(w.root, 'done');
   } finally {
     await w.close();
   }

@@ -29,6 +29,12 @@ export const entrySchema = Type.Object({
   role: joinRoleSchema,
   services: Type.Array(Type.String({ maxLength: 127 }), { maxItems: 64 }),
   joinedAtMs: Type.Integer({ minimum: 0 }),
+  /** How it attested; an entry without it is older than the other methods and was made by a token. */
+  method: Type.Optional(Type.Union([Type.Literal('token'), Type.Literal('jwt'), Type.Literal('aws-instance'), Type.Literal('x509')])),
+  /** Who it proved to be, in that method's words; the name of this entry is theirs alone. */
+  subject: Type.Optional(Type.String({ maxLength: 512 })),
+  /** An operator removed it: it may neither renew nor attest again until readmitted. */
+  removedAtMs: Type.Optional(Type.Integer({ minimum: 0 })),
 });
 export type Entry = Static<typeof entrySchema>;
 export const parseEntry = compileSchema(entrySchema);

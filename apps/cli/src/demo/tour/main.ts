@@ -5,23 +5,13 @@ import { measureIssuance, measureMemory, measurePropagation } from './figures.ts
 import { walkFailover } from './failover-steps.ts';
 import { walkRequests } from './request-steps.ts';
 import { walkRestarts } from './restart-steps.ts';
-import { need } from './step.ts';
+import { walkStart } from './start-step.ts';
 import type { Walk } from './tours.ts';
 
 /** Walks all of it; a step that does not hold is recorded and the walk goes on, but for the start, without which there is nothing to walk. */
 export async function walkMain(walk: Walk): Promise<void> {
-  const { record, start, beganMonotonicMs } = walk;
-  const started = await record.step('federation-starts', async () => {
-    await start.ready;
-    await walk.progress;
-    const { atMonotonicMs } = await start.firstCrossClusterAnswer;
-    const firstCrossClusterAnswerMs = Math.round(atMonotonicMs - beganMonotonicMs);
-    record.figure('firstCrossClusterAnswerMs', firstCrossClusterAnswerMs);
-    const running = walk.federation.options.supervisor.list().filter((p) => p.isRunning);
-    need(running.length > 0, 'no process runs');
-    return { detail: `${running.length} processes; first answer across clusters ${firstCrossClusterAnswerMs} ms after the command began`, measured: { firstCrossClusterAnswerMs } };
-  });
-  if (!started) return;
+  const { record } = walk;
+  if (!(await walkStart(walk))) return;
   await walkRequests(walk);
   const probe = await openProbeCluster(walk.federation).catch((error: unknown) => error as Error);
   await walkCertificates(walk, probe);

@@ -29,7 +29,7 @@ export async function openProbeCluster(federation: Federation): Promise<ProbeClu
   if (!parsed.ok) throw fail('CLI_CHECK_FAILED', `the trust root made a token that does not parse: ${formatProblems(parsed.problems)}`);
   const address = `127.0.0.1:${federation.port(names.trustRoot)}`;
   const serverName = reservedSni('trust-root', federationName);
-  const root = await fetchPinnedRoot({ address, serverName, pinSha256: parsed.value.pinSha256, timeoutMs: TIMEOUT_MS });
+  const root = await fetchPinnedRoot({ address, serverName, pinsSha256: [parsed.value.pinSha256], timeoutMs: TIMEOUT_MS });
   const bundles = openBundleSet([{ trustDomain: federationName, sequence: 1, refreshHintSeconds: 60, x509Authorities: [root.toString('base64')] }]);
   const channel = openChannel({ address, serverName, expectedId: spiffeIds.trustRoot(federationName), bundles, log: silentLog() });
   const key = generateKey();

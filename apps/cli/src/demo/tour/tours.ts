@@ -17,6 +17,7 @@ export type Walk = {
 
 const TOURS: Readonly<Record<string, () => Promise<(walk: Walk) => Promise<void>>>> = {
   main: async () => (await import('./main.ts')).walkMain,
+  trust: async () => (await import('./trust.ts')).walkTrust,
 };
 
 /** Finds a tour and loads it. Throws CLI_TOUR_UNKNOWN. */

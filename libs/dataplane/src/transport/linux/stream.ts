@@ -1,13 +1,14 @@
 // A connection on the loop, with the part of net.Socket's face that codecs and relays use; writes of one turn leave in one send.
 import { EventEmitter } from 'node:events';
 import type { TimerHandle } from '@isthmus/runtime';
+import { isLent, kept, LENT_BYTES, lentRoom } from '../lent.ts';
 import * as libc from './libc.ts';
 import type { Flushed, Loop, Watched } from './loop.ts';
 import { readSocketAddress } from './socket-address.ts';
 
 /** Room that reads go to; handed out piece by piece, so a chunk is its taker's to keep. */
 const SLAB_BYTES = 262_144;
-const READ_BYTES = 65_536;
+const READ_BYTES = LENT_BYTES;
 /** A chunk smaller than this is gathered with its neighbours into one send. */
 const GATHER_BYTES = 16_384;
 /** More than this waiting to be sent: `write` returns false. */
@@ -22,6 +23,15 @@ export const FAILED = -2;
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let slabUsed = 0;
 const gathered = Buffer.allocUnsafeSlow(GATHER_BYTES * 4);
+
+/** Room for one read, at the slab's end. */
+function slabRoom(): Buffer {
+  if (slab.length - slabUsed < READ_BYTES) {
+    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  return slab.subarray(slabUsed, slabUsed + READ_BYTES);
+}
 
 export type StreamOptions = { readonly allowHalfOpen: boolean };
 
@@ -56,6 +66,8 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   #closeQueued = false;
   #corked = 0;
   #error: Error | undefined;
+  #lends = false;
+  #sent: (() => void) | undefined;
 
   constructor(loop: Loop, fd: number, connecting: boolean, options: StreamOptions) {
     super();
@@ -150,17 +162,13 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
 
   protected readSome(): void {
     for (let reads = 0; reads < READS_A_TURN && !this.#paused && !this.destroyed && !this.readableEnded; reads++) {
-      if (slab.length - slabUsed < READ_BYTES) {
-        slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-        slabUsed = 0;
-      }
-      const at = slabUsed;
-      const count = this.receive(slab.subarray(at, at + READ_BYTES), READ_BYTES);
+      const into = this.#lends ? lentRoom() : slabRoom();
+      const count = this.receive(into, READ_BYTES);
       if (count > 0) {
-        slabUsed = at + count;
         this.bytesRead += count;
         this.#lastMs = this.loop.nowMs;
-        this.emit('data', slab.subarray(at, at + count));
+        if (!isLent(into)) slabUsed += count;
+        this.emit('data', into.subarray(0, count));
         if (count < READ_BYTES && !this.hasMore()) return;
       } else {
         if (count === 0) this.#ended();
@@ -286,12 +294,20 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.loop.mark(flushed);
   }
 
+  lend(): void {
+    this.#lends = true;
+  }
+
+  onSent(fn: () => void): void {
+    this.#sent = fn;
+  }
+
   /** The bytes are taken either way; false: wait for `drain`. */
   write(chunk: Uint8Array | string, encoding?: BufferEncoding | (() => void), done?: () => void): boolean {
     if (this.destroyed || this.#ending) return false;
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
     if (bytes.length > 0) {
-      this.#queue.push(bytes);
+      this.#queue.push(kept(bytes));
       this.writableLength += bytes.length;
     }
     const callback = typeof encoding === 'function' ? encoding : done;
@@ -355,6 +371,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
       if (sent < size && !this.mayOfferAgain()) return this.#block();
     }
     if (this.#events & libc.EPOLLOUT) this.wantWritable(false);
+    this.#sent?.();
     if (this.#needDrain) {
       this.#needDrain = false;
       this.emit('drain');
@@ -415,6 +432,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.#error = error;
     this.#idleTimer?.cancel();
     this.#queue.length = 0;
+    this.#sent?.();
     this.release();
     if (this.#key >= 0) this.loop.forget(this.#key);
     const fd = this.fd;

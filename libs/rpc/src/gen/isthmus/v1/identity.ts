@@ -25,8 +25,37 @@ export const protobufPackage = "isthmus.identity.v1";
 export const protobufFileName = "isthmus/v1/identity.proto";
 
 export interface JoinRequest {
-  token: string;
+  evidence:
+    | //
+    /** one-time join token */
+    { $case: "token"; value: string }
+    | //
+    /** compact JWS of a configured issuer */
+    { $case: "jwt"; value: string }
+    | { $case: "awsInstance"; value: AwsInstance }
+    | { $case: "x509Proof"; value: X509Proof }
+    | undefined;
+  /** names nobody where the control plane decides the name */
   csr: Buffer;
+}
+
+export interface AwsInstance {
+  pkcs7: Buffer;
+}
+
+export interface X509Proof {
+  /** DER, leaf first, without the root */
+  chain: Buffer[];
+  nonce: Buffer;
+  signature: Buffer;
+}
+
+export interface ChallengeRequest {
+}
+
+export interface ChallengeResponse {
+  nonce: Buffer;
+  lifeSeconds: number;
 }
 
 export interface RenewRequest {
@@ -57,13 +86,24 @@ export interface SvidResponse {
 }
 
 function createBaseJoinRequest(): JoinRequest {
-  return { token: "", csr: Buffer.alloc(0) };
+  return { evidence: undefined, csr: Buffer.alloc(0) };
 }
 
 export const JoinRequest: MessageFns<JoinRequest> = {
   encode(message: JoinRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.token !== "") {
-      writer.uint32(10).string(message.token);
+    switch (message.evidence?.$case) {
+      case "token":
+        writer.uint32(10).string(message.evidence.value);
+        break;
+      case "jwt":
+        writer.uint32(26).string(message.evidence.value);
+        break;
+      case "awsInstance":
+        AwsInstance.encode(message.evidence.value, writer.uint32(34).fork()).join();
+        break;
+      case "x509Proof":
+        X509Proof.encode(message.evidence.value, writer.uint32(42).fork()).join();
+        break;
     }
     if (message.csr.length !== 0) {
       writer.uint32(18).bytes(message.csr);
@@ -89,7 +129,31 @@ export const JoinRequest: MessageFns<JoinRequest> = {
               break;
             }
 
-            message.token = reader.string();
+            message.evidence = { $case: "token", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.evidence = { $case: "jwt", value: reader.string() };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.evidence = { $case: "awsInstance", value: AwsInstance.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.evidence = { $case: "x509Proof", value: X509Proof.decode(reader, reader.uint32()) };
             continue;
           }
           case 2: {
@@ -114,15 +178,33 @@ export const JoinRequest: MessageFns<JoinRequest> = {
 
   fromJSON(object: any): JoinRequest {
     return {
-      token: isSet(object.token) ? globalThis.String(object.token) : "",
+      evidence: isSet(object.token)
+        ? { $case: "token", value: globalThis.String(object.token) }
+        : isSet(object.jwt)
+        ? { $case: "jwt", value: globalThis.String(object.jwt) }
+        : isSet(object.awsInstance)
+        ? { $case: "awsInstance", value: AwsInstance.fromJSON(object.awsInstance) }
+        : isSet(object.aws_instance)
+        ? { $case: "awsInstance", value: AwsInstance.fromJSON(object.aws_instance) }
+        : isSet(object.x509Proof)
+        ? { $case: "x509Proof", value: X509Proof.fromJSON(object.x509Proof) }
+        : isSet(object.x509_proof)
+        ? { $case: "x509Proof", value: X509Proof.fromJSON(object.x509_proof) }
+        : undefined,
       csr: isSet(object.csr) ? Buffer.from(bytesFromBase64(object.csr)) : Buffer.alloc(0),
     };
   },
 
   toJSON(message: JoinRequest): unknown {
     const obj: any = {};
-    if (message.token !== "") {
-      obj.token = message.token;
+    if (message.evidence?.$case === "token") {
+      obj.token = message.evidence.value;
+    } else if (message.evidence?.$case === "jwt") {
+      obj.jwt = message.evidence.value;
+    } else if (message.evidence?.$case === "awsInstance") {
+      obj.awsInstance = AwsInstance.toJSON(message.evidence.value);
+    } else if (message.evidence?.$case === "x509Proof") {
+      obj.x509Proof = X509Proof.toJSON(message.evidence.value);
     }
     if (message.csr.length !== 0) {
       obj.csr = base64FromBytes(message.csr);
@@ -135,8 +217,344 @@ export const JoinRequest: MessageFns<JoinRequest> = {
   },
   fromPartial<I extends Exact<DeepPartial<JoinRequest>, I>>(object: I): JoinRequest {
     const message = createBaseJoinRequest();
-    message.token = object.token ?? "";
+    switch (object.evidence?.$case) {
+      case "token": {
+        if (object.evidence?.value !== undefined && object.evidence?.value !== null) {
+          message.evidence = { $case: "token", value: object.evidence.value };
+        }
+        break;
+      }
+      case "jwt": {
+        if (object.evidence?.value !== undefined && object.evidence?.value !== null) {
+          message.evidence = { $case: "jwt", value: object.evidence.value };
+        }
+        break;
+      }
+      case "awsInstance": {
+        if (object.evidence?.value !== undefined && object.evidence?.value !== null) {
+          message.evidence = { $case: "awsInstance", value: AwsInstance.fromPartial(object.evidence.value) };
+        }
+        break;
+      }
+      case "x509Proof": {
+        if (object.evidence?.value !== undefined && object.evidence?.value !== null) {
+          message.evidence = { $case: "x509Proof", value: X509Proof.fromPartial(object.evidence.value) };
+        }
+        break;
+      }
+    }
     message.csr = object.csr ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseAwsInstance(): AwsInstance {
+  return { pkcs7: Buffer.alloc(0) };
+}
+
+export const AwsInstance: MessageFns<AwsInstance> = {
+  encode(message: AwsInstance, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pkcs7.length !== 0) {
+      writer.uint32(10).bytes(message.pkcs7);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AwsInstance {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAwsInstance();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pkcs7 = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AwsInstance {
+    return { pkcs7: isSet(object.pkcs7) ? Buffer.from(bytesFromBase64(object.pkcs7)) : Buffer.alloc(0) };
+  },
+
+  toJSON(message: AwsInstance): unknown {
+    const obj: any = {};
+    if (message.pkcs7.length !== 0) {
+      obj.pkcs7 = base64FromBytes(message.pkcs7);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AwsInstance>, I>>(base?: I): AwsInstance {
+    return AwsInstance.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AwsInstance>, I>>(object: I): AwsInstance {
+    const message = createBaseAwsInstance();
+    message.pkcs7 = object.pkcs7 ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseX509Proof(): X509Proof {
+  return { chain: [], nonce: Buffer.alloc(0), signature: Buffer.alloc(0) };
+}
+
+export const X509Proof: MessageFns<X509Proof> = {
+  encode(message: X509Proof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.chain) {
+      writer.uint32(10).bytes(v!);
+    }
+    if (message.nonce.length !== 0) {
+      writer.uint32(18).bytes(message.nonce);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(26).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): X509Proof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseX509Proof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.chain.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nonce = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): X509Proof {
+    return {
+      chain: globalThis.Array.isArray(object?.chain)
+        ? object.chain.map((e: any) => Buffer.from(bytesFromBase64(e)))
+        : [],
+      nonce: isSet(object.nonce) ? Buffer.from(bytesFromBase64(object.nonce)) : Buffer.alloc(0),
+      signature: isSet(object.signature) ? Buffer.from(bytesFromBase64(object.signature)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: X509Proof): unknown {
+    const obj: any = {};
+    if (message.chain?.length) {
+      obj.chain = message.chain.map((e) => base64FromBytes(e));
+    }
+    if (message.nonce.length !== 0) {
+      obj.nonce = base64FromBytes(message.nonce);
+    }
+    if (message.signature.length !== 0) {
+      obj.signature = base64FromBytes(message.signature);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<X509Proof>, I>>(base?: I): X509Proof {
+    return X509Proof.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<X509Proof>, I>>(object: I): X509Proof {
+    const message = createBaseX509Proof();
+    message.chain = object.chain?.map((e) => e) || [];
+    message.nonce = object.nonce ?? Buffer.alloc(0);
+    message.signature = object.signature ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseChallengeRequest(): ChallengeRequest {
+  return {};
+}
+
+export const ChallengeRequest: MessageFns<ChallengeRequest> = {
+  encode(_: ChallengeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChallengeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChallengeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ChallengeRequest {
+    return {};
+  },
+
+  toJSON(_: ChallengeRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ChallengeRequest>, I>>(base?: I): ChallengeRequest {
+    return ChallengeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChallengeRequest>, I>>(_: I): ChallengeRequest {
+    const message = createBaseChallengeRequest();
+    return message;
+  },
+};
+
+function createBaseChallengeResponse(): ChallengeResponse {
+  return { nonce: Buffer.alloc(0), lifeSeconds: 0 };
+}
+
+export const ChallengeResponse: MessageFns<ChallengeResponse> = {
+  encode(message: ChallengeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce.length !== 0) {
+      writer.uint32(10).bytes(message.nonce);
+    }
+    if (message.lifeSeconds !== 0) {
+      writer.uint32(16).uint32(message.lifeSeconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChallengeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChallengeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nonce = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lifeSeconds = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChallengeResponse {
+    return {
+      nonce: isSet(object.nonce) ? Buffer.from(bytesFromBase64(object.nonce)) : Buffer.alloc(0),
+      lifeSeconds: isSet(object.lifeSeconds)
+        ? globalThis.Number(object.lifeSeconds)
+        : isSet(object.life_seconds)
+        ? globalThis.Number(object.life_seconds)
+        : 0,
+    };
+  },
+
+  toJSON(message: ChallengeResponse): unknown {
+    const obj: any = {};
+    if (message.nonce.length !== 0) {
+      obj.nonce = base64FromBytes(message.nonce);
+    }
+    if (message.lifeSeconds !== 0) {
+      obj.lifeSeconds = Math.round(message.lifeSeconds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ChallengeResponse>, I>>(base?: I): ChallengeResponse {
+    return ChallengeResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChallengeResponse>, I>>(object: I): ChallengeResponse {
+    const message = createBaseChallengeResponse();
+    message.nonce = object.nonce ?? Buffer.alloc(0);
+    message.lifeSeconds = object.lifeSeconds ?? 0;
     return message;
   },
 };
@@ -594,7 +1012,7 @@ export const SvidResponse: MessageFns<SvidResponse> = {
 /** SVIDs from a cluster's intermediate. */
 export type IssuanceService = typeof IssuanceService;
 export const IssuanceService = {
-  /** An agent or gateway proves its one-time join token. Server-side TLS only. */
+  /** An agent or gateway shows its evidence: a one-time join token, or what its platform vouches for. Server-side TLS only. */
   join: {
     path: "/isthmus.identity.v1.Issuance/Join" as const,
     requestStream: false as const,
@@ -603,6 +1021,16 @@ export const IssuanceService = {
     requestDeserialize: (value: Buffer): JoinRequest => JoinRequest.decode(value),
     responseSerialize: (value: SvidResponse): Buffer => Buffer.from(SvidResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SvidResponse => SvidResponse.decode(value),
+  },
+  /** A nonce for evidence that is signed on the spot; good once, for a short time, on the same connection. */
+  challenge: {
+    path: "/isthmus.identity.v1.Issuance/Challenge" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChallengeRequest): Buffer => Buffer.from(ChallengeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChallengeRequest => ChallengeRequest.decode(value),
+    responseSerialize: (value: ChallengeResponse): Buffer => Buffer.from(ChallengeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChallengeResponse => ChallengeResponse.decode(value),
   },
   /** The caller renews its own SVID; mutual TLS. */
   renew: {
@@ -637,8 +1065,10 @@ export const IssuanceService = {
 } as const;
 
 export interface IssuanceServer extends UntypedServiceImplementation {
-  /** An agent or gateway proves its one-time join token. Server-side TLS only. */
+  /** An agent or gateway shows its evidence: a one-time join token, or what its platform vouches for. Server-side TLS only. */
   join: handleUnaryCall<JoinRequest, SvidResponse>;
+  /** A nonce for evidence that is signed on the spot; good once, for a short time, on the same connection. */
+  challenge: handleUnaryCall<ChallengeRequest, ChallengeResponse>;
   /** The caller renews its own SVID; mutual TLS. */
   renew: handleUnaryCall<RenewRequest, SvidResponse>;
   /** An agent asks for the SVID of a service it may serve or call as; mutual TLS as that agent. */
@@ -648,7 +1078,7 @@ export interface IssuanceServer extends UntypedServiceImplementation {
 }
 
 export interface IssuanceClient extends Client {
-  /** An agent or gateway proves its one-time join token. Server-side TLS only. */
+  /** An agent or gateway shows its evidence: a one-time join token, or what its platform vouches for. Server-side TLS only. */
   join(request: JoinRequest, callback: (error: ServiceError | null, response: SvidResponse) => void): ClientUnaryCall;
   join(
     request: JoinRequest,
@@ -660,6 +1090,22 @@ export interface IssuanceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SvidResponse) => void,
+  ): ClientUnaryCall;
+  /** A nonce for evidence that is signed on the spot; good once, for a short time, on the same connection. */
+  challenge(
+    request: ChallengeRequest,
+    callback: (error: ServiceError | null, response: ChallengeResponse) => void,
+  ): ClientUnaryCall;
+  challenge(
+    request: ChallengeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChallengeResponse) => void,
+  ): ClientUnaryCall;
+  challenge(
+    request: ChallengeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChallengeResponse) => void,
   ): ClientUnaryCall;
   /** The caller renews its own SVID; mutual TLS. */
   renew(request: RenewRequest, callback: (error: ServiceError | null, response: SvidResponse) => void): ClientUnaryCall;

@@ -1,10 +1,11 @@
-// The token store with a record of each change in the cluster's log, so that nobody gets a right that is not in it.
+// Tokens and entries with a record of each change in the cluster's log, so that nobody gets a right that is not in it.
 import type { TransparencyLog } from '../transparency-log/log.ts';
 import { type Happening, notInForce } from '../transparency-log/record.ts';
+import type { EntryStore } from './entries.ts';
 import type { TokenStore } from './join-tokens.ts';
 
 /** The same store; each change **throws** IDENTITY_LOG_UNWRITABLE, too, and is not made then. */
-export function withRecords(tokens: TokenStore, ledger: TransparencyLog): TokenStore {
+export function withTokenRecords(tokens: TokenStore, ledger: TransparencyLog): TokenStore {
   return {
     ...tokens,
     async create(request, fence) {
@@ -21,16 +22,24 @@ export function withRecords(tokens: TokenStore, ledger: TransparencyLog): TokenS
       return made;
     },
     remove: (id) => recorded(ledger, [{ kind: 'join-token-deleted', facts: { id: id.slice(0, 64) } }], () => tokens.remove(id)),
-    removeEntry: (role, agent) => recorded(ledger, [{ kind: 'entry-removed', facts: { role, agent } }], () => tokens.removeEntry(role, agent), (existed) => existed),
-    spend: (token) => {
-      const { id, agent, role, services } = token.kept;
+  };
+}
+
+/** The same store of entries; each change **throws** IDENTITY_LOG_UNWRITABLE, too, and is not made then. */
+export function withEntryRecords(entries: EntryStore, ledger: TransparencyLog): EntryStore {
+  return {
+    ...entries,
+    remove: (role, agent) => recorded(ledger, [{ kind: 'entry-removed', facts: { role, agent } }], () => entries.remove(role, agent), (existed) => existed),
+    readmit: (agent) => recorded(ledger, [{ kind: 'entry-readmitted', facts: { agent: agent.slice(0, 64) } }], () => entries.readmit(agent), (existed) => existed),
+    admit: (verdict) => {
+      const { agent, role, services, method, subject, tokenId } = verdict;
       return recorded(
         ledger,
         [
-          { kind: 'join-token-spent', facts: { id, agent, role } },
-          { kind: 'entry-created', facts: { agent, role, services: [...services] } },
+          ...(tokenId === undefined ? [] : [{ kind: 'join-token-spent', facts: { id: tokenId, agent, role } }]),
+          { kind: 'entry-created', facts: { agent, role, services: [...services], method, subject: subject.toWellFormed() } },
         ],
-        () => tokens.spend(token),
+        () => entries.admit(verdict),
       );
     },
   };

@@ -1,0 +1,154 @@
+// `isthmus trust rotate` and `isthmus trust status`: the root replaced step by step, shown while it goes.
+import { createInterface } from 'node:readline/promises';
+import type { RotationDocument } from '@isthmus/identity';
+import { formatDuration, messageOf } from '@isthmus/model';
+import { systemClock } from '@isthmus/runtime';
+import { type CommandContext, withChannel } from '../context.ts';
+import { fail } from '../errors.ts';
+import { formatTable } from '../output/table.ts';
+import type { Options } from '../program.ts';
+import { rotationApi, type RotateRequest, type RotationApi } from '../trust-admin.ts';
+import { instant } from './token.ts';
+
+const POLL_MS = 300;
+/** The trust root may be restarted while it is followed. */
+const AWAY_LIMIT_MS = 120_000;
+const SHOWN_WAITING = 12;
+const EX_TEMPFAIL = 75;
+
+/** Prints how things stand. */
+export async function showTrust(context: CommandContext): Promise<void> {
+  const document = await withChannel(context.socketOf(), (channel) => rotationApi(channel).rotation());
+  context.stdout.write(context.output === 'json' ? `${JSON.stringify(document, undefined, 2)}\n` : `${describe(document, context.stdout.isTTY === true).join('\n')}\n`);
+}
+
+/** Begins, changes or follows a rotation. Exit code 75 where it stops before its end. */
+export async function rotateTrust(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
+  await withChannel(context.socketOf(), async (channel) => {
+    const api = rotationApi(channel);
+    const before = await api.rotation();
+    const request = requestOf(options, isOpen(before));
+    if (request?.compromised === true && options['yes'] !== true) await confirm(context, before);
+    if (request !== undefined) await api.rotate(request);
+    if (options['follow'] === false) {
+      show(context, await api.rotation());
+      return;
+    }
+    const end = await follow(context, api);
+    if (isOpen(end)) process.exitCode = EX_TEMPFAIL;
+  });
+}
+
+/** What is asked of the trust root; undefined to follow the rotation under way. **Throws** CLI_BAD_INPUT. */
+export function requestOf(options: Options, isUnderWay: boolean): RotateRequest | undefined {
+  const without = (options['without'] as readonly string[] | undefined) ?? [];
+  const wanted = (['pause', 'resume', 'rollback', 'compromised'] as const).filter((name) => options[name] === true);
+  if (wanted.length > 1) throw fail('CLI_BAD_INPUT', `--${wanted.join(' and --')} exclude each other`);
+  const hold = typeof options['holdBefore'] === 'string' ? { holdBefore: options['holdBefore'] } : {};
+  const [action] = wanted;
+  if (action === 'pause' || action === 'rollback') return { action };
+  if (action === 'resume') return { action, without, ...hold };
+  if (action === 'compromised') return { action: 'begin', compromised: true, without, ...hold };
+  if (!isUnderWay) return { action: 'begin', without, ...hold };
+  return without.length > 0 ? { action: 'without', without } : undefined;
+}
+
+/** What a compromised root's removal breaks, before it does. **Throws** CLI_NOT_CONFIRMED. */
+async function confirm(context: CommandContext, document: RotationDocument): Promise<void> {
+  context.stderr.write(`${whatBreaks(document).join('\n')}\n`);
+  if (!process.stdin.isTTY) throw fail('CLI_NOT_CONFIRMED', 'nobody is there to confirm it', { hint: 'add --yes' });
+  const line = createInterface({ input: process.stdin, output: context.stderr });
+  const answer = await line.question('Type the federation’s name to go on: ');
+  line.close();
+  if (answer.trim() !== document.federation) throw fail('CLI_NOT_CONFIRMED', 'it was not confirmed, nothing was done');
+}
+
+/** The consequences, in words. */
+export function whatBreaks(document: RotationDocument): readonly string[] {
+  const away = document.clusters.filter((c) => !c.isConnected || c.heardAtMs === undefined).map((c) => c.cluster);
+  const processes = document.clusters.reduce((sum, c) => sum + c.processes, 0);
+  return [
+    `The root of ${document.federation} is revoked within about 10 seconds of the new one’s signing, acknowledged or not:`,
+    `- ${processes} processes of ${document.clusters.length} clusters get new certificates at once; who is not reached in that time is cut off and must join again with a new token.`,
+    ...(away.length > 0 ? [`- Not heard now, so cut off for certain: ${away.join(', ')}.`] : []),
+    '- Connections that stand on the old root are closed; requests in them fail.',
+    '- Every token that was not used yet is void, and there is no way back.',
+  ];
+}
+
+/** Shows each change until it is done, paused or holds. */
+async function follow(context: CommandContext, api: RotationApi): Promise<RotationDocument> {
+  let shown = '';
+  let drawnLines = 0;
+  let awaySinceMs: number | undefined;
+  for (;;) {
+    const document = await api.rotation().catch((error: unknown) => {
+      awaySinceMs ??= systemClock.monotonicMs();
+      if (systemClock.monotonicMs() - awaySinceMs > AWAY_LIMIT_MS) throw error;
+      if (shown !== 'away') context.stderr.write(`the trust root does not answer, waiting for it (${messageOf(error)})\n`);
+      shown = 'away';
+      return undefined;
+    });
+    if (document !== undefined) {
+      awaySinceMs = undefined;
+      const lines = context.output === 'json' ? [JSON.stringify(document)] : describe(document, context.stdout.isTTY === true);
+      const text = lines.join('\n');
+      if (text !== shown) {
+        if (context.stdout.isTTY === true && context.output !== 'json' && drawnLines > 0) context.stdout.write(`\x1b[${drawnLines}A\x1b[0J`);
+        context.stdout.write(`${text}\n${context.stdout.isTTY === true || context.output === 'json' ? '' : '\n'}`);
+        drawnLines = text.split('\n').length;
+        shown = text;
+      }
+      if (isAtRest(document)) return document;
+    }
+    await systemClock.sleep(POLL_MS);
+  }
+}
+
+function show(context: CommandContext, document: RotationDocument): void {
+  context.stdout.write(context.output === 'json' ? `${JSON.stringify(document)}\n` : `${describe(document, context.stdout.isTTY === true).join('\n')}\n`);
+}
+
+function isOpen({ rotation }: RotationDocument): boolean {
+  return rotation !== undefined && rotation.step !== 'done';
+}
+
+function isAtRest({ rotation }: RotationDocument): boolean {
+  return rotation === undefined || rotation.step === 'done' || rotation.paused || rotation.step === rotation.holdBefore;
+}
+
+/** The document in lines for people. */
+export function describe(document: RotationDocument, colour: boolean): readonly string[] {
+  const { rotation } = document;
+  return [
+    ...document.roots.map((r) => `root ${r.sha256.slice(0, 12)}  ${r.state}${r.expiresAtMs === undefined ? '' : `, until ${instant(r.expiresAtMs) ?? ''}`}`),
+    ...(rotation === undefined ? ['no rotation yet'] : progress(rotation)),
+    formatTable(
+      document.clusters,
+      [
+        ['cluster', (c) => c.cluster],
+        ['connected', (c) => (c.isConnected ? 'yes' : 'no')],
+        ['processes', (c) => c.processes],
+        ['trust the new root', (c) => (rotation === undefined || rotation.step === 'done' ? '-' : `${c.acknowledged} of ${c.processes}`)],
+        ['hang on the old root', (c) => (rotation === undefined || rotation.step === 'done' ? '-' : c.onOldRoot)],
+      ],
+      colour,
+    ),
+  ];
+}
+
+function progress(rotation: NonNullable<RotationDocument['rotation']>): readonly string[] {
+  const what = `${rotation.isRollback ? 'rollback' : 'rotation'} ${rotation.id}${rotation.compromised ? ' of a compromised root' : ''}`;
+  if (rotation.step === 'done') {
+    const tookMs = rotation.stepSinceMs - rotation.startedAtMs;
+    return [`${what}: done in ${formatDuration(tookMs)}`, ...(rotation.cutOff.length > 0 ? [`cut off: ${rotation.cutOff.slice(0, SHOWN_WAITING).join(', ')}${rotation.cutOff.length > SHOWN_WAITING ? ', …' : ''}`] : [])];
+  }
+  const rest = rotation.paused ? ', paused' : rotation.step === rotation.holdBefore ? ', holds here until --resume' : '';
+  return [
+    `${what}: ${rotation.step}${rest}`,
+    ...(rotation.lastError === undefined ? [] : [`  cannot go on: ${rotation.lastError}`]),
+    ...(rotation.without.length > 0 ? [`  without ${rotation.without.join(', ')}`] : []),
+    ...rotation.waitingFor.slice(0, SHOWN_WAITING).map((w) => `  waits for ${w.name}: ${w.why}`),
+    ...(rotation.waitingCount > SHOWN_WAITING ? [`  and ${rotation.waitingCount - SHOWN_WAITING} more`] : []),
+  ];
+}
