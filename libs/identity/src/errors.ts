@@ -8,6 +8,8 @@ export const fail = defineErrors({
   IDENTITY_TOKEN_NOT_FOUND: { class: 'not-found', doc: 'There is no join token of that id.' },
   IDENTITY_ATTESTATION_REFUSED: { class: 'unauthenticated', doc: 'Evidence shown in order to join does not hold: the text says why, the audit record of the control plane by which method and for whom.' },
   IDENTITY_ATTESTATION_CONFIG: { class: 'invalid', doc: 'The attestation part of a configuration cannot be used; the text names every wrong place.' },
+  IDENTITY_BUSY: { class: 'exhausted', doc: 'More ask for certificates than can be served now; those that expire sooner go first. The answer says when to come again.' },
+  IDENTITY_CLONED: { class: 'denied', doc: 'The SVID that asks to be renewed was renewed by another holder already: the machine was cloned, or its identity stolen, and the policy is to refuse.' },
   IDENTITY_ISSUER_AWAY: { class: 'unavailable', doc: 'The keys of a token issuer could not be fetched yet, so its tokens cannot be judged.' },
   IDENTITY_EVIDENCE_MISSING: { class: 'unavailable', doc: 'What this proxy is to attest with cannot be read: a token or key file, or the address of the platform’s documents.' },
   IDENTITY_CLUSTER_EXISTS: { class: 'conflict', doc: 'A cluster of that name is a member already; the member is left untouched.' },

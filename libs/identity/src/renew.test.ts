@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { IsthmusError } from '@isthmus/model';
 import { fakeClock } from '@isthmus/runtime/testing';
 import { silentLog } from '@isthmus/telemetry';
 import { BACKDATE_MS, openRenewal, renewalDelayMs, type Validity } from './renew.ts';
@@ -108,5 +109,42 @@ test('without a first certificate one is asked for at once', async () => {
   assert.equal(renewal.current(), undefined);
   await clock.advance(0);
   assert.ok(renewal.current());
+  renewal.close();
+});
+
+test('row 91: a machine that slept renews within ten seconds of waking, and a clock set back delays nothing', async () => {
+  const awake = fakeClock();
+  // Asleep, timers and the monotonic clock stand still and the wall clock goes on.
+  let sleptMs = 0;
+  const clock = { ...awake, nowMs: () => awake.nowMs() + sleptMs };
+  let requests = 0;
+  const renewal = openRenewal({ request: async () => (requests++, issuedAt(clock.nowMs())), initial: issuedAt(clock.nowMs()), clock, random: () => 0.5, log: silentLog() });
+  await awake.advance(60_000);
+  assert.equal(requests, 0);
+  sleptMs = HOUR_MS;
+  await awake.advance(10_000);
+  assert.equal(requests, 1, 'after the sleep');
+  sleptMs = -5 * HOUR_MS;
+  await awake.advance(HOUR_MS / 2 + 1);
+  assert.equal(requests, 2, 'with the clock set back');
+  renewal.close();
+  assert.equal(awake.pending(), 0);
+});
+
+test('row 40: an issuer that is busy is left alone for as long as it said', async () => {
+  const clock = fakeClock();
+  const askedAtMs: number[] = [];
+  const busy = new IsthmusError('IDENTITY_BUSY', 'exhausted', 'busy', { facts: { retryAfterMs: 20_000 } });
+  const renewal = openRenewal<Validity>({
+    request: () => {
+      askedAtMs.push(clock.monotonicMs());
+      return askedAtMs.length < 3 ? Promise.reject(busy) : Promise.resolve(issuedAt(clock.nowMs()));
+    },
+    clock,
+    random: () => 0.5,
+    log: silentLog(),
+  });
+  await clock.advance(60_000);
+  assert.deepEqual(askedAtMs, [0, 21_000, 42_000]);
   renewal.close();
 });

@@ -1,5 +1,5 @@
 // Keeping a certificate fresh: renewed at half its life with jitter, the old one kept through every failure.
-import { messageOf } from '@isthmus/model';
+import { IsthmusError, messageOf } from '@isthmus/model';
 import type { SvidSource, X509Svid } from '@isthmus/pki';
 import { type Backoff, backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log } from '@isthmus/telemetry';
@@ -7,7 +7,10 @@ import type { Log } from '@isthmus/telemetry';
 /** How far in the past everything signed here begins, against clocks that are behind (reliability row 33). */
 export const BACKDATE_MS = 60_000;
 const MIN_DELAY_MS = 500;
+const MAX_TOLD_MS = 60_000;
 const REQUEST_TIMEOUT_MS = 15_000;
+/** How long after a machine's sleep it may go unnoticed that renewal is due. */
+const WALL_CHECK_MS = 10_000;
 
 /** What renewal needs to know of a certificate. */
 export type Validity = { readonly notBeforeMs: number; readonly expiresAtMs: number };
@@ -25,6 +28,12 @@ export function renewalDelayMs(validity: Validity, nowMs: number, random: number
   if (dueMs > nowMs) return Math.max(MIN_DELAY_MS, dueMs - nowMs);
   const restMs = Math.max(0, validity.expiresAtMs - nowMs);
   return Math.max(MIN_DELAY_MS, (restMs / 10) * random);
+}
+
+/** How long an issuer that is busy wants to be left alone, up to a tenth more; undefined where it did not say. */
+function toldDelayMs(error: unknown, random: number): number | undefined {
+  const told = error instanceof IsthmusError ? error.facts['retryAfterMs'] : undefined;
+  return typeof told === 'number' ? Math.min(MAX_TOLD_MS, Math.max(MIN_DELAY_MS, told)) * (1 + random / 10) : undefined;
 }
 
 export type RenewalOptions<T extends Validity> = {
@@ -67,10 +76,17 @@ export function openRenewal<T extends Validity>(options: RenewalOptions<T>): Fre
   let underWay: Promise<void> | undefined;
   let retry = backoffFor(current);
 
-  const renewAfter = (delayMs: number): void => {
+  const renewAfter = (delayMs: number): void => renewAt({ wallMs: clock.nowMs() + delayMs, monotonicMs: clock.monotonicMs() + delayMs });
+  /**
+   * By whichever clock is there first: timers stand still while a machine sleeps, its wall clock does not, and a wall
+   * clock that was set back must not keep a certificate from being renewed (reliability row 91).
+   */
+  function renewAt(due: { readonly wallMs: number; readonly monotonicMs: number }): void {
     timer?.cancel();
-    if (!closed.signal.aborted) timer = clock.setTimer(delayMs, () => void renewNow());
-  };
+    if (closed.signal.aborted) return;
+    const restMs = Math.min(due.wallMs - clock.nowMs(), due.monotonicMs - clock.monotonicMs());
+    timer = clock.setTimer(Math.max(0, Math.min(restMs, WALL_CHECK_MS)), () => (restMs <= WALL_CHECK_MS ? void renewNow() : renewAt(due)));
+  }
   const renewNow = (): Promise<void> => {
     underWay ??= renew().finally(() => (underWay = undefined));
     return underWay;
@@ -87,7 +103,7 @@ export function openRenewal<T extends Validity>(options: RenewalOptions<T>): Fre
       for (const listener of listeners) listener(next);
     } catch (error) {
       if (closed.signal.aborted) return;
-      renewAfter(Math.max(MIN_DELAY_MS, retry.nextMs()));
+      renewAfter(toldDelayMs(error, random()) ?? Math.max(MIN_DELAY_MS, retry.nextMs()));
       tellFailure(error);
     }
   }

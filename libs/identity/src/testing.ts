@@ -77,9 +77,9 @@ export type TestCluster = {
 export async function startTestCluster(
   stateDir: string,
   options: Pick<AuthorityOptions, 'cluster' | 'trustRoot' | 'token'> &
-    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly attestation?: IssuanceOptions['attestation']; readonly store?: TestCluster['store']; readonly proxies?: () => Promise<readonly ProxyTrust[]>; readonly clock?: Clock; readonly log?: Log },
+    Partial<AuthorityOptions> & { readonly port?: number; readonly rate?: IssuanceOptions['rate']; readonly attestation?: IssuanceOptions['attestation']; readonly queue?: IssuanceOptions['queue']; readonly store?: TestCluster['store']; readonly proxies?: () => Promise<readonly ProxyTrust[]>; readonly clock?: Clock; readonly log?: Log },
 ): Promise<TestCluster> {
-  const { port: wanted = 0, rate, attestation, store: given, ...over } = options;
+  const { port: wanted = 0, rate, attestation, queue, store: given, ...over } = options;
   const [clock, log] = [over.clock ?? systemClock, over.log ?? silentLog()];
   const authority = await openAuthority({
     stateDir,
@@ -92,7 +92,7 @@ export async function startTestCluster(
   });
   authority.reportTrust(over.proxies ?? (async () => []));
   const store = given ?? (await openTestStore());
-  const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), attestation, ...(rate && { rate }) });
+  const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), attestation, queue, ...(rate && { rate }) });
   const server: RpcServer = await startRpcServer({ listen: { host: '127.0.0.1', port: wanted }, svids: authority.svids, bundles: authority.bundles, services: [issuance], log });
   return {
     authority,

@@ -42,7 +42,7 @@ export function signRootLink(request: { readonly issuer: Issuer; readonly root: 
   const { issuer, root, federation, nowMs } = request;
   const { publicKey, validTo } = new X509Certificate(root);
   return certificate({
-    ...fromIssuer(issuer, nowMs, Date.parse(validTo) - nowMs, DEFAULT_BACKDATE_MS),
+    ...fromIssuer(issuer, nowMs, Date.parse(validTo) - nowMs, CLOCK_SKEW_MS),
     subject: factsOf(root).subject,
     publicKey,
     extensions: [

@@ -1,21 +1,29 @@
 // Who is calling: the identity the connection proved, found by the connection a call came on.
+import { X509Certificate } from 'node:crypto';
 import { type SpiffeId, type TrustDomain, trustDomainOf } from '@isthmus/model';
 
-export type Caller = { readonly spiffeId: SpiffeId; readonly trustDomain: TrustDomain };
+export type Caller = {
+  readonly spiffeId: SpiffeId;
+  readonly trustDomain: TrustDomain;
+  /** Serial number (hex) of the certificate the connection began with. */
+  readonly serial: string;
+  /** When that certificate ends. */
+  readonly expiresAtMs: number;
+};
 
 /** Identities of open connections, by remote address and port: unique among a server's open connections. */
-const connections = new Map<string, SpiffeId>();
+const connections = new Map<string, Caller>();
 
 /** The caller's verified identity; undefined when the connection presented none. */
 export function callerOf(call: { getPeer(): string }): Caller | undefined {
-  const spiffeId = connections.get(call.getPeer());
-  return spiffeId && { spiffeId, trustDomain: trustDomainOf(spiffeId) };
+  return connections.get(call.getPeer());
 }
 
 /** Notes a connection's identity until it closes. */
-export function rememberCaller(socket: { readonly remoteAddress?: string | undefined; readonly remotePort?: number | undefined; once(event: 'close', fn: () => void): unknown }, spiffeId: SpiffeId): void {
+export function rememberCaller(socket: { readonly remoteAddress?: string | undefined; readonly remotePort?: number | undefined; once(event: 'close', fn: () => void): unknown }, spiffeId: SpiffeId, leaf: Uint8Array): void {
   const key = `${socket.remoteAddress}:${socket.remotePort}`;
-  connections.set(key, spiffeId);
+  const { serialNumber, validTo } = new X509Certificate(leaf);
+  connections.set(key, { spiffeId, trustDomain: trustDomainOf(spiffeId), serial: serialNumber, expiresAtMs: Date.parse(validTo) });
   socket.once('close', () => connections.delete(key));
 }
 

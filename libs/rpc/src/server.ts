@@ -164,7 +164,7 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
   if (!verdict.ok) return verdict;
   const facts = svidFacts(verdict.spiffeId, leaf);
   if (isBanned(facts, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
-  rememberCaller(socket, verdict.spiffeId);
+  rememberCaller(socket, verdict.spiffeId, leaf);
   callers.set(socket, { facts, chain });
   socket.once('close', () => callers.delete(socket));
   return undefined;

@@ -21,7 +21,7 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * | `idempotency/<hash of caller and key>` | own control plane | own control plane |
  * | `federated/<trust domain>/{declared,bundle}` | own control plane | own control plane |
  * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` | own control plane | own control plane |
- * | `used-evidence/<method>/<sha256>` · `attested-instances/<id>` | own control plane | own control plane |
+ * | `used-evidence/<method>/<sha256>` · `attested-instances/<id>` · `serial-chains/<agent>` | own control plane | own control plane |
  *
  * **Throws** STORE_KEY_INVALID: a segment is empty, longer than 253 characters, or has a slash or other character not in `A-Za-z0-9._:-`.
  */
@@ -52,6 +52,9 @@ export const keys = {
   idempotencies: (): string => prefix('idempotency'),
   entry: (role: string, agent: string): string => join('entries', role, agent),
   entries: (role?: string): string => prefix('entries', role),
+  /** Which SVIDs of an agent follow which. */
+  serialChain: (agent: string): string => join('serial-chains', agent),
+  serialChains: (): string => prefix('serial-chains'),
   attestedInstance: (instanceId: string): string => join('attested-instances', instanceId),
   attestedInstances: (): string => prefix('attested-instances'),
   /** Evidence that counts once, by its method and hash; without arguments the prefix of all of it. */

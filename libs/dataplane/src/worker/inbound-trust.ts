@@ -32,6 +32,7 @@ export function inboundTrust(own: BundleSource, snapshots: SnapshotSource, servi
     all: () => own.all(),
     bans: (trustDomain) => own.bans(trustDomain),
     allBans: () => own.allBans(),
+    revoked: () => own.revoked(),
     onChange: (fn) => {
       const stops = [own.onChange(fn), snapshots.onChange((_snapshot, changed) => changed.some((c) => c === name || c.startsWith('foreign-bundle/')) && fn())];
       return () => {

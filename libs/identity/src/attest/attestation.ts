@@ -13,6 +13,9 @@ import { openX509Attestor, x509Schema } from './x509-possession.ts';
 
 /** The ways in besides the join token, each closed until it is configured. */
 export const attestationSchema = strict({
+  clones: Type.Optional(
+    Type.Union([Type.Literal('flag'), Type.Literal('block')], { default: 'flag', description: 'what is done when two hold the identity of one agent: say so, or refuse to renew for the second as well' }),
+  ),
   jwt: Type.Optional(Type.Array(jwtIssuerSchema, { maxItems: 32, description: 'issuers whose tokens are taken: Kubernetes, clouds, any OpenID Connect issuer' })),
   awsInstance: Type.Optional(Type.Array(awsInstanceSchema, { maxItems: 32, description: 'AWS instances, by their signed identity documents; each joins once' })),
   x509: Type.Optional(Type.Array(x509Schema, { maxItems: 32, description: 'CAs whose certificates let their holders in, by proof of possession' })),

@@ -4,7 +4,11 @@ import type { Clock } from '@isthmus/runtime';
 import { keys, type Store, type StoreCompare } from '@isthmus/store';
 import type { Log } from '@isthmus/telemetry';
 import { evidenceRefused, type Verdict } from '../attest/attestor.ts';
+import { fail } from '../errors.ts';
 import { parseRecord, readRecords } from './records.ts';
+import { type Advanced, advanceChain, beginChain, parseSerialChain, type SerialChain } from './serial-chain.ts';
+
+const MAX_ATTEMPTS = 5;
 
 const parseInstance = compileSchema(Type.Object({ agent: Type.String() }));
 
@@ -58,6 +62,24 @@ export function openEntryStore(options: { readonly store: Store; readonly clock:
       await store.txn({ compare: [], then: own.map(({ key }) => ({ delete: { key } })) });
       return true;
     },
+    /** Notes a renewal: which SVID asked and which it is to get. Whether the one that asked had been renewed by another. */
+    async renewed(agent: string, presented: string, issued: string, address: string): Promise<Advanced> {
+      const key = keys.serialChain(agent);
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+        const found = await store.get(key);
+        const chain = found === undefined ? undefined : parseRecord(found.value, parseSerialChain);
+        const advanced = advanceChain(chain, presented, issued, { nowMs: clock.nowMs(), address });
+        const compare = found === undefined ? { key, exists: false } : { key, modRevision: found.modRevision };
+        if ((await store.txn({ compare: [compare], then: [{ put: { key, value: JSON.stringify(advanced.chain) } }] })).ok) return advanced;
+      }
+      throw fail('IDENTITY_RATE_LIMITED', `${agent} is renewed by several at once`, { facts: { retryAfterMs: 1_000 } });
+    },
+    /** Agents whose identity two held, with how often that showed. */
+    async clones(): Promise<ReadonlyMap<string, SerialChain>> {
+      const { entries } = await store.list(keys.serialChains());
+      const read = entries.map(({ key, value }) => [key.slice(keys.serialChains().length), parseRecord(value, parseSerialChain)] as const);
+      return new Map(read.flatMap(([agent, chain]) => (chain?.clones === undefined ? [] : [[agent, chain] as const])));
+    },
     /**
      * Whether this verdict may be admitted as things stand, so that what cannot be is refused before anything is signed
      * or recorded. **Throws** as `admit`.
@@ -74,14 +96,19 @@ export function openEntryStore(options: { readonly store: Store; readonly clock:
      * A name belongs to the subject that had it first; only an operator’s token takes it over.
      * **Throws** IDENTITY_ATTESTATION_REFUSED, and the verdict's own refusal.
      */
-    async admit(verdict: Verdict): Promise<Entry> {
+    async admit(verdict: Verdict, serial: string): Promise<Entry> {
       const { agent, role, services, method, subject } = verdict;
       const { entry: before, compare } = await find(role, agent);
       if (method !== 'token') refuseOther(before, verdict);
       const entry: Entry = { kind: 'entry', agent, role, services, joinedAtMs: clock.nowMs(), method, subject };
       const { ok } = await store.txn({
         compare: [...verdict.once.compare, ...(method === 'token' ? [] : [compare])],
-        then: [...verdict.once.then, { put: { key: keys.entry(role, agent), value: JSON.stringify(entry) } }],
+        then: [
+          ...verdict.once.then,
+          { put: { key: keys.entry(role, agent), value: JSON.stringify(entry) } },
+          // Gateways share one ID, so their SVIDs make no chain.
+          ...(role === 'agent' ? [{ put: { key: keys.serialChain(agent), value: JSON.stringify(beginChain(serial)) } }] : []),
+        ],
       });
       if (!ok) throw verdict.refusal;
       return entry;

@@ -1,5 +1,5 @@
 // Issuing SVIDs to agents and gateways: join by attestation, renew by the SVID itself, services by entry.
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import {
   type Entry,
   formatServiceName,
@@ -14,8 +14,9 @@ import {
   type SpiffeId,
   spiffeIds,
 } from '@isthmus/model';
-import { callerOf, handleUnary, identity } from '@isthmus/rpc';
-import type { Clock } from '@isthmus/runtime';
+import { CLOCK_SKEW_MS } from '@isthmus/pki';
+import { type Caller, callerOf, handleUnary, identity } from '@isthmus/rpc';
+import { type Clock, systemRandom } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { type AttemptLimit, openAttemptLimit } from '../attest/attempt-limit.ts';
@@ -30,7 +31,9 @@ import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
 import { type EntryStore, openEntryStore } from './entries.ts';
+import { type IssuanceQueue, type IssuanceQueueOptions, openIssuanceQueue } from './issuance-queue.ts';
 import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenFence } from './join-tokens.ts';
+import type { SerialChain } from './serial-chain.ts';
 import { withEntryRecords, withTokenRecords } from './recorded.ts';
 
 export type IssuanceOptions = {
@@ -44,7 +47,12 @@ export type IssuanceOptions = {
   readonly attestation?: AttestationConfig | undefined;
   /** Certificates one caller may have at once and a second. Default 200 and 50. */
   readonly rate?: { readonly burst: number; readonly perSecond: number };
+  /** Bounds of those who are served at once and who wait. */
+  readonly queue?: Pick<IssuanceQueueOptions, 'maxRunning' | 'maxWaiting' | 'maxWaitMs'> | undefined;
 };
+
+/** An entry, with how often, when and from where its identity was used by a second holder. */
+export type ListedEntry = Entry & Partial<Pick<SerialChain, 'clones' | 'clonedAtMs' | 'clonedFrom'>>;
 
 export interface Issuance {
   /** For `startRpcServer({ services: [issuance] })`. */
@@ -59,7 +67,7 @@ export interface Issuance {
   /** **Throws** IDENTITY_TOKEN_NOT_FOUND. */
   deleteJoinToken(id: string): Promise<void>;
   /** Who has joined. */
-  listEntries(): Promise<readonly Entry[]>;
+  listEntries(): Promise<readonly ListedEntry[]>;
   /** Takes an agent's or gateway's right to renew; its SVID runs out. Whether there was such an entry. */
   deleteEntry(role: JoinRole, agent: string): Promise<boolean>;
   /** Lets an agent that was removed, or an instance that may join once only, attest again. Whether there was anything to let in. */
@@ -93,11 +101,15 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
     checkJoinToken: (request) => tokens.check(request),
     listJoinTokens: () => tokens.list(),
     deleteJoinToken: (id) => tokens.remove(id),
-    listEntries: () => entries.list(),
+    async listEntries() {
+      const [all, clones] = await Promise.all([entries.list(), entries.clones()]);
+      return all.map((entry) => ({ ...entry, ...(entry.role === 'agent' && clonesOf(clones.get(entry.agent))) }));
+    },
     deleteEntry: (role, agent) => entries.remove(role, agent),
     readmit: (agent) => entries.readmit(agent),
     mayServe: (agent, service) => issuer.mayServe(agent, service),
     async close() {
+      issuer.close();
       await Promise.all([sweeper.close(), attestation.close()]);
     },
   };
@@ -112,7 +124,10 @@ class Issuer {
   private readonly attestation: Attestation;
   private readonly limit;
   private readonly attempts: AttemptLimit;
+  private readonly queue: IssuanceQueue;
   private readonly issued;
+  private readonly waiting;
+  private readonly cloned;
   private readonly refused;
 
   constructor(options: IssuanceOptions, entries: EntryStore, attestation: Attestation) {
@@ -122,7 +137,10 @@ class Issuer {
     this.attestation = attestation;
     this.limit = openRateLimit({ ...rate, clock });
     this.attempts = openAttemptLimit(clock, rate);
+    this.queue = openIssuanceQueue({ clock, random: systemRandom, ...options.queue });
+    this.waiting = metrics.gauge('isthmus_identity_queue_waiting', 'Requests for an SVID that wait for their turn');
     this.issued = metrics.counter('isthmus_identity_issued_total', 'SVIDs signed for callers, by what they asked for', ['kind']);
+    this.cloned = metrics.counter('isthmus_identity_clones_total', 'Renewals by an SVID that another holder had renewed already, by what was done (flagged, refused)', ['outcome']);
     this.refused = metrics.counter('isthmus_identity_refused_total', 'Requests for an SVID that were refused, by code', ['kind', 'reason']);
   }
 
@@ -134,7 +152,8 @@ class Issuer {
       try {
         this.attempts.enter(facts);
         const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
-        const response = await this.admitted(verdict, call.request.csr);
+        // Who has no identity yet is like one whose identity ends now.
+        const response = await this.queue.run(this.options.clock.nowMs(), () => this.admitted(verdict, call.request.csr));
         this.attestation.audit(method, facts, { verdict });
         return response;
       } catch (error) {
@@ -146,12 +165,16 @@ class Issuer {
     });
   }
 
+  close(): void {
+    this.queue.close();
+  }
+
   private async admitted(verdict: Verdict, csr: Uint8Array): Promise<identity.SvidResponse> {
     await this.entries.check(verdict);
     const { agent, role } = verdict;
     const { trustDomain } = this.options.authority;
     const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent));
-    await this.entries.admit(verdict);
+    await this.entries.admit(verdict, serialOf(response.chain[0] ?? Buffer.alloc(0)));
     return response;
   }
 
@@ -162,23 +185,46 @@ class Issuer {
     return { nonce, lifeSeconds: Math.floor(lifeMs / 1_000) };
   }
 
+  /** The SVID in hand is the right to the next one: it must still be good, and not have been renewed by another. */
   renew(call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
-    return this.judged('renew', caller ?? 'nobody', async () => {
+    return this.judged('renew', caller?.spiffeId ?? 'nobody', async () => {
       if (caller === undefined) throw fail('IDENTITY_DENIED', 'this call needs a client certificate of this cluster');
-      await this.requireEntry(caller);
-      return this.sign(call.request.csr, caller);
+      if (caller.expiresAtMs + CLOCK_SKEW_MS < this.options.clock.nowMs()) throw fail('IDENTITY_DENIED', `the SVID of ${caller.spiffeId} has run out since this connection began`);
+      return this.queue.run(caller.expiresAtMs, () => this.renewed(caller, call));
+    });
+  }
+
+  private async renewed({ spiffeId, serial }: Caller, call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
+    await this.requireEntry(spiffeId);
+    const response = this.sign(call.request.csr, spiffeId);
+    const role = roleOf(spiffeId);
+    if (role.kind === 'agent') await this.refuseClone(role.agent, serial, response, hostOf(call.getPeer()));
+    return response;
+  }
+
+  private async refuseClone(agent: string, presented: string, { chain: [leaf] }: identity.SvidResponse, address: string): Promise<void> {
+    const { isClone, chain } = await this.entries.renewed(agent, presented, leaf === undefined ? '0' : serialOf(leaf), address);
+    if (!isClone) return;
+    const isBlocked = this.options.attestation?.clones === 'block';
+    this.cloned.inc({ outcome: isBlocked ? 'refused' : 'flagged' });
+    this.options.log.error('audit', { event: 'clone', outcome: isBlocked ? 'refused' : 'flagged', agent, serial: presented, times: chain.clones ?? 1, address });
+    if (!isBlocked) return;
+    throw fail('IDENTITY_CLONED', `the SVID of agent ${agent} was renewed by another holder already`, {
+      hint: `find out which machine is the right one; \`isthmus agent remove ${agent}\` stops both, a new token lets one in`,
     });
   }
 
   issueService(call: Call<identity.IssueServiceRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
     const { namespace, service: name } = call.request;
-    return this.judged('service', caller ?? 'nobody', async () => this.sign(call.request.csr, await this.serviceFor(caller, namespace, name)));
+    return this.judged('service', caller?.spiffeId ?? 'nobody', () =>
+      this.queue.run(caller?.expiresAtMs ?? Infinity, async () => this.sign(call.request.csr, await this.serviceFor(caller?.spiffeId, namespace, name))),
+    );
   }
 
   issueJwtSvid(call: Call<identity.IssueJwtSvidRequest>): Promise<identity.JwtSvidResponse> {
-    const caller = this.callerOf(call);
+    const caller = this.callerOf(call)?.spiffeId;
     const { namespace, service, audience } = call.request;
     return this.judged('jwt', caller ?? 'nobody', async () => {
       const spiffeId = await this.serviceFor(caller, namespace, service);
@@ -208,9 +254,9 @@ class Issuer {
   }
 
   /** The caller by its certificate, where it is of this cluster's trust domain. */
-  private callerOf(call: Call<unknown>): SpiffeId | undefined {
+  private callerOf(call: Call<unknown>): Caller | undefined {
     const caller = callerOf(call);
-    return caller?.trustDomain === this.options.authority.trustDomain ? caller.spiffeId : undefined;
+    return caller?.trustDomain === this.options.authority.trustDomain ? caller : undefined;
   }
 
   private async requireEntry(caller: SpiffeId): Promise<void> {
@@ -241,8 +287,20 @@ class Issuer {
       // The one audit line of a refusal: who, what and why; neither token nor key. A join’s has more to say and is written there.
       if (kind !== 'join') this.options.log.warn('identity refused', { kind, caller, code: reason, reason: messageOf(error) });
       throw error;
+    } finally {
+      this.waiting.set(this.queue.waiting);
     }
   }
+}
+
+function clonesOf(chain: SerialChain | undefined): Partial<Pick<SerialChain, 'clones' | 'clonedAtMs' | 'clonedFrom'>> {
+  if (chain?.clones === undefined) return {};
+  const { clones, clonedAtMs, clonedFrom } = chain;
+  return { clones, ...(clonedAtMs !== undefined && { clonedAtMs }), ...(clonedFrom !== undefined && { clonedFrom }) };
+}
+
+function serialOf(leaf: Uint8Array): string {
+  return new X509Certificate(leaf).serialNumber;
 }
 
 /** `10.0.0.1` of `10.0.0.1:4711`, `::1` of `[::1]:4711`. */

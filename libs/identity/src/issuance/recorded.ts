@@ -31,7 +31,7 @@ export function withEntryRecords(entries: EntryStore, ledger: TransparencyLog): 
     ...entries,
     remove: (role, agent) => recorded(ledger, [{ kind: 'entry-removed', facts: { role, agent } }], () => entries.remove(role, agent), (existed) => existed),
     readmit: (agent) => recorded(ledger, [{ kind: 'entry-readmitted', facts: { agent: agent.slice(0, 64) } }], () => entries.readmit(agent), (existed) => existed),
-    admit: (verdict) => {
+    admit: (verdict, serial) => {
       const { agent, role, services, method, subject, tokenId } = verdict;
       return recorded(
         ledger,
@@ -39,7 +39,7 @@ export function withEntryRecords(entries: EntryStore, ledger: TransparencyLog): 
           ...(tokenId === undefined ? [] : [{ kind: 'join-token-spent', facts: { id: tokenId, agent, role } }]),
           { kind: 'entry-created', facts: { agent, role, services: [...services], method, subject: subject.toWellFormed() } },
         ],
-        () => entries.admit(verdict),
+        () => entries.admit(verdict, serial),
       );
     },
   };

@@ -115,14 +115,7 @@ class ProxyIdentity implements Identity {
       requestTimeoutMs: this.timeoutMs * 3,
       onError: (error) => (this.lastError = messageOf(error)),
     });
-    this.server = openChannel({
-      address: options.server.address,
-      serverName: serverNameOf(options.server, this.trustDomain),
-      expectedId: spiffeIds.controlPlane(this.trustDomain),
-      svids: this.svids,
-      bundles: this.bundles,
-      log,
-    });
+    this.server = this.openServer();
     const openSvids = (filePrefix: string): ServiceSvids =>
       openServiceSvids({
         stateDir,
@@ -217,12 +210,34 @@ class ProxyIdentity implements Identity {
 
   private async renewOwn(signal: AbortSignal): Promise<X509Svid> {
     const ticket = this.mustJoinAgain ? this.unspentTicket() : undefined;
-    const renewal = ticket === undefined ? requestRenewal(this.spiffeId, this.request(signal)) : this.joinAgain(ticket);
+    const renewal = ticket === undefined ? this.renewAt(signal) : this.joinAgain(ticket);
     const granted = await renewal.catch((error: unknown) => this.joinAfter(error));
     await this.take(granted);
     this.lastError = undefined;
     this.options.log.debug('own SVID renewed', { spiffeId: this.spiffeId, expiresAtMs: granted.svid.expiresAtMs });
     return granted.svid;
+  }
+
+  /** Over a connection of its own, which shows the SVID of now: the long-lived one still shows that of its beginning. */
+  private async renewAt(signal: AbortSignal): Promise<Granted> {
+    const channel = this.openServer();
+    try {
+      return await requestRenewal(this.spiffeId, { ...this.request(signal), channel });
+    } finally {
+      channel.close();
+    }
+  }
+
+  private openServer(): RpcChannel {
+    const { server, log } = this.options;
+    return openChannel({
+      address: server.address,
+      serverName: serverNameOf(server, this.trustDomain),
+      expectedId: spiffeIds.controlPlane(this.trustDomain),
+      svids: this.svids,
+      bundles: this.bundles,
+      log,
+    });
   }
 
   private async requestService(spiffeId: SpiffeId, service: ServiceName, signal: AbortSignal): Promise<X509Svid> {
