@@ -34,10 +34,11 @@ test('every answer of the admin API is as its OpenAPI document says', { skip: sc
       '--url', `https://127.0.0.1:${mesh.federation.port(names.adminApi('east'))}`, '--tls-verify', 'false',
       '--request-cert', file('cert.pem', operator.pem.certPem), '--request-cert-key', file('key.pem', operator.pem.keyPem),
       '--exclude-checks', EXCLUDED, '--max-time', String(MAX_TIME_SECONDS), '--max-examples', '40', '--request-timeout', '30', '--continue-on-failure',
-      '--generation-deterministic', '--generation-database', 'none', '--no-color', '--workers', '1',
+      '--generation-deterministic', '--no-color', '--workers', '1',
     ];
     const finished = await run(schemathesis ?? '', args, { limitMs: 300_000, cwd: dir, env: { PYTHONWARNINGS: 'ignore' } });
-    assert.equal(finished.code, 0, `${finished.stdout.slice(-8_000)}\n${finished.stderr.slice(-2_000)}`);
+    const failures = finished.stdout.split('\n').filter((line) => /^_{3,} |^- ST\d+|returned \d+|does not conform/.test(line.trim()));
+    assert.equal(finished.code, 0, `${failures.slice(0, 60).join('\n')}\n${finished.stdout.slice(-4_000)}\n${finished.stderr.slice(-2_000)}`);
     assert.match(finished.stdout, /\d+ (?:generated|passed)/);
     t.diagnostic(finished.stdout.split('\n').filter((line) => /generated|Tested|passed|operations/i.test(line)).join(' · '));
   } finally {
@@ -46,12 +47,12 @@ test('every answer of the admin API is as its OpenAPI document says', { skip: sc
   }
 });
 
-/** The document for this one cluster, without watches: those never end, and are tested on their own. */
+/** The document for this one cluster, without watches, which never end, and without dry runs of deletions, which it takes for deletions. */
 function oneCluster(document: object): object {
   const copy = structuredClone(document) as { paths: Record<string, Record<string, { parameters: { name: string; schema: object }[] }>> };
   for (const path of Object.values(copy.paths)) {
-    for (const operation of Object.values(path)) {
-      operation.parameters = operation.parameters.filter((p) => p.name !== 'watch').map((p) => (p.name === 'cluster' ? { ...p, schema: { const: 'east', type: 'string' } } : p));
+    for (const [method, operation] of Object.entries(path)) {
+      operation.parameters = operation.parameters.filter((p) => p.name !== 'watch' && !(method === 'delete' && p.name === 'dryRun')).map((p) => (p.name === 'cluster' ? { ...p, schema: { const: 'east', type: 'string' } } : p));
     }
   }
   return copy;

@@ -184,6 +184,7 @@ test('every wrong field is named, each with its place', async () => {
 test('a path that is there with another method is 405 and says which it has', async () => {
   const answer = await ask('PATCH', SERVICE_PATH, { as: people.operator, headers: json, body: '{}' });
   assert.deepEqual([answer.status, answer.headers['allow']], [405, 'GET, PUT, DELETE']);
+  for (const method of ['QUERY', 'TRACE', 'PROPFIND', 'HEAD', 'OPTIONS']) assert.equal((await ask(method, SERVICE_PATH, { as: people.operator })).status, 405, method);
   assert.equal((await ask('GET', '/v1/nothing', { as: people.operator })).status, 404);
 });
 

@@ -94,14 +94,11 @@ export async function startApiServer(options: ServerOptions): Promise<ApiServer>
     judged.set(request, state);
     state.caller = await callerOf(request, options, perAddress);
     if (!perCaller.take(state.caller.id)) throw fail('API_RATE_LIMITED', `${state.caller.id} sent too many requests`, { hint: 'wait a second' });
+    // Fastify has its own mind of methods that no route has, such as QUERY without a body.
+    if (!METHODS.has(request.method)) throw notRouted(request);
   });
   app.setErrorHandler(async (error, request, reply) => answerProblem(error, request, reply));
-  app.setNotFoundHandler(async (request, reply) => {
-    const path = request.url.split('?')[0] ?? '';
-    const allowed = ROUTES.filter((route) => matches(route, path)).map((route) => route.method);
-    if (allowed.length > 0) reply.header('allow', allowed.join(', '));
-    return answerProblem(allowed.length > 0 ? fail('API_METHOD_NOT_ALLOWED', `${request.method} is not possible here; ${allowed.join(', ')} is`) : fail('API_NOT_FOUND', `there is no path ${path.slice(0, 200)}`), request, reply);
-  });
+  app.setNotFoundHandler(async (request, reply) => answerProblem(notRouted(request), request, reply));
   for (const route of ROUTES) addRoute(app, route);
 
   const problemOf = (error: unknown): { readonly error: unknown; readonly problems?: RefusedRequest['problems'] } => {
@@ -122,6 +119,7 @@ export async function startApiServer(options: ServerOptions): Promise<ApiServer>
     const document = toProblemDocument(error, { instance: state?.id ?? '', ...(problems && { problems }) });
     const isRefusal = error instanceof IsthmusError && (error.class === 'denied' || error.class === 'unauthenticated');
     if (isRefusal && state !== undefined) await recordOf(request, state, 'refused', { status: document.status, code: document.code }).catch(() => undefined);
+    if (document.status === 405) reply.header('allow', methodsAt(request).join(', '));
     if (error instanceof IsthmusError && statusOf(error) === 401) reply.header('www-authenticate', 'Bearer');
     if (document.status === 429) reply.header('retry-after', '1');
     counted.inc({ route: routeName(request), status: String(document.status) });
@@ -211,6 +209,20 @@ async function callerOf(request: FastifyRequest, options: ServerOptions, perAddr
     if (!perAddress.take(request.ip)) throw fail('API_RATE_LIMITED', `${request.ip} sent too many requests without an identity`, { hint: 'wait a second' });
     throw error;
   }
+}
+
+const METHODS: ReadonlySet<string> = new Set(ROUTES.map((route) => route.method));
+
+/** The methods a request's path has. */
+function methodsAt(request: FastifyRequest): readonly string[] {
+  const path = request.url.split('?')[0] ?? '';
+  return ROUTES.filter((route) => matches(route, path)).map((route) => route.method);
+}
+
+function notRouted(request: FastifyRequest): IsthmusError {
+  const allowed = methodsAt(request);
+  if (allowed.length > 0) return fail('API_METHOD_NOT_ALLOWED', `${request.method} is not possible here; ${allowed.join(', ')} is`);
+  return fail('API_NOT_FOUND', `there is no path ${(request.url.split('?')[0] ?? '').slice(0, 200)}`);
 }
 
 function matches(route: Route, path: string): boolean {
