@@ -22,6 +22,12 @@ export interface CommandContext {
   socketOf(name?: string): string;
 }
 
+const INSTALLED_SOCKETS: Readonly<Record<Target, string>> = {
+  'trust-root': '/var/lib/isthmus/trust-root/admin.sock',
+  'control-plane': '/var/lib/isthmus/control-plane/admin.sock',
+  proxy: '/var/lib/isthmus/agent/admin.sock',
+};
+
 /** Reads the global options; with a context, the cluster is that one's where none is named. */
 export function makeContext(target: Target, options: Options, api?: ApiContext, isClusterNamed = true): CommandContext {
   const stateDir = String(options['state']);
@@ -36,7 +42,9 @@ export function makeContext(target: Target, options: Options, api?: ApiContext, 
     socketOf: (name) => {
       if (typeof options['socket'] === 'string') return options['socket'];
       const process = name ?? (target === 'trust-root' ? 'trust-root' : target === 'control-plane' ? `${cluster}-control-plane` : 'vm-1');
-      return demoPaths(stateDir).socket(process);
+      const [ofDemo, installed] = [demoPaths(stateDir).socket(process), INSTALLED_SOCKETS[target]];
+      // On a host with the packages there is no demo, and one process of each kind.
+      return name === undefined && !existsSync(ofDemo) && existsSync(installed) ? installed : ofDemo;
     },
   };
 }

@@ -10,6 +10,7 @@ export const fail = defineErrors({
   CLI_LOGGED_OUT: { class: 'unauthenticated', doc: 'The identity of the context has run out, and no token was given to get another.' },
   CLI_NOT_FOUND: { class: 'not-found', doc: 'What the command names does not exist.' },
   CLI_LOG_BROKEN: { class: 'invalid', doc: 'A transparency log does not hold: the first bad line is named with what is wrong with it.' },
+  CLI_ALREADY_JOINED: { class: 'conflict', doc: 'This host has a configuration of its agent already; nothing was changed.' },
   CLI_AMBIGUOUS: { class: 'invalid', doc: 'A name without namespace stands for more than one service.' },
   CLI_PORT_BUSY: { class: 'conflict', doc: 'A port the demo needs is taken by another program; nothing was started.' },
   CLI_PORT_RANGE: { class: 'invalid', doc: 'The range given with --ports is malformed or too small.' },

@@ -200,6 +200,7 @@ function addExport(program: Command): void {
     .description('offer a service to other clusters')
     .option('--consumers <clusters>', '`all`, or names of clusters with commas between', 'all')
     .option('--foreign <caller...>', 'callers of foreign trust domains that may reach it here: a trust domain, or SPIFFE IDs')
+    .option('--layer7', 'gateways end TLS and balance each request, instead of each connection')
     .action(run('control-plane', async () => (await load()).applyExport));
   exports.command('list').description('exports of this cluster').action(run('control-plane', async () => (await load()).listExports));
   exports.command('imports').description('what other clusters offer to this one').action(run('control-plane', async () => (await load()).listImports));
@@ -238,7 +239,10 @@ function addRest(program: Command): void {
   program.command('status').description('how the cluster’s control plane is').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
   const load = () => import('./commands/agent.ts');
   const agent = program.command('agent').description('agents and gateways, through their own socket');
+  addHost(agent);
   agent.command('status [agent]').description('how an agent or gateway is (default: vm-1)').action(run('proxy', async () => (await load()).showAgent));
+  agent.command('list').description('who was admitted to this cluster: by what method, as whom, for which services').action(run('control-plane', async () => (await load()).listAgents));
+  agent.command('readmit <agent>').description('let an agent that was removed, or an instance that joined before, attest again').action(run('control-plane', async () => (await load()).readmitAgent));
   agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
@@ -246,6 +250,32 @@ function addRest(program: Command): void {
       .description(verb === 'drain' ? 'take a workload out of service without stopping it' : 'bring a drained workload back')
       .action(run('proxy', async () => (await load())[verb]));
   }
+}
+
+function addHost(agent: Command): void {
+  const load = () => import('./commands/host.ts');
+  const folders = (command: Command): Command =>
+    command
+      .option('--config-dir <dir>', 'where its configuration lies', '/etc/isthmus')
+      .option('--state-dir <dir>', 'where its keys and state lie', '/var/lib/isthmus/agent');
+  folders(agent.command('join'))
+    .description('let this host into a federation: write the agent’s configuration and start it')
+    .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane from inside')
+    .option('--token-file <file>', 'file with the join token, - for standard input')
+    .option('--token <token>', 'the join token itself; others may see it in the list of processes')
+    .option('--network <name>', 'network in which others reach this host directly (default: the agent’s name)')
+    .option('--locality <region/zone>', 'where this host is')
+    .option('--address <host>', 'this host’s address for others (default: the one towards the server)')
+    .option('--call-as <namespace/name>', 'service whose identity calls from here carry')
+    .option('--dns-port <port>', 'port on 127.0.0.1 where names are answered', '5353')
+    .option('--resolver', 'send the zone clusterset.local there (a drop-in of systemd-resolved)')
+    .option('--no-start', 'write the files only')
+    .option('--force', 'replace a configuration that is there')
+    .action(run('proxy', async () => (await load()).joinHost));
+  folders(agent.command('leave'))
+    .description('take this host out again: stop its agent and remove its configuration')
+    .option('--purge', 'remove its keys and state too')
+    .action(run('proxy', async () => (await load()).leaveHost));
 }
 
 /** A commander action that builds the context, then loads the command and runs it. */

@@ -48,6 +48,8 @@ export async function apply(parts: WriteParts, request: admin.ApplyRequest): Pro
 
 /** Deletes a service, an export, a join token, or an entry (by its role). */
 export async function remove(parts: WriteParts, request: admin.DeleteRequest): Promise<admin.DeleteResponse> {
+  // What keeps an agent from attesting again: that it was removed, or that its instance joined before.
+  if (request.kind === 'attestation') return { existed: await parts.issuance.readmit(request.name), replayed: false };
   const key = deletedKey(request);
   const memory = parts.idempotency.of(request.write, `delete ${key}`);
   return retried(async () => {

@@ -31,7 +31,7 @@ export type RouteRefusal = 'unknown-name' | 'not-ours' | 'not-exported' | 'no-en
 /** Where a gateway sends a connection with a given SNI. */
 export type Route =
   /** Pick from `tiers` alone: they hold what may be reached by this name, all of it local. */
-  | { readonly kind: 'endpoints'; readonly service: ServiceName; readonly port: string; readonly tiers: Tiers }
+  | { readonly kind: 'endpoints'; readonly service: ServiceName; readonly port: string; readonly tiers: Tiers; /** 7: this gateway ends TLS and carries requests. */ readonly layer: 4 | 7 }
   | { readonly kind: 'reserved'; readonly name: ReservedName }
   | { readonly kind: 'refuse'; readonly reason: RouteRefusal };
 
@@ -110,6 +110,6 @@ function route(service: (name: ServiceName) => CompiledService | undefined, sni:
   }
   const tiers = compiled.local(target.port, trustDomain);
   return tiers.some((tier) => tier.some((e) => e.health !== 'unhealthy'))
-    ? { kind: 'endpoints', service: target.service, port: target.port, tiers }
+    ? { kind: 'endpoints', service: target.service, port: target.port, tiers, layer: compiled.view.gatewayLayer === 7 && compiled.view.ports.some((p) => p.name === target.port && p.protocol !== 'tcp') ? 7 : 4 }
     : { kind: 'refuse', reason: 'no-endpoint' };
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
-import type { Export, ImportedService, Service, ServiceName, Snapshot, SpiffeId } from '@isthmus/model';
+import type { Export, ImportedService, RenewHint, Service, ServiceName, Snapshot, SpiffeId } from '@isthmus/model';
 import { aService } from '@isthmus/model/testing';
 import { fixedSvidSource, openBundleSet } from '@isthmus/pki';
 import { testAuthority } from '@isthmus/pki/testing';
@@ -13,7 +13,7 @@ import { openTestStore } from '@isthmus/store/testing';
 import { openMetrics, silentLog } from '@isthmus/telemetry';
 import { servePush } from './push.ts';
 import { openRegistry } from './registry.ts';
-import { subscribe, type Subscription } from './subscribe.ts';
+import { subscribe, type SubscribeOptions, type Subscription } from './subscribe.ts';
 import { anImport, aRegistration } from './testing.ts';
 import { openViews } from './views.ts';
 
@@ -55,7 +55,7 @@ async function openPlane(mayServe: (agent: string, service: ServiceName) => bool
     push.close();
     await server.close(200);
   });
-  const proxy = async (id: string, over: { readonly network?: string; readonly stateFile?: string; readonly maxAgeMs?: number } = {}): Promise<Subscription> => {
+  const proxy = async (id: string, over: { readonly network?: string; readonly stateFile?: string; readonly maxAgeMs?: number; readonly trust?: NonNullable<SubscribeOptions['trust']> } = {}): Promise<Subscription> => {
     const authority = id.includes('//west.') ? west : east;
     const channel = openChannel({
       address: `127.0.0.1:${port}`, serverName: 'control-plane.isthmus.east.acme.example', expectedId: CONTROL_PLANE,
@@ -70,7 +70,7 @@ async function openPlane(mayServe: (agent: string, service: ServiceName) => bool
     return subscription;
   };
   return {
-    registry, services, exports, views, push, proxy,
+    registry, services, exports, views, push, proxy, bundles,
     setImports: (now: ImportedService[]) => {
       imports = now;
       views.changed([{ namespace: 'shop', name: 'payments' }]);
@@ -182,4 +182,64 @@ test('a control plane that restarts is found again; the snapshot stays in force 
   await until('the return', () => agent.status().connected);
   agent.report([]);
   await until('the change after it', () => endpointsIn(agent.snapshot()).length === 0);
+});
+
+/** A proxy's trust: what is in force in `held`, and the hints it got. */
+function aTrust(name: string, held: Record<string, number>) {
+  const listeners = new Set<() => void>();
+  const hints: RenewHint[] = [];
+  const live = [{ rootSha256: 'ab'.repeat(32), expiresAtMs: 1_000 }];
+  return {
+    hints,
+    tell: () => {
+      for (const fn of listeners) fn();
+    },
+    options: {
+      name,
+      trustFacts: () => ({ held: { ...held }, live }),
+      onTrust: (fn: () => void) => (listeners.add(fn), () => listeners.delete(fn)),
+      takeHint: (hint: RenewHint) => void hints.push(hint),
+    },
+  };
+}
+
+test('a proxy acknowledges a bundle once it is on disk, never a higher one than that; gone, it stays as it was, not connected', async () => {
+  const plane = await openPlane();
+  const stateFile = join(mkdtempSync(join(tmpdir(), 'isthmus-trust-')), 'last-good.json');
+  const inForce: Record<string, number> = { 'east.acme.example': east.bundle.sequence, 'west.acme.example': 99 };
+  const trust = aTrust('a1', inForce);
+  const subscription = await plane.proxy('spiffe://east.acme.example/agent/a1', { stateFile, trust: trust.options });
+  await until('both bundles are acknowledged', () => Object.keys(plane.push.trust()[0]?.facts.held ?? {}).length === 2);
+  assert.deepEqual(plane.push.trust().map((t) => [t.kind, t.name, t.isConnected, t.facts.held]), [
+    ['agent', 'a1', true, { 'east.acme.example': east.bundle.sequence, 'west.acme.example': west.bundle.sequence }],
+  ]);
+  assert.match(readFileSync(stateFile, 'utf8'), /west\.acme\.example/);
+  inForce['east.acme.example'] = east.bundle.sequence + 9;
+  plane.bundles.update({ ...east.bundle, sequence: east.bundle.sequence + 1 });
+  await until('the next one is acknowledged', () => plane.push.trust()[0]?.facts.held['east.acme.example'] === east.bundle.sequence + 1);
+  await subscription.close();
+  await until('it is gone', () => plane.push.trust()[0]?.isConnected === false);
+  assert.equal(plane.push.trust()[0]?.facts.held['east.acme.example'], east.bundle.sequence + 1);
+});
+
+test('an agent tells under its proven name, a gateway under the one it gives, and another form of name ends the stream', async () => {
+  const plane = await openPlane();
+  await plane.proxy('spiffe://east.acme.example/agent/a1', { trust: aTrust('another', {}).options });
+  await plane.proxy('spiffe://east.acme.example/gateway', { trust: aTrust('gw-1', {}).options });
+  await until('both told', () => plane.push.trust().length === 2);
+  assert.deepEqual(plane.push.trust().map((t) => `${t.kind}/${t.name}`).toSorted(), ['agent/a1', 'gateway/gw-1']);
+  const bad = await plane.proxy('spiffe://east.acme.example/gateway', { trust: aTrust('../x', {}).options });
+  await until('it is told so', () => /trust is not taken/.test(bad.status().lastError ?? ''));
+});
+
+test('roots on their way out are told to who is there and to who comes later', async () => {
+  const plane = await openPlane();
+  const [early, late] = [aTrust('a1', {}), aTrust('a2', {})];
+  await plane.proxy('spiffe://east.acme.example/agent/a1', { trust: early.options });
+  await until('it told', () => plane.push.trust().length === 1);
+  const hint = { retiring: ['cd'.repeat(32)], revoked: ['ef'.repeat(32)], spreadMs: 7 };
+  plane.push.hint(hint);
+  await plane.proxy('spiffe://east.acme.example/agent/a2', { trust: late.options });
+  await until('both have it', () => early.hints.length === 1 && late.hints.length === 1);
+  assert.deepEqual([early.hints[0], late.hints[0]], [hint, hint]);
 });

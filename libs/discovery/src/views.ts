@@ -172,8 +172,7 @@ class CachedViews implements Views {
       {
         name,
         declared: s.service(name),
-        exported: s.export(name) !== undefined,
-        foreignCallers: s.export(name)?.foreignCallers,
+        exported: s.export(name),
         workloads: s.registry.workloads(name),
         imports: s.importsOf(name),
         hasBundle: (trustDomain) => s.bundles.get(trustDomain) !== undefined,

@@ -177,6 +177,7 @@ export class Mirror {
       readyCount: digest.readyCount,
       totalCount: digest.totalCount,
       readyWeight: digest.readyWeight,
+      ...(digest.gatewayLayer === undefined ? {} : { gatewayLayer: digest.gatewayLayer }),
       state: this.#health.state,
       ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
       gateways: told !== undefined && told.gateways.length > 0 ? told.gateways : this.#member.gateways,

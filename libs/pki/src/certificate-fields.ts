@@ -46,6 +46,8 @@ const SIGNATURES: ReadonlySet<string> = new Set([
   OID.ed25519,
 ]);
 const MAX_SERIAL_OCTETS = 20;
+/** Larger certificates are refused unread (reliability 46). */
+export const MAX_CERTIFICATE_BYTES = 16 * 1024;
 
 /**
  * Reads one certificate of version 3. Refused, beside what is not DER: critical extensions not understood here, an

@@ -1,6 +1,6 @@
 // Is this chain an SVID of the trust domain it claims? Short enough to read twice; every peer passes through here.
 import { type Bundle, messageOf, pathOf, type SpiffeId, spiffeIds, trustDomainOf } from '@isthmus/model';
-import { CertificateFault, type CertificateFields, type FieldRefusal, readCertificate } from './certificate-fields.ts';
+import { CertificateFault, type CertificateFields, type FieldRefusal, MAX_CERTIFICATE_BYTES, readCertificate } from './certificate-fields.ts';
 import { CLOCK_SKEW_MS } from './clock-skew.ts';
 import { OID } from './der.ts';
 import { firstForbidden, type GeneralName } from './name-constraints.ts';
@@ -36,7 +36,6 @@ type Refusal = { readonly ok: false; readonly reason: VerifyRefusal; readonly de
 
 /** A chain is a leaf and at most this many CAs (reliability 46). */
 const MAX_CHAIN = 5;
-const MAX_CERTIFICATE_BYTES = 16 * 1024;
 
 /**
  * Verifies a presented chain (DER, leaf first, with or without the root) against the bundle of the trust domain in its

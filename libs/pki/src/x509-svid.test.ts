@@ -38,4 +38,10 @@ test('PEM holds the whole chain, leaf first, and the key', () => {
   assert.ok(createPrivateKey(keyPem).equals(svid.key));
 });
 
+test('the name of a certificate larger than 16 KiB is not looked for', () => {
+  const large = east.issue(PAYMENTS, { dnsNames: Array.from({ length: 2_000 }, (_, i) => `h${i}.example`) }).chain[0] ?? Buffer.alloc(0);
+  assert.ok(large.byteLength > 16_384);
+  assert.equal(trustDomainOfCert(large).ok, false);
+});
+
 test('a fixed source gives the one SVID', () => assert.equal(fixedSvidSource(svid).current(), svid));

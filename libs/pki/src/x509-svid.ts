@@ -2,6 +2,7 @@
 import { createHash, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { formatProblems, messageOf, type Parsed, parseSpiffeId, refused, type SpiffeId } from '@isthmus/model';
 import { toPem } from './certificate.ts';
+import { MAX_CERTIFICATE_BYTES } from './certificate-fields.ts';
 import { fail } from './errors.ts';
 import { exportKeyPem } from './key.ts';
 import type { GeneralName } from './name-constraints.ts';
@@ -45,6 +46,7 @@ export function fixedSvidSource(svid: X509Svid): SvidSource {
 
 /** The SPIFFE ID of a certificate in DER: its one URI SAN (X.509-SVID §2). */
 export function trustDomainOfCert(der: Buffer): Parsed<SpiffeId> {
+  if (der.byteLength > MAX_CERTIFICATE_BYTES) return refused('certificate', `is larger than ${MAX_CERTIFICATE_BYTES} bytes`);
   try {
     return spiffeIdOf(new X509Certificate(der));
   } catch {

@@ -19,9 +19,8 @@ export function presentedChain(socket: TLSSocket): readonly Buffer[] {
   return chain;
 }
 
-/** Whether a chain that was good once leads to no root any more since a compromised one was revoked (reliability row 36). */
+/** Whether a chain that was good once is good no more, where a compromised root was revoked (reliability row 36). */
 export function isRevoked(chain: readonly Buffer[], spiffeId: string, bundles: BundleSource, nowMs: number): boolean {
   if (bundles.revoked().length === 0) return false;
-  const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(spiffeId as SpiffeId)), nowMs });
-  return !verdict.ok && verdict.reason === 'untrusted';
+  return !verifySvid({ chain, bundle: bundles.get(trustDomainOf(spiffeId as SpiffeId)), nowMs }).ok;
 }

@@ -36,7 +36,7 @@ export function packagePlans(version: string): readonly PackagePlan[] {
     name: 'isthmus',
     summary: 'multi-cluster federation gateway: programs and command line',
     description: 'Services in separate clusters and on plain VMs find each other, fail over to each other and speak mutual TLS to each other. This package holds the programs; those named isthmus-* run them.',
-    depends: ['libc6 (>= 2.28)', 'libstdc++6'],
+    depends: ['libatomic1', 'libc6 (>= 2.28)', 'libstdc++6'],
     files: [
       { path: `${HOME}/isthmus`, from: { kind: 'executable' }, mode: 0o755 },
       { path: `${HOME}/koffi.node`, from: { kind: 'native' }, mode: 0o644 },

@@ -14,7 +14,7 @@ function engineOf(...endpoints: Endpoint[]): Engine {
 }
 
 function rules(over: Partial<DestinationRules> = {}): DestinationRules {
-  return { trustDomain: 'east.acme.example' as TrustDomain, reserved: {}, sendProxyHeader: false, random: () => 0, unavailable: () => false, isFull: () => false, ...over };
+  return { trustDomain: 'east.acme.example' as TrustDomain, reserved: {}, layer7: '127.0.0.1:4443', sendProxyHeader: false, random: () => 0, unavailable: () => false, isFull: () => false, ...over };
 }
 
 function found(engine: Engine, name: string, over: Partial<DestinationRules> = {}): Destination {
@@ -77,4 +77,14 @@ test('a reserved name leads to its address alone, IPv6 without brackets, and tak
 
 test('endpoints take a PROXY header where it is configured', () => {
   assert.equal(found(engineOf(at('a')), NAME, { sendProxyHeader: true }).pick(new Set())?.takesProxyHeader, true);
+});
+
+test('a service that asks for layer 7 leads to this process itself, and nowhere without it', () => {
+  const views = [aServiceView({ endpoints: [at('a')], gatewayLayer: 7 })];
+  const engine = compile({ version: 1, resources: new Map(views.map((v) => [resourceName(v), v])) });
+  const destination = found(engine, NAME);
+  assert.deepEqual(destination.pick(new Set()), { id: 'layer7', host: '127.0.0.1', port: 4443, takesProxyHeader: false });
+  assert.equal(destination.service, 'shop/payments');
+  assert.deepEqual(order(destination), ['layer7']);
+  assert.deepEqual(destinationOf(engine, NAME, rules({ layer7: undefined })), { kind: 'refused', reason: 'unknown-name' });
 });

@@ -5,8 +5,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, test } from 'node:test';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { IsthmusError, type SpiffeId, type TrustDomain } from '@isthmus/model';
-import { openBundleSet, type SvidSource, svidToPem, type X509Svid } from '@isthmus/pki';
-import { testAuthority } from '@isthmus/pki/testing';
+import { exportKeyPem, openBundleSet, type SvidSource, svidToPem, toPem, type X509Svid } from '@isthmus/pki';
+import { CHAIN_CASES, openPki, testAuthority, TRUST_DOMAIN } from '@isthmus/pki/testing';
 import { systemClock } from '@isthmus/runtime';
 import { east, eastBundles, PAYMENTS_ID, svidOf, WEB_ID } from '../proxy/testing.ts';
 import type { Peer } from './judge.ts';
@@ -117,6 +117,33 @@ test('a caller without a certificate is refused', async () => {
   await assert.rejects(outcome, refusedWith('DATAPLANE_PEER_REFUSED'));
   await closed(socket);
 });
+
+const hostilePki = openPki('p256', Date.now());
+
+for (const kind of ['CR and LF in the SPIFFE ID', 'CR and LF in a DNS name', 'NUL in a DNS name', 'three hundred DNS names', 'ten thousand DNS names', 'six certificates', 'a hundred CAs, one above the other', 'two SPIFFE IDs', 'a leaf that signs a leaf']) {
+  test(`a caller with a hostile chain is refused, its names in no message, and the next one is served (row 46): ${kind}`, async () => {
+    const made = (of: string) => {
+      const { chain, roots } = CHAIN_CASES.find((c) => c.kind === of)?.make(hostilePki) ?? assert.fail(`no case ${of}`);
+      return { cert: chain.map((der) => toPem(der)).join(''), roots: roots.map((der) => der.toString('base64')) };
+    };
+    const [hostile, good] = [made(kind), made('a leaf, its CA and a root')];
+    const bundle = { trustDomain: TRUST_DOMAIN, sequence: 1, refreshHintSeconds: 300, x509Authorities: [...hostile.roots, ...good.roots] };
+    const { port, accepted } = await listen({ bundles: openBundleSet([bundle]), timeoutMs: 30_000 });
+    const call = (cert: string): TLSSocket => {
+      const socket = connectTls({ host: '127.0.0.1', port, cert, key: exportKeyPem(hostilePki.keys.leaf), rejectUnauthorized: false });
+      socket.on('error', () => undefined);
+      closers.push(() => socket.destroy());
+      return socket;
+    };
+    const refused = accepted();
+    const socket = call(hostile.cert);
+    await assert.rejects(refused, (error) => error instanceof IsthmusError && error.code.startsWith('DATAPLANE_') && /^[\x20-\u{10ffff}]*$/u.test(error.message));
+    await closed(socket);
+    const served = accepted();
+    call(good.cert);
+    assert.equal((await served).peer.spiffeId, PAYMENTS_ID);
+  });
+}
 
 test('another trust domain’s root cannot vouch for a name of this one, in either direction', async () => {
   const forged = testAuthority({ federation: 'acme.example', cluster: 'east' }); // same names, another key

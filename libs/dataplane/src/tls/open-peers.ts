@@ -59,7 +59,7 @@ export class OpenPeers {
       if (reason === undefined) continue;
       const isFenced = this.#bundles.get(peer.trustDomain)?.x509Authorities.length === 0;
       // The root was compromised: whoever stands on it may be anybody (reliability row 36).
-      const isRevoked = reason === 'untrusted' && this.#bundles.revoked().length > 0;
+      const isRevoked = this.#bundles.revoked().length > 0;
       if (!isLate && reason !== 'banned' && !isFenced && !isRevoked) {
         isWaiting = true;
         continue;

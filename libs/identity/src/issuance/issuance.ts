@@ -230,7 +230,8 @@ class Issuer {
       const spiffeId = await this.serviceFor(caller, namespace, service);
       checkAudience(audience);
       const { token, expiresAtMs } = await this.options.authority.signJwt({ spiffeId, audience });
-      return { token, expiresAtMs: BigInt(expiresAtMs) };
+      const own = this.options.authority.bundles.get(this.options.authority.trustDomain);
+      return { token, expiresAtMs: BigInt(expiresAtMs), bundles: own === undefined ? [] : [bundleToWire(own)] };
     });
   }
 

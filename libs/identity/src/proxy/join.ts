@@ -9,7 +9,7 @@ import { type FreshSvid, keepFresh } from '../renew.ts';
 import { heldBundles, liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import type { StateOf } from '../state.ts';
-import { type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
+import { checkJwtSvid, type JwtSvid, type JwtSvids, openJwtSvids } from './jwt-svids.ts';
 import { type KeepOff, openKeepOff } from './keep-off.ts';
 import { type ChannelRequest, type Granted, requestJoin, requestJwt, requestRenewal, requestService, serverNameOf } from './request.ts';
 import { openServiceSvids, type ServiceSvids } from './service-svids.ts';
@@ -130,7 +130,7 @@ class ProxyIdentity implements Identity {
       });
     this.services = openSvids('svid');
     this.workloads = openSvids('workload-svid');
-    this.jwts = openJwtSvids({ request: (service, audience) => requestJwt(this.server, service, audience, this.timeoutMs), clock });
+    this.jwts = openJwtSvids({ request: (service, audience) => this.requestJwt(service, audience), clock });
     this.lossReport = reportIdentityLoss(options.metrics, clock, () => this.status().secondsToIdentityLoss);
     this.keepOff = openKeepOff({ holders: () => [this.svids, ...this.services.all(), ...this.workloads.all()], authorities: () => this.authorities(), clock, random });
     this.bundles.onChange(() => this.tellTrust());
@@ -253,6 +253,15 @@ class ProxyIdentity implements Identity {
       }
       throw error;
     }
+  }
+
+  private async requestJwt(service: ServiceName, audience: readonly string[]): Promise<JwtSvid> {
+    const { log, clock } = this.options;
+    const { svid, bundles } = await requestJwt(this.server, service, audience, { timeoutMs: this.timeoutMs, log });
+    // The first token may be here before the bundle with its key comes by the stream.
+    for (const bundle of bundles) this.bundles.update(bundle);
+    await checkJwtSvid(svid.token, { spiffeId: spiffeIds.service(this.trustDomain, service), audience }, this.bundles, clock.nowMs());
+    return svid;
   }
 
   /** Renewal was refused or this SVID has run out: evidence that may be shown again, or a token not spent yet, lets this proxy in again. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { spiffeIds } from '@isthmus/model';
 import { fakeClock } from '@isthmus/runtime/testing';
-import { type JwtSvid, openJwtSvids } from './jwt-svids.ts';
+import { generateKey, jwtAuthorityOf, openBundleSet, signJwtSvid } from '@isthmus/pki';
+import { testAuthority } from '@isthmus/pki/testing';
+import { type JwtSvid, openJwtSvids, checkJwtSvid } from './jwt-svids.ts';
 
 const PAYMENTS = { namespace: 'shop', name: 'payments' };
 const LIFE_MS = 300_000;
@@ -72,4 +75,16 @@ test('at most 1,024 tokens are kept; the one longest unused goes', async () => {
   assert.equal(asked.length, 1_025);
   await tokenOf(jwts, ['audience-1']);
   assert.equal(asked.length, 1_026);
+});
+
+test('a token is taken only as a peer would take it: for its service, its audiences, its time, by a key of the bundle', async () => {
+  const nowMs = Date.now();
+  const east = testAuthority();
+  const key = generateKey();
+  const bundles = openBundleSet([{ ...east.bundle, jwtAuthorities: [jwtAuthorityOf(key, 'k')] }]);
+  const wanted = { spiffeId: spiffeIds.service(east.trustDomain, PAYMENTS), audience: ['a', 'b'] };
+  const check = async (over: object): Promise<void> => checkJwtSvid(await signJwtSvid({ key, keyId: 'k', ...wanted, nowMs, ttlMs: LIFE_MS, ...over }), wanted, bundles, nowMs);
+  await check({});
+  const wrong = [{ spiffeId: spiffeIds.controlPlane(east.trustDomain) }, { audience: ['a'] }, { nowMs: nowMs - 2 * LIFE_MS }, { nowMs: nowMs + 2 * LIFE_MS }, { key: generateKey() }, { keyId: 'other' }];
+  for (const over of wrong) await assert.rejects(check(over), { code: 'IDENTITY_PARENT_REFUSED' }, Object.keys(over)[0]);
 });

@@ -1,6 +1,8 @@
 // The JWT-SVIDs of the services beside a proxy: asked for when wanted, kept for those who ask again, renewed at half life.
-import { formatServiceName, type ServiceName } from '@isthmus/model';
+import { formatServiceName, type ServiceName, type SpiffeId } from '@isthmus/model';
+import { type BundleSource, verifyJwtSvid } from '@isthmus/pki';
 import type { Clock } from '@isthmus/runtime';
+import { fail } from '../errors.ts';
 
 /** A token and how long it is good. */
 export type JwtSvid = { readonly token: string; readonly expiresAtMs: number };
@@ -52,4 +54,13 @@ export function openJwtSvids(options: { readonly request: (service: ServiceName,
       return found.svid;
     },
   };
+}
+
+/** **Throws** IDENTITY_PARENT_REFUSED for a token that a peer with these bundles would not take, or would take for another's. */
+export async function checkJwtSvid(token: string, wanted: { readonly spiffeId: SpiffeId; readonly audience: readonly string[] }, bundles: BundleSource, nowMs: number): Promise<void> {
+  for (const audience of wanted.audience) {
+    const verdict = await verifyJwtSvid({ token, audience, bundles, nowMs });
+    if (!verdict.ok) throw fail('IDENTITY_PARENT_REFUSED', `the token issued for ${wanted.spiffeId} does not verify: ${verdict.detail}`, { facts: { reason: verdict.reason } });
+    if (verdict.svid.spiffeId !== wanted.spiffeId) throw fail('IDENTITY_PARENT_REFUSED', `a token for ${verdict.svid.spiffeId} was issued instead of ${wanted.spiffeId}`);
+  }
 }

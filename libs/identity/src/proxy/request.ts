@@ -93,11 +93,17 @@ export function requestService(spiffeId: SpiffeId, service: ServiceName, options
   );
 }
 
-/** Gets a JWT-SVID of a service. */
-export async function requestJwt(channel: RpcChannel, service: ServiceName, audience: readonly string[], timeoutMs: number): Promise<JwtSvid> {
+/** Gets a JWT-SVID of a service, with the bundle its key is in; neither is checked here. */
+export async function requestJwt(
+  channel: RpcChannel,
+  service: ServiceName,
+  audience: readonly string[],
+  options: { readonly timeoutMs: number; readonly log: Log },
+): Promise<{ readonly svid: JwtSvid; readonly bundles: readonly Bundle[] }> {
   const client = channel.client(identity.IssuanceClient);
-  const answer = await call(client.issueJwtSvid.bind(client), { namespace: service.namespace, service: service.name, audience: [...audience] }, { timeoutMs });
-  return { token: answer.token, expiresAtMs: Number(answer.expiresAtMs) };
+  const request = { namespace: service.namespace, service: service.name, audience: [...audience] };
+  const answer = await call(client.issueJwtSvid.bind(client), request, options);
+  return { svid: { token: answer.token, expiresAtMs: Number(answer.expiresAtMs) }, bundles: bundlesOf(answer, options.log) };
 }
 
 async function request(spiffeId: SpiffeId, options: ChannelRequest, send: (csr: Buffer) => Promise<identity.SvidResponse>): Promise<Granted> {
@@ -124,6 +130,6 @@ function chainOf(answer: identity.SvidResponse): Buffer[] {
   return answer.chain.map((der) => Buffer.from(der));
 }
 
-function bundlesOf(answer: identity.SvidResponse, log: Log): Bundle[] {
+function bundlesOf(answer: Pick<identity.SvidResponse, 'bundles'>, log: Log): Bundle[] {
   return readable(answer.bundles, bundleFromWire, (problems) => log.warn('a bundle in an answer is refused', { problems }));
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { beginRotation, COMPROMISED_LIMIT_MS, isSwitched, moved, nextTurn, type Participant, rolledBack, type Rotation, type RotationFacts, ROTATION_STEPS, waitingFor } from './root-rotation.ts';
+import { beginRotation, COMPROMISED_LIMIT_MS, hurried, isSwitched, moved, nextTurn, type Participant, rolledBack, type Rotation, type RotationFacts, ROTATION_STEPS, waitingFor } from './root-rotation.ts';
 
 const OLD = 'aa'.repeat(32);
 const NEW = 'bb'.repeat(32);
@@ -126,6 +126,12 @@ test('rolled back before the switch, the new root is only taken out; after it, s
     assert.ok(back.ok && !isSwitched(back.rotation));
     assert.deepEqual([back.rotation.step, back.rotation.from], ['switch', to], step);
   }
+});
+
+test('a root found compromised while it is rotated goes at once, held or paused or not, and vouches for nothing', () => {
+  const rotation = hurried(at('prove', { paused: true, holdBefore: 'prove', link: 'bGluaw==' }));
+  assert.deepEqual([rotation.compromised, rotation.link], [true, undefined]);
+  assert.equal(nextTurn(rotation, facts([person('east/control-plane', { held: {} })])).kind, 'do');
 });
 
 test('nothing is rolled back twice, when it is over, or to a compromised root', () => {

@@ -222,6 +222,13 @@ export function withoutHold(rotation: Rotation): Rotation {
   return rest;
 }
 
+/** The rotation under way, now that its outgoing root is known to be compromised: nobody is waited for, and what that root vouches for is dropped. */
+export function hurried(rotation: Rotation): Rotation {
+  const rest = { ...withoutHold(rotation), compromised: true, paused: false };
+  delete rest.link;
+  return rest;
+}
+
 /** Whether the incoming root signs already. */
 export function isSwitched(rotation: Rotation): boolean {
   return ROTATION_STEPS.indexOf(rotation.step) > ROTATION_STEPS.indexOf('switch');

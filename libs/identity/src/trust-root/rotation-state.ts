@@ -81,5 +81,6 @@ export function retired(state: TrustRootState, rotation: Rotation, leftBehind: r
 
 function withAuthorities(state: TrustRootState, authorities: readonly string[]): TrustRootState['bundles'] {
   const isSame = (held: readonly string[]): boolean => held.length === authorities.length && authorities.every((a) => held.includes(a));
-  return state.bundles.map((b) => (isSame(b.x509Authorities) ? b : { ...b, sequence: b.sequence + 1, x509Authorities: [...authorities] }));
+  // An empty bundle is a fenced trust domain's: no rotation brings a root back into it.
+  return state.bundles.map((b) => (b.x509Authorities.length === 0 || isSame(b.x509Authorities) ? b : { ...b, sequence: b.sequence + 1, x509Authorities: [...authorities] }));
 }

@@ -8,7 +8,7 @@ import { fail } from '../errors.ts';
 import { MembersTrust } from './members-trust.ts';
 import type { Root, TrustRootOptions } from './root.ts';
 import { destroyRootKey } from './root-key.ts';
-import { beginRotation, behind, moved, nextTurn, type Participant, rolledBack, type Rotation, ROTATION_STEPS, type RotationFacts, type RotationStep, type RotationTurn, type Waiting, waitingFor, withoutHold } from './root-rotation.ts';
+import { beginRotation, behind, hurried, moved, nextTurn, type Participant, rolledBack, type Rotation, ROTATION_STEPS, type RotationFacts, type RotationStep, type RotationTurn, type Waiting, waitingFor, withoutHold } from './root-rotation.ts';
 import { distributed, openRotation, retired, rootMarks, sha256OfRoot, signingRoot, switched } from './rotation-state.ts';
 import type { TrustRootState } from './state.ts';
 
@@ -187,6 +187,7 @@ export class Rotor {
     const rotation = openRotation(state);
     const refuse = (why: string, hint?: string): Error => fail('IDENTITY_ROTATION_REFUSED', why, hint === undefined ? {} : { hint });
     if (command.action === 'begin') {
+      if (rotation !== undefined && command.compromised && !rotation.isRollback) return hurried(rotation);
       if (rotation !== undefined) throw refuse('a rotation is under way', 'see how far it is with `isthmus trust status`; --resume, --rollback and --without act on it');
       const unknown = command.without.filter((name) => !this.#isParticipant(state, name));
       if (unknown.length > 0) throw refuse(`nobody is named ${unknown.map((n) => quote(n)).join(', ')}`, 'names are as `isthmus trust status` shows them, such as east/control-plane or east/agent/vm-1');

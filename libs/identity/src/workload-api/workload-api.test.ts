@@ -46,7 +46,13 @@ function follow<T>(stream: ClientReadableStream<T>): { readonly answers: readonl
     },
   };
 }
-const refusal = (stream: X509Stream): Promise<ServiceError> => follow(stream).ended;
+async function refusal(stream: X509Stream): Promise<ServiceError> {
+  let refused: ServiceError | undefined;
+  stream.resume();
+  stream.on('error', (error: ServiceError) => (refused = error));
+  await until(() => refused !== undefined, 'a refusal').finally(() => stream.cancel());
+  return refused as ServiceError;
+}
 
 test('a workload gets its SVID, its key in PKCS#8, its own bundle and those of the other trust domains', async () => {
   await withApi({}, async (api, client) => {

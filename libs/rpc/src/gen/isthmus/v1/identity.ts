@@ -77,6 +77,8 @@ export interface IssueJwtSvidRequest {
 export interface JwtSvidResponse {
   token: string;
   expiresAtMs: bigint;
+  /** the one its key is in */
+  bundles: Bundle[];
 }
 
 export interface SvidResponse {
@@ -829,7 +831,7 @@ export const IssueJwtSvidRequest: MessageFns<IssueJwtSvidRequest> = {
 };
 
 function createBaseJwtSvidResponse(): JwtSvidResponse {
-  return { token: "", expiresAtMs: 0n };
+  return { token: "", expiresAtMs: 0n, bundles: [] };
 }
 
 export const JwtSvidResponse: MessageFns<JwtSvidResponse> = {
@@ -842,6 +844,9 @@ export const JwtSvidResponse: MessageFns<JwtSvidResponse> = {
         throw new globalThis.Error("value provided for field message.expiresAtMs of type int64 too large");
       }
       writer.uint32(16).int64(message.expiresAtMs);
+    }
+    for (const v of message.bundles) {
+      Bundle.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -875,6 +880,14 @@ export const JwtSvidResponse: MessageFns<JwtSvidResponse> = {
             message.expiresAtMs = reader.int64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bundles.push(Bundle.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -895,6 +908,7 @@ export const JwtSvidResponse: MessageFns<JwtSvidResponse> = {
         : isSet(object.expires_at_ms)
         ? BigInt(object.expires_at_ms)
         : 0n,
+      bundles: globalThis.Array.isArray(object?.bundles) ? object.bundles.map((e: any) => Bundle.fromJSON(e)) : [],
     };
   },
 
@@ -905,6 +919,9 @@ export const JwtSvidResponse: MessageFns<JwtSvidResponse> = {
     }
     if (message.expiresAtMs !== 0n) {
       obj.expiresAtMs = message.expiresAtMs.toString();
+    }
+    if (message.bundles?.length) {
+      obj.bundles = message.bundles.map((e) => Bundle.toJSON(e));
     }
     return obj;
   },
@@ -918,6 +935,7 @@ export const JwtSvidResponse: MessageFns<JwtSvidResponse> = {
     message.expiresAtMs = (object.expiresAtMs !== undefined && object.expiresAtMs !== null)
       ? BigInt(object.expiresAtMs)
       : 0n;
+    message.bundles = object.bundles?.map((e) => Bundle.fromPartial(e)) || [];
     return message;
   },
 };

@@ -1,0 +1,154 @@
+// A VM as its operator meets it: the packages on a bare Debian, one command to join, an upgrade that is killed, and a clean end.
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { Resolver } from 'node:dns/promises';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { isthmus, reservePorts, run, smallTopology, startFederation, type TestFederation, waitFor } from '@isthmus/harness';
+import { type BareRoot, makeBareRoot, whyNoBareRoot } from './bare-root.ts';
+
+const RELEASE = fileURLToPath(new URL('../../tools/release/src/main.ts', import.meta.url));
+const AS_AGENT = ['setpriv', '--reuid=isthmus', '--regid=isthmus', '--clear-groups', '--inh-caps=+net_bind_service', '--ambient-caps=+net_bind_service'];
+const skip = whyNoBareRoot();
+
+let vm: BareRoot;
+let mesh: TestFederation;
+let packages: string;
+let dnsPort = 0;
+let agent: ChildProcess | undefined;
+let agentSaid = '';
+
+before(async () => {
+  if (skip !== false) return;
+  packages = mkdtempSync(join(tmpdir(), 'isthmus-packages-'));
+  const [root, built, federation] = await Promise.all([
+    makeBareRoot(),
+    run(process.execPath, [RELEASE, '--out', packages, '--only', 'deb'], { limitMs: 200_000 }),
+    startFederation({ topology: smallTopology(['east-1', 'vm-1', 'west-2']) }),
+  ]);
+  vm = root;
+  mesh = federation;
+  assert.equal(built.code, 0, built.stderr);
+  dnsPort = (await reservePorts()).from;
+}, { timeout: 400_000 });
+
+after(async () => {
+  agent?.kill('SIGKILL');
+  await mesh?.close();
+  vm?.remove();
+  if (packages !== undefined) rmSync(packages, { recursive: true, force: true });
+});
+
+const inVm = (path: string): string => join(vm.directory, path);
+const gateway = (): string => `127.0.0.1:${mesh.federation.port('east-gateway')}`;
+
+/** Puts packages into the VM and answers their names there. */
+function bring(directory: string): string[] {
+  mkdirSync(inVm('/packages'), { recursive: true });
+  const names = readdirSync(directory).filter((name) => /^isthmus(-agent)?_.*\.deb$/.test(name)).sort();
+  for (const name of names) copyFileSync(join(directory, name), inVm(join('/packages', name)));
+  return names.map((name) => `/packages/${name}`);
+}
+
+async function startAgent(): Promise<void> {
+  // What systemd does by StateDirectory=.
+  await vm.run(['install', '-d', '-o', 'isthmus', '-g', 'isthmus', '-m', '0700', '/var/lib/isthmus/agent']);
+  agent = vm.start([...AS_AGENT, 'isthmus-agent', '--config', '/etc/isthmus/agent.yaml']);
+  agentSaid = '';
+  for (const stream of [agent.stdout, agent.stderr]) stream?.on('data', (text: Buffer) => (agentSaid += String(text)));
+  await waitFor('the agent of the VM to be ready', 60_000, () => {
+    assert.equal(agent?.exitCode, null, agentSaid.slice(-2_000));
+    return agentSaid.includes('"msg":"ready"') ? true : undefined;
+  });
+}
+
+async function askPayments(): Promise<string> {
+  const resolver = new Resolver();
+  resolver.setServers([`127.0.0.1:${dnsPort}`]);
+  const host = await waitFor('the name to be known', 30_000, () => resolver.resolve4('payments.shop.svc.clusterset.local').then(([first]) => first, () => undefined));
+  return waitFor('an answer', 30_000, async () => {
+    const answer = await fetch(`http://${host}/`).catch(() => undefined);
+    return answer?.status === 200 ? answer.text() : undefined;
+  });
+}
+
+test('the packages install on a bare Debian, with a user of their own and nothing running', { skip, timeout: 120_000 }, async () => {
+  const installed = await vm.run(['dpkg', '-i', ...bring(packages)]);
+  assert.equal(installed.code, 0, installed.stderr);
+  assert.match(readFileSync(inVm('/etc/passwd'), 'utf8'), /^isthmus:x:\d+:\d+:.*:\/usr\/sbin\/nologin$/m);
+  assert.ok(statSync(inVm('/etc/isthmus/workloads.d')).isDirectory());
+  assert.match((await vm.run(['isthmus', '--help'])).stdout, /^Usage: isthmus /);
+});
+
+test('a wrong token, server or port changes nothing and says what is wrong', { skip, timeout: 120_000 }, async () => {
+  for (const [args, message] of [
+    [['--server', gateway(), '--token', 'nonsense'], /no join token/],
+    [['--server', gateway(), '--token-file', '/nowhere'], /\/nowhere cannot be read/],
+    [['--server', gateway()], /no token/],
+  ] as const) {
+    const finished = await vm.run(['isthmus-agent', 'join', ...args]);
+    assert.equal(finished.code, 65, finished.stderr);
+    assert.match(finished.stderr, message);
+    assert.ok(!existsSync(inVm('/etc/isthmus/agent.yaml')));
+  }
+});
+
+test('one command lets it in, and its calls are answered by name over mutual TLS', { skip, timeout: 180_000 }, async () => {
+  const token = await isthmus(['token', 'create', 'vm-2', '--service', 'shop/web', '--output', 'json', '--state', mesh.paths.root]);
+  assert.equal(token.code, 0, token.stderr);
+  const { token: text } = JSON.parse(token.stdout) as { readonly token: string };
+  const join = ['isthmus-agent', 'join', '--server', gateway(), '--token-file', '-', '--call-as', 'shop/web', '--dns-port', String(dnsPort), '--no-start'];
+  assert.equal((await vm.run([...join, '--dns-port', 'x'], { input: text })).code, 65);
+  const joined = await vm.run(join, { input: text });
+  assert.equal(joined.code, 0, joined.stderr);
+  assert.match(joined.stdout, /^vm-2 is set up for cluster east/);
+  assert.equal(statSync(inVm('/etc/isthmus/agent.token')).mode & 0o777, 0o600);
+  assert.ok(!readFileSync(inVm('/etc/isthmus/agent.yaml'), 'utf8').includes(text), 'the token is in no file that others read');
+  const again = await vm.run(join, { input: text });
+  assert.equal(again.code, 73, again.stderr);
+  assert.match(again.stderr, /CLI_ALREADY_JOINED/);
+
+  await startAgent();
+  assert.match(await askPayments(), /"caller":"[^"]*spiffe:\/\/east\.[a-z.]+\/ns\/shop\/svc\/web/);
+  const status = await vm.run(['isthmus-agent', 'status']);
+  assert.match(status.stdout, /spiffe:\/\/east\.[a-z.]+\/agent\/vm-2/, status.stderr);
+});
+
+test('an upgrade that is killed in the middle leaves a program that starts, and is finished by the next', { skip, timeout: 240_000 }, async () => {
+  const next = mkdtempSync(join(packages, 'next-'));
+  for (const name of ['isthmus', 'isthmus-agent']) {
+    const tree = join(next, name);
+    const file = readdirSync(packages).find((entry) => entry.startsWith(`${name}_`) && entry.endsWith('.deb')) ?? name;
+    await run('dpkg-deb', ['-R', join(packages, file), tree]);
+    await run('sed', ['-i', 's/0\\.1\\.0/0.1.1/', join(tree, 'DEBIAN/control')]);
+    const built = await run('dpkg-deb', ['--root-owner-group', '-Znone', '-b', tree, join(next, file.replace('0.1.0', '0.1.1'))], { limitMs: 60_000 });
+    assert.equal(built.code, 0, built.stderr);
+    rmSync(tree, { recursive: true });
+  }
+  const paths = bring(next).filter((path) => path.includes('0.1.1'));
+  const upgrade = vm.start(['dpkg', '-i', ...paths]);
+  await new Promise<void>((resolve) => upgrade.stdout?.on('data', (text: Buffer) => String(text).includes('Unpacking isthmus') && resolve()));
+  upgrade.kill('SIGKILL');
+  await new Promise((resolve) => upgrade.once('close', resolve));
+  assert.match((await vm.run(['isthmus-agent', '--help'])).stdout, /^Usage: agent /, 'a program that starts');
+  const finished = await vm.run(['sh', '-c', `dpkg --configure -a; dpkg -i ${paths.join(' ')}`]);
+  assert.equal(finished.code, 0, finished.stderr);
+  assert.match((await vm.run(['dpkg-query', '-W', 'isthmus', 'isthmus-agent'])).stdout, /isthmus\t0\.1\.1\nisthmus-agent\t0\.1\.1/);
+  agent?.kill('SIGKILL');
+  await startAgent();
+  assert.match(await askPayments(), /"caller":"[^"]*spiffe:\/\/east\.[a-z.]+\/ns\/shop\/svc\/web/, 'the configuration and the identity of before still serve');
+});
+
+test('leaving and purging take away all of it', { skip, timeout: 120_000 }, async () => {
+  agent?.kill('SIGKILL');
+  const left = await vm.run(['isthmus-agent', 'leave', '--purge']);
+  assert.equal(left.code, 0, left.stderr);
+  assert.ok(!existsSync(inVm('/var/lib/isthmus/agent')));
+  assert.equal((await vm.run(['isthmus-agent', 'leave'])).code, 66);
+  const purged = await vm.run(['dpkg', '-P', 'isthmus-agent', 'isthmus']);
+  assert.equal(purged.code, 0, purged.stderr);
+  for (const path of ['/etc/isthmus', '/var/lib/isthmus', '/usr/lib/isthmus', '/usr/bin/isthmus', '/usr/bin/isthmus-agent']) assert.ok(!existsSync(inVm(path)), path);
+});
