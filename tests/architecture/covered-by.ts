@@ -5,12 +5,20 @@
  * not, or one under `tests/` that runs it as a process.
  */
 export const COVERED_BY: Readonly<Record<string, string>> = {
+  'apps/admin-api/src/': 'tests/e2e/admin-api.test.ts',
+  'apps/admin-api/src/request.ts': 'apps/admin-api/src/server.test.ts',
+  'apps/admin-api/src/auth/caller.ts': 'apps/admin-api/src/server.test.ts',
+  'apps/admin-api/src/auth/grants.ts': 'apps/admin-api/src/server.test.ts',
+  'apps/admin-api/src/audit.ts': 'apps/admin-api/src/server.test.ts',
   'apps/agent/src/': 'tests/e2e/main-walk.test.ts',
   'apps/cli/src/': 'apps/cli/src/program.test.ts',
   'apps/cli/src/demo/': 'tests/e2e/up.test.ts',
   'apps/cli/src/demo/tour/': 'tests/e2e/main-walk.test.ts',
   'apps/control-plane/src/': 'tests/e2e/main-walk.test.ts',
   'apps/gateway/src/': 'tests/e2e/main-walk.test.ts',
+  'apps/control-plane/src/writes.ts': 'tests/e2e/admin-api.test.ts',
+  'apps/control-plane/src/idempotency.ts': 'tests/e2e/admin-api.test.ts',
+  'libs/api/src/': 'libs/api/src/client.test.ts',
   'libs/dataplane/src/dns/answer.ts': 'libs/dataplane/src/dns/server.test.ts',
   'libs/dataplane/src/engine/': 'libs/dataplane/src/proxy/east-west.test.ts',
   'libs/dataplane/src/http/': 'libs/dataplane/src/proxy/http-proxy.test.ts',
@@ -25,7 +33,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/transport/': 'libs/dataplane/src/transport/transport.test.ts',
   'libs/dataplane/src/upstream/connect.ts': 'libs/dataplane/src/tls/mutual-tls.test.ts',
   'libs/dataplane/src/upstream/grpc-health.ts': 'libs/dataplane/src/upstream/health-check.test.ts',
-  'libs/dataplane/src/upstream/endpoint-pools.ts': 'libs/dataplane/src/proxy/http-proxy.test.ts',
   'libs/dataplane/src/worker/': 'libs/dataplane/src/worker/proxies.test.ts',
   'libs/dataplane/src/transport/linux/libc.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
   'libs/dataplane/src/worker/thread.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',

@@ -22,6 +22,7 @@ const DOORS: Readonly<Record<string, string | readonly string[]>> = {
   koffi: ['libs/dataplane', 'libs/runtime'],
   esbuild: 'tools/release',
   protobufjs: 'tools/release',
+  fastify: 'apps/admin-api',
   commander: 'apps/cli',
   listr2: 'apps/cli',
   'cli-table3': 'apps/cli',

@@ -65,7 +65,7 @@ function adminOf(cluster: string): admin.AdminClient {
 
 async function list(cluster: string, kind: string): Promise<Record<string, unknown>[]> {
   const client = adminOf(cluster);
-  const { documents } = await call(client.list.bind(client), { kind, namespace: '' }, limit);
+  const { documents } = await call(client.list.bind(client), { kind, namespace: '', after: '', limit: 0 }, limit);
   return documents.map((d) => JSON.parse(d.toString()) as Record<string, unknown>);
 }
 
@@ -77,7 +77,7 @@ function tokenFile(name: string, token: string): string {
 
 async function joinToken(cluster: string, name: string, role: string, services: string[]): Promise<string> {
   const client = adminOf(cluster);
-  return tokenFile(name, (await call(client.createJoinToken.bind(client), { agent: name, role, services, ttlSeconds: 600 }, limit)).token);
+  return tokenFile(name, (await call(client.createJoinToken.bind(client), { agent: name, role, services, ttlSeconds: 600, write: undefined }, limit)).token);
 }
 
 async function startCluster(cluster: 'east' | 'west', services: readonly string[]): Promise<void> {
@@ -92,7 +92,7 @@ async function startCluster(cluster: 'east' | 'west', services: readonly string[
   const client = adminOf(cluster);
   for (const name of services) {
     for (const document of [{ kind: 'service', namespace: 'shop', name, ports: [{ name: 'http', port: 80, protocol: 'http' }] }, { kind: 'export', namespace: 'shop', name, consumers: 'all' }]) {
-      await call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)) }, limit);
+      await call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)), write: undefined }, limit);
     }
   }
   const address = `${host}:7100`;

@@ -10,8 +10,10 @@ export type Document = Readonly<Record<string, unknown>>;
 const TIMEOUT_MS = 5_000;
 
 export interface AdminApi {
-  apply(document: object): Promise<{ readonly changed: boolean }>;
+  /** `dryRun` checks everything and changes nothing. */
+  apply(document: object, options?: { readonly dryRun?: boolean }): Promise<{ readonly changed: boolean }>;
   delete(kind: string, namespace: string, name: string): Promise<{ readonly existed: boolean }>;
+  get(kind: string, namespace: string, name: string): Promise<Document | undefined>;
   list(kind: string, namespace?: string): Promise<readonly Document[]>;
   createJoinToken(request: { readonly agent: string; readonly role: string; readonly services: readonly string[]; readonly ttlSeconds: number }): Promise<{ readonly token: string; readonly id: string; readonly expiresAtMs: number }>;
   ban(request: { readonly kind: string; readonly namespace: string; readonly name: string; readonly reason: string }): Promise<unknown>;
@@ -24,11 +26,15 @@ export function adminApi(channel: RpcChannel): AdminApi {
   const client = channel.client(admin.AdminClient);
   const limit = { timeoutMs: TIMEOUT_MS };
   return {
-    apply: (document) => call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)) }, limit),
-    delete: (kind, namespace, name) => call(client.delete.bind(client), { kind, namespace, name }, limit),
-    list: async (kind, namespace = '') => (await call(client.list.bind(client), { kind, namespace }, limit)).documents.map(fromJson),
+    apply: (document, { dryRun = false } = {}) => call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)), write: dryRun ? { ifRevision: undefined, dryRun, idempotencyKey: '', caller: '' } : undefined }, limit),
+    delete: (kind, namespace, name) => call(client.delete.bind(client), { kind, namespace, name, write: undefined }, limit),
+    get: async (kind, namespace, name) => {
+      const { document } = await call(client.get.bind(client), { kind, key: `${namespace}/${name}` }, limit);
+      return document.length === 0 ? undefined : fromJson(document);
+    },
+    list: async (kind, namespace = '') => (await call(client.list.bind(client), { kind, namespace, after: '', limit: 0 }, limit)).documents.map(fromJson),
     createJoinToken: async (request) => {
-      const made = await call(client.createJoinToken.bind(client), { ...request, services: [...request.services] }, limit);
+      const made = await call(client.createJoinToken.bind(client), { ...request, services: [...request.services], write: undefined }, limit);
       return { token: made.token, id: made.id, expiresAtMs: Number(made.expiresAtMs) };
     },
     ban: (request) => call(client.ban.bind(client), request, limit),
@@ -37,8 +43,12 @@ export function adminApi(channel: RpcChannel): AdminApi {
   };
 }
 
-/** Opens the control plane the command means and hands its Admin service to `use`. */
-export function withAdmin<T>(context: CommandContext, use: (api: AdminApi) => Promise<T>): Promise<T> {
+/** Hands `use` the admin API of the context in use, or else the Admin service of the control plane's own socket. */
+export async function withAdmin<T>(context: CommandContext, use: (api: AdminApi) => Promise<T>): Promise<T> {
+  if (context.api !== undefined) {
+    const { apiAsAdmin, withApi } = await import('./api.ts');
+    return withApi(context.api, (client) => use(apiAsAdmin(client, context.cluster)));
+  }
   return withChannel(context.socketOf(), (channel) => use(adminApi(channel)));
 }
 

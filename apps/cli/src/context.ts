@@ -1,15 +1,19 @@
 // What every command is handed: where to print, in which form, and a way to the process it talks to.
 import { existsSync } from 'node:fs';
 import type { RpcChannel } from '@isthmus/rpc';
+import type { ApiContext } from './contexts.ts';
 import { fail } from './errors.ts';
 import { demoPaths } from './demo/paths.ts';
+import type { OutputForm } from './output/table.ts';
 import type { Options } from './program.ts';
 
 /** Which kind of process a command talks to when no socket is named. */
 export type Target = 'trust-root' | 'control-plane' | 'proxy';
 
 export interface CommandContext {
-  readonly output: 'table' | 'json';
+  readonly output: OutputForm;
+  /** The admin API to talk to; undefined: the process's own socket. */
+  readonly api: ApiContext | undefined;
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
   readonly stateDir: string;
@@ -24,12 +28,13 @@ const INSTALLED_SOCKETS: Readonly<Record<Target, string>> = {
   proxy: '/var/lib/isthmus/agent/admin.sock',
 };
 
-/** Reads the global options. */
-export function makeContext(target: Target, options: Options): CommandContext {
+/** Reads the global options; with a context, the cluster is that one's where none is named. */
+export function makeContext(target: Target, options: Options, api?: ApiContext, isClusterNamed = true): CommandContext {
   const stateDir = String(options['state']);
-  const cluster = String(options['cluster']);
+  const cluster = api !== undefined && !isClusterNamed ? api.cluster : String(options['cluster']);
   return {
-    output: options['output'] === 'json' ? 'json' : 'table',
+    output: options['output'] === 'json' || options['output'] === 'yaml' ? options['output'] : 'table',
+    api: target === 'control-plane' ? api : undefined,
     stdout: process.stdout,
     stderr: process.stderr,
     stateDir,

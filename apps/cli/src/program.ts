@@ -27,14 +27,16 @@ export function makeProgram(): Command {
     .description('Isthmus joins clusters and plain VMs into one federation: discovery, failover and mutual TLS.')
     .addOption(new Option('--socket <path>', 'admin socket of the process to talk to').env('ISTHMUS_SOCKET'))
     .option('--state <dir>', 'state directory of the demo, whose sockets are used without --socket', './.isthmus/demo')
-    .option('--cluster <name>', 'cluster of the demo to talk to', 'east')
-    .addOption(new Option('-o, --output <form>', 'how to print').choices(['table', 'json']).default('table'))
+    .addOption(new Option('--context <name>', 'context to use: the admin API of a federation logged in to').env('ISTHMUS_CONTEXT'))
+    .option('--cluster <name>', 'cluster meant: of the context’s federation, or of the demo', 'east')
+    .addOption(new Option('-o, --output <form>', 'how to print').choices(['table', 'json', 'yaml']).default('table'))
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
     .showHelpAfterError('(--help shows what is possible)')
     .exitOverride();
   addDemo(program);
   addCluster(program);
   addTrust(program);
+  addContexts(program);
   addToken(program);
   addService(program);
   addExport(program);
@@ -49,19 +51,20 @@ function addDemo(program: Command): void {
     .description('start a whole federation on this machine: two clusters and a VM, with requests flowing')
     .option('--ports <from-to>', 'ports the demo may use', '21000-21199')
     .addOption(new Option('--store <kind>', 'the store inside the control plane, or one etcd process per cluster').choices(['embedded', 'etcd']).default('embedded'))
+    .option('--admin-api', 'start an admin API in each cluster too')
     .option('--fresh', 'forget the state of earlier runs first')
     .option('--check', 'walk through a tour without a terminal, then end; exit 0 only if all of it holds')
     .option('--tour <name>', 'the tour --check walks', 'main')
     .option('--report <file>', 'write what --check measured as JSON')
-    .action(run('control-plane', async () => (await import('./demo/up.ts')).up));
+    .action(run('process', async () => (await import('./demo/up.ts')).up));
   const demo = program.command('demo').description('act on the running demo');
   for (const verb of ['stop', 'start'] as const) {
     demo
       .command(`${verb} <what>`)
       .description(`${verb} a process by name, or a cluster’s payments instances by the cluster’s name`)
-      .action(run('control-plane', async () => (await import('./commands/demo.ts'))[verb === 'stop' ? 'stopDemo' : 'startDemo']));
+      .action(run('process', async () => (await import('./commands/demo.ts'))[verb === 'stop' ? 'stopDemo' : 'startDemo']));
   }
-  demo.command('list').description('processes of the running demo').action(run('control-plane', async () => (await import('./commands/demo.ts')).listDemo));
+  demo.command('list').description('processes of the running demo').action(run('process', async () => (await import('./commands/demo.ts')).listDemo));
 }
 
 function addCluster(program: Command): void {
@@ -162,14 +165,34 @@ function addForeign(trust: Command): void {
     .action(run('control-plane', async () => (await load()).importBundle));
 }
 
+function addContexts(program: Command): void {
+  const load = () => import('./commands/login.ts');
+  program
+    .command('login')
+    .description('get an operator’s identity from a cluster and use its admin API from now on')
+    .requiredOption('--token <file>', 'file with the one-time token, - for standard input, or the token itself')
+    .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane')
+    .option('--api <host:port>', 'the admin API, where it is not behind the same gateway')
+    .action(run('process', async () => (await load()).login));
+  program.command('whoami').description('who the admin API takes you for, and what you may do').action(run('process', async () => (await load()).whoAmI));
+  const context = program.command('context').description('federations you are logged in to');
+  context.command('list').description('contexts, and which is in use').action(run('process', async () => (await load()).listContexts));
+  context.command('use <name>').description('use this context from now on').action(run('process', async () => (await load()).chooseContext));
+  context.command('remove <name>').description('forget a context and its identity').action(run('process', async () => (await load()).forgetContext));
+  program.command('completion <shell>').description('a script that completes commands: bash, zsh or fish').action(run('process', async () => {
+    const { printCompletion } = await import('./commands/completion.ts');
+    return (given, args) => printCompletion(given, args, program);
+  }));
+}
+
 function addToken(program: Command): void {
   const load = () => import('./commands/token.ts');
   const token = program.command('token').description('one-time join tokens of agents and gateways');
   token
     .command('create <agent>')
-    .description('let an agent or gateway of this name join the cluster; the token is shown once')
+    .description('let an agent, gateway or operator of this name join the cluster; the token is shown once')
     .option('--service <namespace/name...>', 'services it may hold identities of', [])
-    .addOption(new Option('--role <role>', 'what may join').choices(['agent', 'gateway']).default('agent'))
+    .addOption(new Option('--role <role>', 'what may join').choices(['agent', 'gateway', 'operator']).default('agent'))
     .option('--ttl <duration>', 'how long the token may be used', '1h')
     .action(run('control-plane', async () => (await load()).createToken));
   token.command('list').description('tokens of this cluster, without their secrets').action(run('control-plane', async () => (await load()).listTokens));
@@ -218,7 +241,23 @@ function addRest(program: Command): void {
     .command('apply')
     .description('create or replace the services and exports of YAML or JSON documents; all of them, or none if one is wrong')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
+    .option('--dry-run', 'check everything, change nothing')
     .action(run('control-plane', async () => (await import('./commands/apply.ts')).applyFile));
+  program
+    .command('get <kind> [name]')
+    .description('things of a kind: services, exports, workloads, imports, peers, proxies, clusters, certificates, bundles, tokens, entries')
+    .option('-n, --namespace <namespace>', 'of this namespace only')
+    .action(run('control-plane', async () => (await import('./commands/resource.ts')).getResources));
+  program
+    .command('diff')
+    .description('what `apply` would change; exit 1 where that is something')
+    .requiredOption('-f, --file <file>', 'the file, or - for standard input')
+    .action(run('control-plane', async () => (await import('./commands/resource.ts')).diffFile));
+  program
+    .command('delete')
+    .description('delete the services and exports a file declares')
+    .requiredOption('-f, --file <file>', 'the file, or - for standard input')
+    .action(run('control-plane', async () => (await import('./commands/resource.ts')).deleteFile));
   const certificate = program.command('certificate').description('X.509 SVIDs');
   certificate.command('list').description('certificates in use here and when they end').action(run('control-plane', async () => (await import('./commands/certificate.ts')).listCertificates));
   certificate
@@ -276,12 +315,16 @@ function addHost(agent: Command): void {
 }
 
 /** A commander action that builds the context, then loads the command and runs it. */
-function run(target: Target, load: () => Promise<Run>) {
+function run(target: Target | 'process', load: () => Promise<Run>) {
   return async (...raw: readonly unknown[]): Promise<void> => {
     const command = raw.at(-1) as Command;
     const options = command.optsWithGlobals() as Options;
     const [{ makeContext }, work] = await Promise.all([import('./context.ts'), load()]);
-    await work(makeContext(target, options), command.args, options);
+    const isGiven = (name: string): boolean => ['cli', 'env'].includes(command.getOptionValueSourceWithGlobals(name) ?? '');
+    // A socket or a demo that is named goes before the context in use, and a context that is named before both.
+    const mayUseContext = target === 'control-plane' && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
+    const api = mayUseContext ? await (await import('./contexts.ts')).findContext(options['context'] as string | undefined) : undefined;
+    await work(makeContext(target === 'process' ? 'control-plane' : target, options, api, isGiven('cluster')), command.args, options);
   };
 }
 

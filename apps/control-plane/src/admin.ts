@@ -1,117 +1,111 @@
-// What an operator may ask of this control plane, over its Unix socket: declare, list, make tokens, see the state.
-import {
-  type Export,
-  formatProblems,
-  formatServiceName,
-  messageOf,
-  parseDnsLabel,
-  parseExport,
-  parseService,
-  type Parsed,
-  type Service,
-} from '@isthmus/model';
-import { type admin, handleUnary } from '@isthmus/rpc';
-import { keys, type Store } from '@isthmus/store';
-import type { Bans, BanSubject, Issuance } from '@isthmus/identity';
+// What an operator or the admin API may ask of this control plane, over its Unix socket: declare, list, watch, make tokens, ban, see the state.
+import { type Bundle, spiffeIds, reservedSni } from '@isthmus/model';
+import { type Bans, type BanSubject, bundleToWire, type Authority, publicKeyOf } from '@isthmus/identity';
+import { type admin, handleUnary, toServiceError } from '@isthmus/rpc';
+import type { Clock } from '@isthmus/runtime';
+import { keys } from '@isthmus/store';
+import type { Log } from '@isthmus/telemetry';
 import { fail } from './errors.ts';
-import type { Resources } from './resources.ts';
-import type { Lists } from './status.ts';
+import { Feed, type Item, type Source } from './feed.ts';
+import { apply, createJoinToken, remove, type WriteParts } from './writes.ts';
 
-/** Everything the admin service shows or changes; lists are values ready to be written as JSON. */
-export type AdminParts = {
-  readonly store: Store;
-  readonly resources: Resources;
-  readonly issuance: Issuance;
+/** Everything the admin service shows or changes. */
+export type AdminParts = WriteParts & {
+  readonly authority: Authority;
   readonly bans: Bans;
-  readonly lists: Lists;
+  readonly sources: Readonly<Record<string, Source>>;
   readonly status: () => object;
+  readonly clock: Clock;
+  readonly log: Log;
 };
 
-/** The largest document an operator may send. */
-const MAX_DOCUMENT_BYTES = 256 * 1024;
+/** Watches open at once, all kinds together. */
+const MAX_WATCHES = 512;
 
 export function makeAdminService(parts: AdminParts): admin.AdminServer {
+  const feeds = new Map(Object.entries(parts.sources).map(([kind, source]) => [kind, new Feed(source, parts.clock)]));
+  let watchCount = 0;
   return {
-    apply: handleUnary(async ({ document }) => ({ changed: await apply(parts, document) })),
-    delete: handleUnary(async (request) => ({ existed: await remove(parts, request) })),
-    list: handleUnary(async ({ kind, namespace }) => ({ documents: (await list(parts, kind, namespace)).map(toJson) })),
-    createJoinToken: handleUnary(async ({ agent, role, services, ttlSeconds }) => {
-      if (role !== 'agent' && role !== 'gateway') throw fail('CONTROL_PLANE_RESOURCE_INVALID', `role must be agent or gateway, not ${JSON.stringify(role)}`);
-      const made = await parts.issuance.createJoinToken({ agent, role, services, ...(ttlSeconds > 0 && { ttlSeconds }) });
-      return { token: made.token, id: made.id, expiresAtMs: BigInt(made.expiresAtMs) };
-    }),
+    apply: handleUnary((request) => apply(parts, request), parts.log),
+    delete: handleUnary((request) => remove(parts, request), parts.log),
+    list: handleUnary((request) => list(parts, request), parts.log),
+    get: handleUnary((request) => get(parts, request), parts.log),
+    createJoinToken: handleUnary((request) => createJoinToken(parts, request), parts.log),
     ban: handleUnary(async ({ kind, namespace, name, reason }) => {
       await parts.bans.ban(subjectOf(kind, namespace, name), reason);
       return {};
-    }),
-    unban: handleUnary(async ({ kind, namespace, name }) => ({ existed: await parts.bans.lift(subjectOf(kind, namespace, name)) })),
+    }, parts.log),
+    unban: handleUnary(async ({ kind, namespace, name }) => ({ existed: await parts.bans.lift(subjectOf(kind, namespace, name)) }), parts.log),
     status: handleUnary(() => Promise.resolve({ document: toJson(parts.status()) })),
+    issueAdminApi: handleUnary(({ csr }) => Promise.resolve(issueAdminApi(parts.authority, csr)), parts.log),
+    watch: (call) => {
+      const { kind, namespace } = call.request;
+      const feed = feeds.get(kind);
+      const ended = new AbortController();
+      const end = (): void => ended.abort();
+      for (const event of ['cancelled', 'close', 'error'] as const) call.on(event, end);
+      watchCount += 1;
+      const run = async (): Promise<void> => {
+        if (feed === undefined) throw unknownKind(parts, kind);
+        if (watchCount > MAX_WATCHES) throw fail('CONTROL_PLANE_WATCHERS_FULL', `${MAX_WATCHES} watches are open already`);
+        for await (const batch of feed.watch(namespace === '' ? () => true : (key) => key.startsWith(`${namespace}/`), ended.signal)) {
+          const isTaken = call.write({ puts: batch.puts.map(toWatchItem), deletes: [...batch.deletes], state: batch.state });
+          if (!isTaken && !ended.signal.aborted) await drained(call, ended.signal);
+        }
+      };
+      run().then(() => call.end(), (error: unknown) => call.destroy(toServiceError(error))).finally(() => {
+        watchCount -= 1;
+      });
+    },
   };
 }
 
-/** Writes one service or export; unchanged content writes nothing, so that applying twice is no event. */
-async function apply(parts: AdminParts, bytes: Uint8Array): Promise<boolean> {
-  const resource = parseDocument(bytes);
-  const name = { namespace: resource.namespace, name: resource.name };
-  if (resource.kind === 'export' && parts.resources.service(name) === undefined && !(await isDeclared(parts, name))) {
-    throw fail('CONTROL_PLANE_EXPORT_WITHOUT_SERVICE', `export ${formatServiceName(name)}: no such service is declared in this cluster`, {
-      hint: 'apply the service first',
-    });
-  }
-  const key = keys.resource(resource.kind, resource.namespace, resource.name);
-  const before = await parts.store.get(key);
-  const text = JSON.stringify(resource);
-  if (before !== undefined && Buffer.from(before.value).toString('utf8') === text) return false;
-  await parts.store.put(key, text);
-  return true;
+/** Waits until a stream that is full takes more, or is ended. */
+function drained(call: { once(event: 'drain', fn: () => void): unknown; off(event: 'drain', fn: () => void): unknown }, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      call.off('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    call.once('drain', done);
+    signal.addEventListener('abort', done, { once: true });
+  });
 }
 
-async function isDeclared(parts: AdminParts, name: { readonly namespace: string; readonly name: string }): Promise<boolean> {
-  return (await parts.store.get(keys.resource('service', name.namespace, name.name))) !== undefined;
+function unknownKind(parts: AdminParts, kind: string): Error {
+  return fail('CONTROL_PLANE_KIND_UNKNOWN', `there is no list of ${JSON.stringify(kind)}`, { hint: `kinds: ${Object.keys(parts.sources).join(', ')}` });
 }
 
-/** Parses what an operator sent, strictly: unknown fields and unknown kinds are errors that name them. */
-export function parseDocument(bytes: Uint8Array): Service | Export {
-  if (bytes.byteLength > MAX_DOCUMENT_BYTES) throw fail('CONTROL_PLANE_RESOURCE_INVALID', `document is larger than ${MAX_DOCUMENT_BYTES} bytes`);
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch (error) {
-    throw fail('CONTROL_PLANE_RESOURCE_INVALID', `document is not JSON: ${messageOf(error)}`);
-  }
-  const kind = typeof json === 'object' && json !== null && 'kind' in json ? json.kind : undefined;
-  if (kind !== 'service' && kind !== 'export') {
-    throw fail('CONTROL_PLANE_RESOURCE_INVALID', `kind: must be "service" or "export", not ${JSON.stringify(kind)}`);
-  }
-  const parsed: Parsed<Service | Export> = kind === 'service' ? parseService(json) : parseExport(json);
-  if (!parsed.ok) throw fail('CONTROL_PLANE_RESOURCE_INVALID', `${kind}: ${formatProblems(parsed.problems)}`);
-  const duplicate = parsed.value.kind === 'service' ? firstDuplicate(parsed.value.ports.map((p) => p.name)) : undefined;
-  if (duplicate !== undefined) throw fail('CONTROL_PLANE_RESOURCE_INVALID', `service: ports: name ${duplicate} stands twice`);
-  return parsed.value;
+async function list(parts: AdminParts, { kind, namespace, after, limit }: admin.ListRequest): Promise<admin.ListResponse> {
+  const source = Object.hasOwn(parts.sources, kind) ? parts.sources[kind] : undefined;
+  if (source === undefined) throw unknownKind(parts, kind);
+  const wanted = (await source.list()).filter((item) => isIn(item, namespace) && (after === '' || item.key > after));
+  const sorted = wanted.toSorted((a, b) => (a.key < b.key ? -1 : 1));
+  const page = limit === 0 ? sorted : sorted.slice(0, limit);
+  return {
+    documents: page.map((item) => toJson(item.document)),
+    keys: page.map((item) => item.key),
+    revisions: page.map((item) => item.revision),
+    more: page.length < sorted.length,
+  };
 }
 
-function firstDuplicate(names: readonly string[]): string | undefined {
-  return names.find((name, i) => names.indexOf(name) !== i);
+function isIn({ document }: Item, namespace: string): boolean {
+  return namespace === '' || !('namespace' in document) || document.namespace === namespace;
 }
 
-async function remove(parts: AdminParts, request: admin.DeleteRequest): Promise<boolean> {
-  const { kind, namespace, name } = request;
-  if (kind === 'join-token') {
-    await parts.issuance.deleteJoinToken(name);
-    return true;
+/** One thing; what is declared is read from the store itself, so that its revision is good to write against. */
+async function get(parts: AdminParts, { kind, key }: admin.GetRequest): Promise<admin.GetResponse> {
+  if (kind === 'service' || kind === 'export') {
+    const [namespace = '', name = ''] = key.split('/');
+    const found = await parts.store.get(keys.resource(kind, namespace, name));
+    return found === undefined ? { document: Buffer.alloc(0), revision: 0n } : { document: found.value, revision: found.modRevision };
   }
-  if (kind === 'agent' || kind === 'gateway') return parts.issuance.deleteEntry(kind, name);
-  // What keeps an agent from attesting again: that it was removed, or that its instance joined before.
-  if (kind === 'attestation') return parts.issuance.readmit(name);
-  if (kind !== 'service' && kind !== 'export') throw fail('CONTROL_PLANE_KIND_UNKNOWN', `nothing of kind ${JSON.stringify(kind)} can be deleted`);
-  for (const [path, text] of [['namespace', namespace], ['name', name]] as const) {
-    const label = parseDnsLabel(text, path);
-    if (!label.ok) throw fail('CONTROL_PLANE_RESOURCE_INVALID', formatProblems(label.problems));
-  }
-  if (kind === 'service' && parts.resources.export({ namespace, name }) !== undefined) {
-    throw fail('CONTROL_PLANE_SERVICE_EXPORTED', `service ${namespace}/${name} is still exported`, { hint: `delete the export ${namespace}/${name} first` });
-  }
-  return parts.store.delete(keys.resource(kind, namespace, name));
+  const source = Object.hasOwn(parts.sources, kind) ? parts.sources[kind] : undefined;
+  if (source === undefined) throw unknownKind(parts, kind);
+  const found = (await source.list()).find((item) => item.key === key);
+  return found === undefined ? { document: Buffer.alloc(0), revision: 0n } : { document: toJson(found.document), revision: found.revision };
 }
 
 function subjectOf(kind: string, namespace: string, name: string): BanSubject {
@@ -120,13 +114,15 @@ function subjectOf(kind: string, namespace: string, name: string): BanSubject {
   throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents and services can be banned, not ${JSON.stringify(kind)}`, { hint: 'gateways share one identity: remove the gateway’s entry, or fence the cluster' });
 }
 
-async function list(parts: AdminParts, kind: string, namespace: string): Promise<readonly object[]> {
-  const read = Object.hasOwn(parts.lists, kind) ? parts.lists[kind] : undefined;
-  if (read === undefined) {
-    throw fail('CONTROL_PLANE_KIND_UNKNOWN', `there is no list of ${JSON.stringify(kind)}`, { hint: `kinds: ${Object.keys(parts.lists).join(', ')}` });
-  }
-  const all = await read();
-  return namespace === '' ? all : all.filter((item) => !('namespace' in item) || item.namespace === namespace);
+/** The admin API's SVID and every bundle: whoever may open this socket is trusted with more than that. */
+function issueAdminApi(authority: Authority, csr: Uint8Array): { chain: Buffer[]; bundles: ReturnType<typeof bundleToWire>[] } {
+  const spiffeId = spiffeIds.adminApi(authority.trustDomain);
+  const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId, dnsNames: [reservedSni('admin', authority.trustDomain)] });
+  return { chain: [...chain], bundles: authority.bundles.all().map((bundle: Bundle) => bundleToWire(bundle)) };
+}
+
+function toWatchItem({ key, document, revision }: Item): admin.WatchItem {
+  return { key, document: toJson(document), revision };
 }
 
 function toJson(value: object): Buffer {

@@ -13,8 +13,9 @@ import { readToken } from './bootstrap-token.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
 import { openForeign } from './foreign.ts';
+import { openIdempotency } from './idempotency.ts';
 import { openResources } from './resources.ts';
-import { makeLists, makeStatus } from './status.ts';
+import { makeSources, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
 import { followTrust } from './trust.ts';
 
@@ -43,15 +44,14 @@ await runProcess({
     const { trustDomain, svids, bundles } = authority;
 
     const clusterStore = await openClusterStore(config, parts);
-    own({ name: 'store', stop: () => clusterStore.close() });
     const { store } = clusterStore;
-
+    own({ name: 'store', stop: () => clusterStore.close() });
     const registry = await openRegistry({ store, ...parts, ...(config.intervals?.graceMs !== undefined && { graceMs: config.intervals.graceMs }) });
     own({ name: 'registry', stop: () => registry.close() });
 
     // Declarations feed views and exports; registry and federation feed the views: one direction each.
     let onDeclared = (_changed: readonly ServiceName[]): void => undefined;
-    const resources = await openResources({ store, log, metrics, onChange: (changed) => onDeclared(changed) });
+    const resources = await openResources({ store, log, metrics, clock, onChange: (changed) => onDeclared(changed) });
     own({ name: 'resources', stop: () => resources.close() });
     const bans = await openClusterBans({ authority, store, cluster: config.cluster, ...parts });
     own({ name: 'bans', stop: () => bans.close() });
@@ -112,7 +112,6 @@ await runProcess({
       views.changed(changed);
       federation.publish(changed);
     };
-
     bans.onChange(() => federation.publishBans());
     const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, bans, ...parts });
     own({ name: 'issuance', stop: () => issuance.close() });
@@ -129,9 +128,10 @@ await runProcess({
     const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [issuance, push, ...door.services], log, metrics, clock });
     own({ name: 'rpc', stop: () => server.close(2_000) });
     own({ name: 'push', stop: async () => push.close() });
-
     const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
-    const adminService = makeAdminService({ store, resources, issuance, bans, status, lists: makeLists({ authority, federation, push, registry, resources, issuance, bans }) });
+    const idempotency = openIdempotency({ store, clock, log });
+    own({ name: 'idempotency', stop: () => idempotency.close() });
+    const adminService = makeAdminService({ store, resources, issuance, bans, idempotency, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans }), clock, log });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
       services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service],

@@ -2,8 +2,10 @@
 import type { ProxyStatus, Push, Registry } from '@isthmus/discovery';
 import type { Federation } from '@isthmus/federation';
 import type { Authority, Bans, ForeignTrust, Issuance } from '@isthmus/identity';
+import { type Export, formatServiceName, type Service } from '@isthmus/model';
 import { systemClock } from '@isthmus/runtime';
 import type { Config } from './config.ts';
+import type { Item, Source } from './feed.ts';
 import type { Resources } from './resources.ts';
 import { identitiesOf } from './trust.ts';
 
@@ -20,26 +22,44 @@ type Parts = {
 /** Records of the transparency log in one list: the newest. */
 const LOG_RECORDS = 500;
 
-export type Lists = Readonly<Record<string, () => readonly object[] | Promise<readonly object[]>>>;
-
-/** One function a kind; every item is fit for JSON and holds no secret. */
-export function makeLists({ authority, federation, push, registry, resources, issuance, bans }: Parts): Lists {
+/** One source a kind; every item is fit for JSON and holds no secret. */
+export function makeSources({ authority, federation, push, registry, resources, issuance, bans }: Parts): Readonly<Record<string, Source>> {
+  const view = (list: () => readonly object[] | Promise<readonly object[]>, keyOf: (document: Fields) => string): Source => ({
+    list: async () => (await list()).map((document) => ({ key: keyOf(document as Fields), document, revision: 0n })),
+    isCurrent: () => true,
+  });
+  const declared = (kind: 'service' | 'export'): Source => {
+    const toItem = (document: Service | Export): Item => ({ key: formatServiceName(document), document, revision: resources.revisionOf(kind, document) });
+    return {
+      list: async () => (kind === 'service' ? resources.services() : resources.exports()).map(toItem),
+      get: (key) => {
+        const [namespace = '', name = ''] = key.split('/');
+        const found = kind === 'service' ? resources.service({ namespace, name }) : resources.export({ namespace, name });
+        return found && toItem(found);
+      },
+      onChange: (fn) => resources.onChange((changed) => fn(changed.map(formatServiceName))),
+      isCurrent: resources.isCurrent,
+    };
+  };
   return {
-    service: () => resources.services(),
-    export: () => resources.exports(),
-    workload: () => registry.list(),
-    import: () => federation.imports(),
-    peer: () => federation.peers(),
-    proxy: () => push.proxies(),
-    member: () => authority.members(),
-    entry: () => issuance.listEntries(),
-    'join-token': async () => (await issuance.listJoinTokens()).map(({ secretSha256: _hidden, ...token }) => token),
-    certificate: () => certificates(authority),
-    refused: () => resources.refused(),
-    ban: () => bans.all(),
-    log: () => authority.ledger.read(Math.max(0, authority.ledger.head().records - LOG_RECORDS), LOG_RECORDS),
+    service: declared('service'),
+    export: declared('export'),
+    workload: view(() => registry.list(), (w) => `${w['namespace']}/${w['service']}/${w['agent']}.${w['instance']}`),
+    import: view(() => federation.imports(), (i) => `${i['namespace']}/${i['name']}/${i['cluster']}`),
+    peer: view(() => federation.peers(), (p) => String(p['cluster'])),
+    proxy: view(() => push.proxies().map(withLag), (p) => String(p['id'])),
+    member: view(() => authority.members(), (m) => String(m['cluster'])),
+    entry: view(() => issuance.listEntries(), (e) => `${e['role']}/${e['agent']}`),
+    'join-token': view(async () => (await issuance.listJoinTokens()).map(({ secretSha256: _hidden, ...token }) => token), (t) => String(t['id'])),
+    certificate: view(() => certificates(authority), (c) => String(c['name'])),
+    bundle: view(() => authority.bundles.all(), (b) => String(b['trustDomain'])),
+    ban: view(() => bans.all(), (b) => String(b['id'])),
+    log: view(() => authority.ledger.read(Math.max(0, authority.ledger.head().records - LOG_RECORDS), LOG_RECORDS), (r) => String(r['index']).padStart(15, '0')),
+    refused: view(() => resources.refused(), (r) => String(r['key'])),
   };
 }
+
+type Fields = Readonly<Record<string, unknown>>;
 
 function certificates(authority: Authority): readonly object[] {
   const { trustDomain, rootExpiresAtMs, intermediateExpiresAtMs, ownSvidExpiresAtMs } = authority.status();

@@ -19,9 +19,11 @@ export function followTrust(authority: Authority, issuance: Issuance, push: Push
 /** Everybody who may renew here, with what they told: who has an entry and tells nothing stands there as never heard. */
 async function proxiesOf(issuance: Issuance, push: Push): Promise<readonly ProxyTrust[]> {
   const told = new Map(push.trust().map((t) => [`${t.kind}/${t.name}`, t]));
-  return (await issuance.listEntries()).map(({ role, agent }) => {
+  return (await issuance.listEntries()).flatMap(({ role, agent }) => {
+    // An operator holds no stream that could tell; one whose root is gone logs in again.
+    if (role === 'operator') return [];
     const trust = told.get(`${role}/${agent}`);
-    return { kind: role, name: agent, isConnected: trust?.isConnected ?? false, heardAtMs: trust?.heardAtMs, facts: trust?.facts };
+    return [{ kind: role, name: agent, isConnected: trust?.isConnected ?? false, heardAtMs: trust?.heardAtMs, facts: trust?.facts }];
   });
 }
 

@@ -43,6 +43,7 @@ export const configSchema = strict({
     'control-plane': Type.Optional(schemas.hostPort),
     store: Type.Optional(schemas.hostPort),
     'trust-root': Type.Optional(schemas.hostPort),
+    admin: Type.Optional(schemas.hostPort),
     bundle: Type.Optional(schemas.hostPort),
   }),
   limits: Type.Optional(

@@ -2,6 +2,8 @@
 export { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 export { type AttestationConfig, attestationSchema } from './attest/attestation.ts';
 export { type Authority, type AuthorityOptions, type AuthorityStatus, openAuthority } from './authority/authority.ts';
+export { publicKeyOf } from './csr.ts';
+export type { TokenFence } from './issuance/join-tokens.ts';
 export { type BundleEndpointOptions, type BundleEndpointServer, type EndpointProof, serveBundleEndpoint } from './foreign/bundle-endpoint.ts';
 export { type ForeignStatus, type ForeignTrust, type ForeignTrustOptions, openForeignTrust } from './foreign/foreign-trust.ts';
 export type { ProxyTrust } from './authority/trust-report.ts';
@@ -20,3 +22,4 @@ export { openClusterBans } from './issuance/issuance.ts';
 export { activeBans, type Bans, type BanSubject } from './issuance/bans.ts';
 export { fileKeyStore, type KeyStore, memoryKeyStore, readPassphrase } from './key-store.ts';
 export { type BackupFacts, backupTrustRoot, restoreTrustRoot } from './trust-root/backup.ts';
+export { openRateLimit, type RateLimit } from './rate-limit.ts';

@@ -19,10 +19,10 @@ test('every service, port and trust domain reads back from its SNI name', () => 
 });
 
 test('the federation’s own names read back, and only they are reserved', () => {
-  for (const name of ['control-plane', 'store', 'trust-root'] as const) {
+  for (const name of ['control-plane', 'store', 'trust-root', 'bundle', 'admin'] as const) {
     assert.deepEqual(parseSni(reservedSni(name, EAST)), { kind: 'reserved', name, trustDomain: EAST });
   }
-  assert.equal(parseSni(`admin.isthmus.${EAST}`), undefined);
+  assert.equal(parseSni(`nobody.isthmus.${EAST}`), undefined);
   assert.equal(parseSni('store.isthmus'), undefined);
 });
 

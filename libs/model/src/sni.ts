@@ -3,14 +3,14 @@ import { isDnsLabel, type ServiceName } from './name.ts';
 import type { TrustDomain } from './spiffe-id.ts';
 
 /** Parts of a cluster reached through its gateway's one open port by a reserved name. */
-export type ReservedName = 'control-plane' | 'store' | 'trust-root' | 'bundle';
+export type ReservedName = 'control-plane' | 'store' | 'trust-root' | 'bundle' | 'admin';
 
 export type SniTarget =
   | { readonly kind: 'service'; readonly service: ServiceName; readonly port: string; readonly trustDomain: string; readonly layer: 4 | 7 }
   | { readonly kind: 'reserved'; readonly name: ReservedName; readonly trustDomain: string };
 
 const TRUST_DOMAIN_LABELS = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/;
-const RESERVED: ReadonlySet<string> = new Set<ReservedName>(['control-plane', 'store', 'trust-root', 'bundle']);
+const RESERVED: ReadonlySet<string> = new Set<ReservedName>(['control-plane', 'store', 'trust-root', 'bundle', 'admin']);
 
 /**
  * `<port>.<service>.<namespace>.svc.<trust domain>`: names the cluster too, so a gateway can tell what is not its own. With

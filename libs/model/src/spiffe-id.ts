@@ -55,13 +55,17 @@ export const spiffeIds = {
   trustRoot: (federation: TrustDomain): SpiffeId => `spiffe://${federation}/trust-root` as SpiffeId,
   controlPlane: (td: TrustDomain): SpiffeId => `spiffe://${td}/control-plane` as SpiffeId,
   gateway: (td: TrustDomain): SpiffeId => `spiffe://${td}/gateway` as SpiffeId,
+  adminApi: (td: TrustDomain): SpiffeId => `spiffe://${td}/admin-api` as SpiffeId,
+  /** A person or program that operates clusters; what it may do is said by the admin API's configuration, never by its ID. */
+  operator: (td: TrustDomain, operator: string): SpiffeId => `spiffe://${td}/operator/${operator}` as SpiffeId,
   agent: (td: TrustDomain, agent: string): SpiffeId => `spiffe://${td}/agent/${agent}` as SpiffeId,
   service: (td: TrustDomain, s: ServiceName): SpiffeId => `spiffe://${td}/ns/${s.namespace}/svc/${s.name}` as SpiffeId,
 } as const;
 
 /** Who an ID of this system belongs to; `other` for a path Isthmus does not mint. */
 export type Role =
-  | { readonly kind: 'authority' | 'trust-root' | 'control-plane' | 'gateway' | 'other' }
+  | { readonly kind: 'authority' | 'trust-root' | 'control-plane' | 'gateway' | 'admin-api' | 'other' }
+  | { readonly kind: 'operator'; readonly operator: string }
   | { readonly kind: 'agent'; readonly agent: string }
   | { readonly kind: 'service'; readonly service: ServiceName };
 
@@ -70,8 +74,9 @@ export function roleOf(id: SpiffeId): Role {
   const segments = pathOf(id).split('/').slice(1);
   const [first, second, third, fourth] = segments;
   if (segments.length === 0) return { kind: 'authority' };
-  if (segments.length === 1 && (first === 'trust-root' || first === 'control-plane' || first === 'gateway')) return { kind: first };
+  if (segments.length === 1 && (first === 'trust-root' || first === 'control-plane' || first === 'gateway' || first === 'admin-api')) return { kind: first };
   if (segments.length === 2 && first === 'agent' && second !== undefined) return { kind: 'agent', agent: second };
+  if (segments.length === 2 && first === 'operator' && second !== undefined) return { kind: 'operator', operator: second };
   if (segments.length === 4 && first === 'ns' && third === 'svc' && second !== undefined && fourth !== undefined) {
     return { kind: 'service', service: { namespace: second, name: fourth } };
   }

@@ -1,9 +1,11 @@
 // Mutual TLS by SPIFFE ID for grpc-js channels: each new connection uses the SVID and bundle of that moment.
 import { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
-import type { Socket } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
-import { formatProblems, type SpiffeId, trustDomainOf } from '@isthmus/model';
+import { formatProblems, messageOf, type SpiffeId, trustDomainOf } from '@isthmus/model';
 import { type BundleSource, svidFacts, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
+import { splitAddress } from './address.ts';
+import { fail } from './errors.ts';
 import { isRevoked, presentedChain } from './peer-chain.ts';
 
 export type SpiffeTls = {
@@ -50,7 +52,7 @@ export class SpiffeCredentials extends ChannelCredentials {
 
   override _createSecureConnector(): ReturnType<ChannelCredentials['_createSecureConnector']> {
     return {
-      connect: async (socket) => ({ socket: await secure(socket, this.#tls), secure: true }),
+      connect: async (socket) => ({ socket: await secure(socket, this.#tls, 'h2'), secure: true }),
       waitForReady: () => Promise.resolve(),
       getCallCredentials: () => CallCredentials.createEmpty(),
       destroy: () => undefined,
@@ -58,7 +60,41 @@ export class SpiffeCredentials extends ChannelCredentials {
   }
 }
 
-function secure(socket: Socket, tls: SpiffeTls): Promise<TLSSocket> {
+/**
+ * Dials the first address that answers and proves who it is, for other protocols than gRPC; `protocol` is the ALPN name.
+ * **Throws** RPC_UNAVAILABLE naming what each address said. **Bounds** 5 s for each connect and each handshake.
+ */
+export async function dialTls(addresses: readonly string[], tls: SpiffeTls, protocol: 'http/1.1' | 'h2'): Promise<TLSSocket> {
+  const failures: string[] = [];
+  for (const address of addresses) {
+    try {
+      return await secure(await connected(address), tls, protocol);
+    } catch (error) {
+      failures.push(`${address}: ${messageOf(error)}`);
+    }
+  }
+  throw fail('RPC_UNAVAILABLE', `${tls.serverName} cannot be reached: ${failures.join('; ') || 'it has no address'}`);
+}
+
+function connected(address: string): Promise<Socket> {
+  const { host, port } = splitAddress(address);
+  return new Promise((resolve, reject) => {
+    const socket = connectTcp({ host, port });
+    const refuse = (error: Error): void => {
+      socket.destroy();
+      reject(error);
+    };
+    socket.setTimeout(HANDSHAKE_TIMEOUT_MS, () => refuse(new Error('connecting timed out')));
+    socket.once('error', refuse);
+    socket.once('connect', () => {
+      socket.setTimeout(0);
+      socket.off('error', refuse);
+      resolve(socket);
+    });
+  });
+}
+
+function secure(socket: Socket, tls: SpiffeTls, protocol: string): Promise<TLSSocket> {
   const svid = tls.svids?.current();
   const pem = svid && svidToPem(svid);
   const roots = tls.bundles.all().flatMap((b) => b.x509Authorities.map((a) => toPem(Buffer.from(a, 'base64'))));
@@ -66,7 +102,7 @@ function secure(socket: Socket, tls: SpiffeTls): Promise<TLSSocket> {
     const secured = connect({
       socket,
       servername: tls.serverName,
-      ALPNProtocols: ['h2'],
+      ALPNProtocols: [protocol],
       minVersion: 'TLSv1.3',
       ca: [...new Set(roots)],
       // The chain is verified below, whole and against one bundle; OpenSSL has checked the same signatures by then.

@@ -178,8 +178,8 @@ function isBanned({ spiffeId, svid }: CallerFacts, bundles: BundleSource): boole
   return bundles.get(trustDomain)?.x509Authorities.length === 0 || bundles.bans(trustDomain)?.of(svid) !== undefined;
 }
 
-/** The server's chain goes out with the roots behind it, so that a token's holder can find the one it pinned. */
-function contextOf(svids: SvidSource, bundles: BundleSource): SecureContextOptions {
+/** What a TLS server presents and trusts now. Its chain goes out with the roots behind it, so that a token's holder can find the one it pinned. */
+export function contextOf(svids: SvidSource, bundles: BundleSource): SecureContextOptions {
   const roots = [...new Set(bundles.all().flatMap((b) => b.x509Authorities))].map((base64) => toPem(Buffer.from(base64, 'base64')));
   const svid = svids.current();
   if (svid === undefined) return { ca: roots };

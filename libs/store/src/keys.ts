@@ -19,6 +19,7 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * | `shared/to/<cluster>/exports/<namespace>/<service>` | own control plane | that peer |
  * | `shared/all/bans/<id>` | own control plane: a ban, signed | every peer |
  * | `peers/<cluster>/<same path below shared/>` | own control plane | own replicas |
+ * | `idempotency/<hash of caller and key>` | own control plane | own control plane |
  * | `federated/<trust domain>/{declared,bundle}` | own control plane | own control plane |
  * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` · `bans/<id>` | own control plane | own control plane |
  * | `used-evidence/<method>/<sha256>` · `attested-instances/<id>` · `serial-chains/<agent>` | own control plane | own control plane |
@@ -48,6 +49,8 @@ export const keys = {
   members: (): string => prefix('members'),
   joinToken: (id: string): string => join('join-tokens', id),
   joinTokens: (): string => prefix('join-tokens'),
+  idempotency: (id: string): string => join('idempotency', id),
+  idempotencies: (): string => prefix('idempotency'),
   entry: (role: string, agent: string): string => join('entries', role, agent),
   /** A ban of this cluster; what peers read of it stands under `sharedBan`. */
   ban: (id: string): string => join('bans', id),

@@ -14,6 +14,8 @@ export type TestFederationOptions = {
   readonly links?: boolean;
   /** Gives clusters other addresses to be reached by, once their gateways’ ports are known; before anything starts. */
   readonly reachedBy?: (gatewayPort: (cluster: string) => number) => Promise<Readonly<Record<string, string>>>;
+  /** Starts an admin API in each cluster too. */
+  readonly adminApi?: boolean;
   /** By process: settings over the ones the harness makes. */
   readonly settings?: (name: string) => object;
   /** False leaves all processes to the test to start. */
@@ -50,6 +52,7 @@ export async function startFederation(options: TestFederationOptions = {}, t?: T
     paths,
     supervisor,
     store: options.store ?? 'embedded',
+    adminApi: options.adminApi ?? false,
     ...(options.settings && { settings: options.settings }),
     gatewayAddresses: {
       ...Object.fromEntries([...links].map(([cluster, link]) => [cluster, `127.0.0.1:${link.port}`])),

@@ -1,6 +1,7 @@
 // Starts federations of real processes for tests: own ports and directory each, links that can be cut, waits with limits, clean ends.
 export { startFederation, type TestFederation, type TestFederationOptions } from './federation.ts';
 export { type Link, startLink } from './link.ts';
+export { openOperator, type Operator } from './operator.ts';
 export { reservePorts } from './ports.ts';
 export { openClusterStore } from './store.ts';
 export { type Finished, findProgram, isthmus, isthmusProcess, run } from './run.ts';
@@ -8,6 +9,7 @@ export { clusterOf, smallTopology } from './topology.ts';
 export {
   type Answer,
   appMain,
+  DEMO_OPERATOR,
   askOverTls,
   type Federation,
   foreignSvid,

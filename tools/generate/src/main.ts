@@ -4,6 +4,7 @@ import { cpSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFi
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { openApiDocument } from '@isthmus/api';
 import { ERROR_CLASSES } from '@isthmus/model';
 import type { ConfigSchema } from '@isthmus/runtime';
 import { duplicates, errorsIn, metricsIn } from './catalogue.ts';
@@ -12,7 +13,7 @@ import { configurationPage, errorsPage, metricsPage } from './reference.ts';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const { values } = parseArgs({ options: { check: { type: 'boolean' } } });
 
-const made = new Map([...referencePages(), ['docs/reference/configuration.md', configurationPage(await programs())] as const, ...protobufCode()]);
+const made = new Map([...referencePages(), ['docs/reference/configuration.md', configurationPage(await programs())] as const, ['docs/reference/openapi.json', `${JSON.stringify(openApiDocument(), undefined, 1)}\n`] as const, ...protobufCode()]);
 const stale = [...made].filter(([path, text]) => text !== textOf(path)).map(([path]) => path);
 const orphaned = globSync('libs/rpc/src/gen/**/*.ts', { cwd: root }).filter((path) => !made.has(path));
 

@@ -9,12 +9,12 @@ import { printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
 
 export async function applyFile(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
-  const file = String(options['file']);
-  const declarations = parseDocuments(readInput(file), file === '-' ? 'standard input' : file).toSorted(byKind);
+  const isDryRun = options['dryRun'] === true;
+  const declarations = readDeclarations(String(options['file'])).toSorted(byKind);
   const outcomes = await withAdmin(context, async (api) => {
     const done: { kind: string; name: string; changed: boolean }[] = [];
     for (const declaration of declarations) {
-      const { changed } = await api.apply(declaration);
+      const { changed } = await api.apply(declaration, { dryRun: isDryRun });
       done.push({ kind: declaration.kind, name: formatServiceName(declaration), changed });
     }
     return done;
@@ -22,14 +22,19 @@ export async function applyFile(context: CommandContext, _args: readonly string[
   printRows(context, outcomes, [
     ['kind', (o) => o.kind],
     ['name', (o) => o.name],
-    ['outcome', (o) => (o.changed ? 'applied' : 'unchanged')],
+    ['outcome', (o) => (!o.changed ? 'unchanged' : isDryRun ? 'would be applied' : 'applied')],
   ]);
 }
 
 /** An export needs its service to be there. */
-function byKind(a: Declaration, b: Declaration): number {
+export function byKind(a: Declaration, b: Declaration): number {
   const order = { service: 0, export: 1 };
   return order[a.kind] - order[b.kind];
+}
+
+/** Every document of a file, or of standard input for `-`. **Throws** CLI_BAD_INPUT, CLI_BAD_DOCUMENT. */
+export function readDeclarations(file: string): readonly Declaration[] {
+  return parseDocuments(readInput(file), file === '-' ? 'standard input' : file);
 }
 
 function readInput(file: string): string {

@@ -1,5 +1,5 @@
 // The configuration files of the demo's processes, as an operator would write them.
-import { formatServiceName } from '@isthmus/model';
+import { formatServiceName, spiffeIds } from '@isthmus/model';
 import type { FederationOptions } from './federation.ts';
 import { type AgentPlan, type ClusterPlan, names, portNames, servicesOf } from './topology.ts';
 
@@ -54,8 +54,29 @@ export function gatewayConfig({ paths, ports }: FederationOptions, cluster: Clus
     locality: cluster.locality,
     workers: 1, // one of many processes on a laptop
     listen: { host: HOST, port: ports[name] },
-    reserved: { 'control-plane': controlPlane, store: controlPlane, 'trust-root': `${HOST}:${ports[names.trustRoot]}`, bundle: `${HOST}:${ports[portNames.bundle(cluster.name)]}` },
+    reserved: { 'control-plane': controlPlane, store: controlPlane, 'trust-root': `${HOST}:${ports[names.trustRoot]}`, admin: `${HOST}:${ports[names.adminApi(cluster.name)]}`, bundle: `${HOST}:${ports[portNames.bundle(cluster.name)]}` },
     adminSocket: paths.socket(name),
+    health: { host: HOST, port: ports[portNames.health(name)] },
+  };
+}
+
+/** The operator the demo's admin APIs let do everything, in every cluster. */
+export const DEMO_OPERATOR = 'demo';
+
+/** Grants of an admin API, as its configuration has them. */
+export type DemoGrant = { readonly who: string; readonly role: string; readonly clusters?: 'all' | readonly string[]; readonly namespaces?: 'all' | readonly string[] };
+
+export function adminApiConfig({ paths, ports, topology }: FederationOptions, cluster: ClusterPlan, grants?: readonly DemoGrant[]): object {
+  const name = names.adminApi(cluster.name);
+  const everything = topology.clusters.flatMap((c) => ['operator', 'trust-admin'].map((role) => ({ who: spiffeIds.operator(c.trustDomain, DEMO_OPERATOR), role })));
+  return {
+    cluster: cluster.name,
+    federation: topology.federation,
+    stateDir: paths.state(name),
+    controlPlaneSocket: paths.socket(names.controlPlane(cluster.name)),
+    listen: { host: HOST, port: ports[name] },
+    grants: grants ?? everything,
+    forwarders: topology.clusters.filter((c) => c.name !== cluster.name).map((c) => ({ cluster: c.name, roles: ['viewer', 'operator', 'trust-admin'] })),
     health: { host: HOST, port: ports[portNames.health(name)] },
   };
 }

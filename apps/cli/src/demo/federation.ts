@@ -7,7 +7,7 @@ import { silentLog } from '@isthmus/telemetry';
 import { type AdminApi, adminApi } from '../admin.ts';
 import { type ProxyApi, proxyApi } from '../proxy-admin.ts';
 import { type RotationApi, rotationApi } from '../trust-admin.ts';
-import { agentConfig, controlPlaneConfig, gatewayConfig, toYaml, trustRootConfig } from './config.ts';
+import { adminApiConfig, agentConfig, type DemoGrant, controlPlaneConfig, gatewayConfig, toYaml, trustRootConfig } from './config.ts';
 import { etcdProcess, type EtcdTls, findEtcd } from './etcd.ts';
 import type { DemoPaths } from './paths.ts';
 import { appMain, isReadyLine, type ManagedProcess, nodeProgram, type ProcessSpec } from './process.ts';
@@ -23,6 +23,8 @@ export type FederationOptions = {
   readonly supervisor: Supervisor;
   readonly store: StoreKind;
   readonly readyLimitMs?: number;
+  /** Starts an admin API in each cluster too. */
+  readonly adminApi?: boolean;
   /** By cluster: the address others reach its gateway by, where that is not the gateway's own. */
   readonly gatewayAddresses?: Readonly<Record<string, string>>;
   /** By process: settings over the ones made here, asked for at each start. One with an `attestation` gets no token. */
@@ -36,6 +38,8 @@ export interface Federation {
   /** With `--store etcd`, its etcd first. Gets a bootstrap token where the cluster has not joined yet. */
   startControlPlane(cluster: ClusterPlan): Promise<ManagedProcess>;
   startGateway(cluster: ClusterPlan): Promise<ManagedProcess>;
+  /** The admin API beside a control plane; without grants the demo's operator may do everything. */
+  startAdminApi(cluster: ClusterPlan, grants?: readonly DemoGrant[]): Promise<ManagedProcess>;
   startAgent(cluster: ClusterPlan, agent: AgentPlan): Promise<ManagedProcess>;
   startWorkload(cluster: ClusterPlan, workload: WorkloadPlan): Promise<ManagedProcess>;
   /** Declares the cluster's services and exports. */
@@ -109,6 +113,7 @@ export function openFederation(options: FederationOptions): Federation {
       const tokenFile = await tokenFor(name, async () => (await admin(cluster.name).createJoinToken({ agent: name, role: 'gateway', services: [], ttlSeconds: TOKEN_TTL_SECONDS })).token);
       return start(name, 'gateway', gatewayConfig(options, cluster, tokenFile));
     },
+    startAdminApi: (cluster, grants) => start(names.adminApi(cluster.name), 'admin-api', adminApiConfig(options, cluster, grants)),
     startAgent: async (cluster, agent) => {
       const services = [...(agent.workload?.services ?? []), ...(agent.callAs === undefined ? [] : [agent.callAs])].map(formatServiceName);
       const tokenFile = await tokenFor(agent.name, async () => (await admin(cluster.name).createJoinToken({ agent: agent.name, role: 'agent', services, ttlSeconds: TOKEN_TTL_SECONDS })).token);

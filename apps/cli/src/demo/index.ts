@@ -1,4 +1,5 @@
 // What tests use of the demo: the same processes, started the same way.
+export { DEMO_OPERATOR, type DemoGrant } from './config.ts';
 export { demoPaths, type DemoPaths } from './paths.ts';
 export { type Federation, type FederationOptions, openFederation, outboundOf, type StoreKind } from './federation.ts';
 export { appMain, lastLines, type ManagedProcess } from './process.ts';

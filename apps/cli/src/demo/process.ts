@@ -45,7 +45,7 @@ export function nodeProgram(program: string, args: readonly string[], nodeFlags:
 }
 
 /** The main program of one of the apps: its source, or the executable in the directory that `ISTHMUS_PROGRAMS` names. */
-export function appMain(app: 'trust-root' | 'control-plane' | 'gateway' | 'agent'): string {
+export function appMain(app: 'trust-root' | 'control-plane' | 'gateway' | 'agent' | 'admin-api'): string {
   const directory = process.env['ISTHMUS_PROGRAMS'];
   if (directory !== undefined) return join(directory, `isthmus-${app}`);
   return fileURLToPath(new URL(`../../../${app}/src/main.ts`, import.meta.url));

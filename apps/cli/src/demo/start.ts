@@ -66,6 +66,9 @@ function startCluster(federation: Federation, cluster: ClusterPlan, trustRoot: P
     { title: `${cluster.name}: control plane`, done: controlPlane.then(describe(federation, `${cluster.name}-control-plane`)) },
     { title: `${cluster.name}: services and exports`, done: declared.then(() => `${cluster.services.length} services, ${cluster.exports.length} exported`) },
     { title: `${cluster.name}: gateway`, done: gateway.then(describe(federation, `${cluster.name}-gateway`)) },
+    ...(federation.options.adminApi === true
+      ? [{ title: `${cluster.name}: admin API`, done: controlPlane.then(() => federation.startAdminApi(cluster)).then(describe(federation, `${cluster.name}-admin-api`)) }]
+      : []),
     {
       title: `${cluster.name}: agents and workloads`,
       done: Promise.all([workloads, ...local.map((a) => a.started)]).then(() => local.map(({ agent }) => `${agent.name} beside ${agent.workload?.instance}`).join(', ')),

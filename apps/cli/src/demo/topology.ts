@@ -69,6 +69,7 @@ export const names = {
   controlPlane: (cluster: string) => `${cluster}-control-plane`,
   etcd: (cluster: string) => `${cluster}-etcd`,
   gateway: (cluster: string) => `${cluster}-gateway`,
+  adminApi: (cluster: string) => `${cluster}-admin-api`,
   workload: (cluster: string, instance: string) => `${cluster}-${instance}`,
 } as const;
 
@@ -98,7 +99,7 @@ export function planPorts(topology: Topology, range: PortRange): Ports {
   for (const cluster of topology.clusters) {
     const controlPlane = names.controlPlane(cluster.name);
     const gateway = names.gateway(cluster.name);
-    wanted.push(controlPlane, portNames.health(controlPlane), portNames.store(cluster.name), portNames.storePeer(cluster.name), gateway, portNames.health(gateway), portNames.bundle(cluster.name));
+    wanted.push(controlPlane, portNames.health(controlPlane), portNames.store(cluster.name), portNames.storePeer(cluster.name), gateway, portNames.health(gateway), names.adminApi(cluster.name), portNames.health(names.adminApi(cluster.name)), portNames.bundle(cluster.name));
     for (const agent of cluster.agents) {
       wanted.push(portNames.health(agent.name), portNames.dns(agent.name));
       for (const service of servicesOf(topology)) wanted.push(portNames.outbound(agent.name, service));

@@ -34,7 +34,7 @@ export async function up(context: CommandContext, _args: readonly string[], opti
 
   const supervisor = openSupervisor();
   const ending = endOnSignals(supervisor);
-  const federationOf = (): Federation => openFederation({ topology: DEMO_TOPOLOGY, ports, paths, supervisor, store });
+  const federationOf = (): Federation => openFederation({ topology: DEMO_TOPOLOGY, ports, paths, supervisor, store, adminApi: options['adminApi'] === true });
   let federation: Federation | undefined;
   const control = await serveDemoControl(paths.socket('demo'), (request) => handleRequest(supervisor, request));
   try {

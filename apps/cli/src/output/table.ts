@@ -1,5 +1,9 @@
 // Tables for people and JSON for programs, from the same rows.
+import { formatYaml } from '@isthmus/runtime';
 import Table from 'cli-table3';
+
+/** How a command prints: for people, or for programs. */
+export type OutputForm = 'table' | 'json' | 'yaml';
 
 /** One column: its heading, and its text in a row. */
 export type Column<T> = readonly [heading: string, text: (row: T) => string | number | undefined];
@@ -20,19 +24,19 @@ export function formatTable<T>(rows: readonly T[], columns: readonly Column<T>[]
 
 /** Prints rows as a table, or `json` (the rows themselves where it is not given) as indented JSON. */
 export function printRows<T>(
-  to: { readonly stdout: NodeJS.WriteStream; readonly output: 'table' | 'json' },
+  to: { readonly stdout: NodeJS.WriteStream; readonly output: OutputForm },
   rows: readonly T[],
   columns: readonly Column<T>[],
   json: unknown = rows,
 ): void {
-  if (to.output === 'json') to.stdout.write(`${JSON.stringify(json, undefined, 2)}\n`);
+  if (to.output !== 'table') to.stdout.write(formatValue(json, to.output));
   else if (rows.length === 0) to.stdout.write('none\n');
   else to.stdout.write(`${formatTable(rows, columns, to.stdout.isTTY === true)}\n`);
 }
 
 /** Prints one sentence, or an object in JSON form. */
-export function printOutcome(to: { readonly stdout: NodeJS.WriteStream; readonly output: 'table' | 'json' }, sentence: string, json: unknown): void {
-  to.stdout.write(to.output === 'json' ? `${JSON.stringify(json, undefined, 2)}\n` : `${sentence}\n`);
+export function printOutcome(to: { readonly stdout: NodeJS.WriteStream; readonly output: OutputForm }, sentence: string, json: unknown): void {
+  to.stdout.write(to.output === 'table' ? `${sentence}\n` : formatValue(json, to.output));
 }
 
 /** A nested document as aligned `path  value` lines, for status pages. */
@@ -48,4 +52,9 @@ export function formatDocument(document: unknown): string {
   walk(document, '');
   const width = Math.max(0, ...lines.map(([path]) => path.length));
   return lines.map(([path, value]) => `${path.padEnd(width)}  ${value}`).join('\n');
+}
+
+function formatValue(value: unknown, form: 'json' | 'yaml'): string {
+  const text = JSON.stringify(value, undefined, 2);
+  return form === 'json' ? `${text}\n` : formatYaml(JSON.parse(text));
 }

@@ -5,6 +5,7 @@ import {
   formatServiceName,
   isDnsLabel,
   IsthmusError,
+  type JoinRole,
   type JoinToken,
   messageOf,
   quote,
@@ -32,7 +33,7 @@ import { bundleToWire } from '../wire.ts';
 import { type Bans, type BansOptions, openBans } from './bans.ts';
 import { type EntryStore, openEntryStore } from './entries.ts';
 import { type IssuanceQueue, type IssuanceQueueOptions, openIssuanceQueue } from './issuance-queue.ts';
-import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenStore } from './join-tokens.ts';
+import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenFence, type TokenStore } from './join-tokens.ts';
 import type { SerialChain } from './serial-chain.ts';
 import { withEntryRecords, withTokenRecords } from './recorded.ts';
 
@@ -61,7 +62,9 @@ export interface Issuance {
   readonly definition: typeof identity.IssuanceService;
   readonly implementation: identity.IssuanceServer;
   /** **Throws** IDENTITY_TOKEN_INVALID naming every wrong field; STORE_*. */
-  createJoinToken(request: JoinTokenRequest): Promise<CreatedJoinToken>;
+  createJoinToken(request: JoinTokenRequest, fence?: TokenFence): Promise<CreatedJoinToken>;
+  /** Checks what a token would be made of, and makes none. **Throws** IDENTITY_TOKEN_INVALID. */
+  checkJoinToken(request: JoinTokenRequest): void;
   /** Tokens that are not deleted, used and expired ones among them; no secrets but their hashes. */
   listJoinTokens(): Promise<readonly JoinToken[]>;
   /** **Throws** IDENTITY_TOKEN_NOT_FOUND. */
@@ -69,7 +72,7 @@ export interface Issuance {
   /** Who has joined. */
   listEntries(): Promise<readonly ListedEntry[]>;
   /** Takes an agent's or gateway's right to renew; its SVID runs out. Whether there was such an entry. */
-  deleteEntry(role: 'agent' | 'gateway', agent: string): Promise<boolean>;
+  deleteEntry(role: JoinRole, agent: string): Promise<boolean>;
   /** Lets an agent that was removed, or an instance that may join once only, attest again. Whether there was anything to let in. */
   readmit(agent: string): Promise<boolean>;
   /** Whether this agent's entry lists this service: asked for issuing, and for reports of workloads. */
@@ -96,7 +99,8 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
       issueService: handleUnary((_request, call) => issuer.issueService(call), log),
       issueJwtSvid: handleUnary((_request, call) => issuer.issueJwtSvid(call), log),
     },
-    createJoinToken: (request) => tokens.create(request),
+    createJoinToken: (request, fence) => tokens.create(request, fence),
+    checkJoinToken: (request) => tokens.check(request),
     listJoinTokens: () => tokens.list(),
     deleteJoinToken: (id) => tokens.remove(id),
     async listEntries() {
@@ -123,6 +127,8 @@ function recordedStores(options: Pick<IssuanceOptions, 'authority' | 'store' | '
 export function openClusterBans(options: BansOptions): Promise<Bans> {
   return openBans(options, recordedStores(options));
 }
+/** A person's working day: nothing renews an operator's SVID while no command runs. */
+const OPERATOR_TTL_MS = 12 * 3_600_000;
 
 class Issuer {
   private readonly options: IssuanceOptions;
@@ -179,7 +185,7 @@ class Issuer {
     await this.entries.check(verdict);
     const { agent, role } = verdict;
     const { trustDomain } = this.options.authority;
-    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent), askedAtMs);
+    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent), askedAtMs);
     await this.entries.admit(verdict, serialOf(response.chain[0] ?? Buffer.alloc(0)));
     return response;
   }
@@ -271,6 +277,7 @@ class Issuer {
   private async requireEntry(caller: SpiffeId): Promise<void> {
     const role = roleOf(caller);
     if (role.kind === 'agent' && (await this.entries.get('agent', role.agent)) !== undefined) return;
+    if (role.kind === 'operator' && (await this.entries.get('operator', role.operator)) !== undefined) return;
     // Gateways share one ID: it is renewed while any gateway has an entry.
     if (role.kind === 'gateway' && (await this.entries.hasGateways())) return;
     throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token, or readmit it' });
@@ -279,7 +286,8 @@ class Issuer {
   /** `holder` is the agent that asks for another ID than its own. */
   private sign(csr: Uint8Array, spiffeId: SpiffeId, askedAtMs: number, holder: SpiffeId = spiffeId): identity.SvidResponse {
     const { authority } = this.options;
-    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId, holder, askedAtMs });
+    const ttlMs = roleOf(spiffeId).kind === 'operator' ? { ttlMs: OPERATOR_TTL_MS } : {};
+    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId, holder, askedAtMs, ...ttlMs });
     return { chain: [...chain], bundles: authority.bundles.all().map(bundleToWire) };
   }
 

@@ -1,8 +1,8 @@
 // Join tokens in the cluster store: made, listed, found by what is presented. Only hashes are kept.
-import { formatProblems, isDnsLabel, type JoinToken, parseJoinToken, parseServiceName, type Problem, quote } from '@isthmus/model';
+import { formatProblems, isDnsLabel, type JoinRole, type JoinToken, parseJoinToken, parseServiceName, type Problem, quote } from '@isthmus/model';
 import { makeToken } from '@isthmus/pki';
 import type { Clock } from '@isthmus/runtime';
-import { keys, type Store } from '@isthmus/store';
+import { keys, type Store, type StoreCompare, type StoreWrite } from '@isthmus/store';
 import type { Log } from '@isthmus/telemetry';
 import type { Authority } from '../authority/authority.ts';
 import { fail } from '../errors.ts';
@@ -11,7 +11,7 @@ import { parseRecord, readRecords } from './records.ts';
 
 export type JoinTokenRequest = {
   readonly agent: string;
-  readonly role: 'agent' | 'gateway';
+  readonly role: JoinRole;
   /** `namespace/service` names the agent may hold identities for. */
   readonly services: readonly string[];
   /** Default 3600, at most 7 days. */
@@ -22,6 +22,12 @@ export type CreatedJoinToken = { readonly token: string; readonly id: string; re
 
 /** A token that may be spent now, with the revision that spending it is fenced by. */
 export type SpendableToken = { readonly kept: JoinToken; readonly modRevision: bigint };
+
+/** What else must hold for a token to be made, and what is written with it in the same transaction. */
+export type TokenFence = {
+  readonly compare: readonly StoreCompare[];
+  readonly then: (made: { readonly id: string; readonly expiresAtMs: number }) => readonly StoreWrite[];
+};
 
 export type TokenStore = ReturnType<typeof openTokenStore>;
 
@@ -34,19 +40,26 @@ export function openTokenStore(options: {
 }) {
   const { authority, store, cluster, clock, log } = options;
 
+  const check = (request: JoinTokenRequest): void => {
+    const problems = requestProblems(request);
+    if (problems.length > 0) throw fail('IDENTITY_TOKEN_INVALID', formatProblems(problems));
+  };
+
   return {
     /** **Throws** IDENTITY_TOKEN_INVALID naming every wrong field. */
-    async create(request: JoinTokenRequest): Promise<CreatedJoinToken> {
-      const problems = requestProblems(request);
-      if (problems.length > 0) throw fail('IDENTITY_TOKEN_INVALID', formatProblems(problems));
+    check,
+    /** **Throws** IDENTITY_TOKEN_INVALID naming every wrong field, IDENTITY_TOKEN_FENCED when the fence does not hold. */
+    async create(request: JoinTokenRequest, fence?: TokenFence): Promise<CreatedJoinToken> {
+      check(request);
       const { agent, role, services, ttlSeconds = DEFAULT_TOKEN_TTL_SECONDS } = request;
       const made = makeToken({ prefix: 'ijt', pinSha256: authority.rootSha256, fields: { cluster, federation: authority.federation, agent, role } });
       const expiresAtMs = clock.nowMs() + ttlSeconds * 1_000;
       const kept: JoinToken = { kind: 'join-token', id: made.id, secretSha256: made.secretSha256, agent, services: [...services], role, expiresAtMs };
-      await store.txn({
-        compare: [{ key: keys.joinToken(made.id), exists: false }],
-        then: [{ put: { key: keys.joinToken(made.id), value: JSON.stringify(kept) } }],
+      const { ok } = await store.txn({
+        compare: [{ key: keys.joinToken(made.id), exists: false }, ...(fence?.compare ?? [])],
+        then: [{ put: { key: keys.joinToken(made.id), value: JSON.stringify(kept) } }, ...(fence?.then({ id: made.id, expiresAtMs }) ?? [])],
       });
+      if (!ok) throw fail('IDENTITY_TOKEN_FENCED', 'no token was made: what its making depends on changed at the same moment', { hint: 'try again' });
       log.info('join token created', { tokenId: made.id, agent, role, expiresAtMs });
       return { token: made.token, id: made.id, expiresAtMs };
     },
@@ -75,13 +88,13 @@ export function openTokenStore(options: {
 function requestProblems(request: JoinTokenRequest): Problem[] {
   const problems: Problem[] = [];
   if (!isDnsLabel(request.agent)) problems.push({ path: 'agent', message: `${quote(request.agent)} is no DNS label (1-63 of a-z, 0-9 and -)` });
-  if (request.role !== 'agent' && request.role !== 'gateway') problems.push({ path: 'role', message: 'must be agent or gateway' });
+  if (request.role !== 'agent' && request.role !== 'gateway' && request.role !== 'operator') problems.push({ path: 'role', message: 'must be agent, gateway or operator' });
   if (request.services.length > 64) problems.push({ path: 'services', message: `at most 64, got ${request.services.length}` });
   for (const [i, name] of request.services.slice(0, 64).entries()) {
     const parsed = parseServiceName(name, `services[${i}]`);
     if (!parsed.ok) problems.push(...parsed.problems);
   }
-  if (request.role === 'gateway' && request.services.length > 0) problems.push({ path: 'services', message: 'a gateway holds no service’s identity' });
+  if (request.role !== 'agent' && request.services.length > 0) problems.push({ path: 'services', message: `${request.role === 'gateway' ? 'a gateway' : 'an operator'} holds no service’s identity` });
   const ttl = request.ttlSeconds ?? DEFAULT_TOKEN_TTL_SECONDS;
   if (!Number.isInteger(ttl) || ttl < 1 || ttl > MAX_TOKEN_TTL_SECONDS) problems.push({ path: 'ttlSeconds', message: `must be a whole number from 1 to ${MAX_TOKEN_TTL_SECONDS}` });
   return problems;

@@ -8,8 +8,8 @@ import type { TokenStore } from './join-tokens.ts';
 export function withTokenRecords(tokens: TokenStore, ledger: TransparencyLog): TokenStore {
   return {
     ...tokens,
-    async create(request) {
-      const made = await tokens.create(request);
+    async create(request, fence) {
+      const made = await tokens.create(request, fence);
       const { id, expiresAtMs } = made;
       const { agent, role, services } = request;
       try {

@@ -48,7 +48,7 @@ export function readJoinToken(text: string): JoinTicket {
   if (prefix !== 'ijt') throw tokenRefused('it is a cluster’s bootstrap token, not a join token');
   if (cluster === undefined || federation === undefined || agent === undefined || role === undefined) throw tokenRefused('it is garbage: it does not say whom it is for');
   const trustDomain = clusterTrustDomain(cluster, federation);
-  const spiffeId = role === 'gateway' ? spiffeIds.gateway(trustDomain) : spiffeIds.agent(trustDomain, agent);
+  const spiffeId = role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent);
   return {
     id: tokenId(secretSha256),
     pinsSha256: [pinSha256],

@@ -1,6 +1,10 @@
 // A join token as it is kept: only its hash, what it is bound to, and whether it is spent.
 import { compileSchema, schemas, type Static, Type } from '../schema.ts';
 
+/** What a join token can make of its holder: an agent, a gateway, or an operator of the admin API. */
+export const joinRoleSchema = Type.Union([Type.Literal('agent'), Type.Literal('gateway'), Type.Literal('operator')]);
+export type JoinRole = Static<typeof joinRoleSchema>;
+
 export const joinTokenSchema = Type.Object({
   kind: Type.Literal('join-token'),
   /** First 12 hex digits of the hash: the name people see and delete by. */
@@ -10,8 +14,8 @@ export const joinTokenSchema = Type.Object({
   agent: schemas.dnsLabel,
   /** `namespace/service` names the agent may hold identities for. */
   services: Type.Array(Type.String({ maxLength: 127 }), { maxItems: 64 }),
-  /** `agent` or `gateway`: what may be joined with it. */
-  role: Type.Union([Type.Literal('agent'), Type.Literal('gateway')]),
+  /** What may be joined with it. */
+  role: joinRoleSchema,
   expiresAtMs: Type.Integer({ minimum: 0 }),
   usedAtMs: Type.Optional(Type.Integer({ minimum: 0 })),
 });
@@ -22,7 +26,7 @@ export const parseJoinToken = compileSchema(joinTokenSchema);
 export const entrySchema = Type.Object({
   kind: Type.Literal('entry'),
   agent: schemas.dnsLabel,
-  role: Type.Union([Type.Literal('agent'), Type.Literal('gateway')]),
+  role: joinRoleSchema,
   services: Type.Array(Type.String({ maxLength: 127 }), { maxItems: 64 }),
   joinedAtMs: Type.Integer({ minimum: 0 }),
   /** How it attested; an entry without it is older than the other methods and was made by a token. */

@@ -11,60 +11,126 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { SvidResponse } from "./identity.ts";
 
 export const protobufPackage = "isthmus.admin.v1";
 
 export const protobufFileName = "isthmus/v1/admin.proto";
 
+/** How a write is fenced and remembered. */
+export interface Write {
+  /** The store's revision of the thing that is to be written; 0: it must not be there. */
+  ifRevision?:
+    | bigint
+    | undefined;
+  /** Check everything, change nothing. */
+  dryRun: boolean;
+  /** A second write of the same caller with this key has no effect and the first one's answer. */
+  idempotencyKey: string;
+  caller: string;
+}
+
 export interface ApplyRequest {
   document: Buffer;
+  write: Write | undefined;
 }
 
 export interface ApplyResponse {
   changed: boolean;
+  revision: bigint;
+  created: boolean;
+  /** the answer of an earlier write with the same idempotency key */
+  replayed: boolean;
 }
 
 export interface DeleteRequest {
   kind: string;
   namespace: string;
   name: string;
+  write: Write | undefined;
 }
 
 export interface DeleteResponse {
   existed: boolean;
+  replayed: boolean;
 }
 
 export interface ListRequest {
   kind: string;
   /** empty: all */
   namespace: string;
+  /** key of the last item of the page before */
+  after: string;
+  /** 0: all */
+  limit: number;
 }
 
 export interface ListResponse {
   documents: Buffer[];
+  /** of each document */
+  keys: string[];
+  /** of each document; 0 where it is not kept in the store */
+  revisions: bigint[];
+  more: boolean;
+}
+
+export interface GetRequest {
+  kind: string;
+  /** namespace/name, or the name of what has no namespace */
+  key: string;
+}
+
+export interface GetResponse {
+  /** empty: it is not there */
+  document: Buffer;
+  revision: bigint;
+}
+
+export interface WatchRequest {
+  kind: string;
+  /** empty: all */
+  namespace: string;
+}
+
+export interface WatchResponse {
+  puts: WatchItem[];
+  /** keys */
+  deletes: string[];
+  /** Empty, or: `synced` once everything there is was sent; `unknown` while the source is cut off; `known` when it is back. */
+  state: string;
+}
+
+export interface WatchItem {
+  key: string;
+  document: Buffer;
+  revision: bigint;
 }
 
 export interface CreateJoinTokenRequest {
   agent: string;
-  /** agent | gateway */
+  /** agent | gateway | operator */
   role: string;
   /** namespace/service */
   services: string[];
   ttlSeconds: number;
+  write: Write | undefined;
 }
 
 export interface CreateJoinTokenResponse {
-  /** shown once */
+  /** shown once: empty in a replayed answer */
   token: string;
   id: string;
   expiresAtMs: bigint;
+  replayed: boolean;
 }
 
 export interface BanRequest {
@@ -97,14 +163,155 @@ export interface StatusResponse {
   document: Buffer;
 }
 
+export interface IssueAdminApiRequest {
+  csr: Buffer;
+}
+
+function createBaseWrite(): Write {
+  return { ifRevision: undefined, dryRun: false, idempotencyKey: "", caller: "" };
+}
+
+export const Write: MessageFns<Write> = {
+  encode(message: Write, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ifRevision !== undefined) {
+      if (BigInt.asUintN(64, message.ifRevision) !== message.ifRevision) {
+        throw new globalThis.Error("value provided for field message.ifRevision of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ifRevision);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(26).string(message.idempotencyKey);
+    }
+    if (message.caller !== "") {
+      writer.uint32(34).string(message.caller);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Write {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWrite();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ifRevision = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.idempotencyKey = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Write {
+    return {
+      ifRevision: isSet(object.ifRevision)
+        ? BigInt(object.ifRevision)
+        : isSet(object.if_revision)
+        ? BigInt(object.if_revision)
+        : undefined,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+      idempotencyKey: isSet(object.idempotencyKey)
+        ? globalThis.String(object.idempotencyKey)
+        : isSet(object.idempotency_key)
+        ? globalThis.String(object.idempotency_key)
+        : "",
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+    };
+  },
+
+  toJSON(message: Write): unknown {
+    const obj: any = {};
+    if (message.ifRevision !== undefined) {
+      obj.ifRevision = message.ifRevision.toString();
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    if (message.idempotencyKey !== "") {
+      obj.idempotencyKey = message.idempotencyKey;
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Write>, I>>(base?: I): Write {
+    return Write.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Write>, I>>(object: I): Write {
+    const message = createBaseWrite();
+    message.ifRevision = (object.ifRevision !== undefined && object.ifRevision !== null)
+      ? BigInt(object.ifRevision)
+      : undefined;
+    message.dryRun = object.dryRun ?? false;
+    message.idempotencyKey = object.idempotencyKey ?? "";
+    message.caller = object.caller ?? "";
+    return message;
+  },
+};
+
 function createBaseApplyRequest(): ApplyRequest {
-  return { document: Buffer.alloc(0) };
+  return { document: Buffer.alloc(0), write: undefined };
 }
 
 export const ApplyRequest: MessageFns<ApplyRequest> = {
   encode(message: ApplyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.document.length !== 0) {
       writer.uint32(10).bytes(message.document);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -130,6 +337,14 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
             message.document = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -143,13 +358,19 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
   },
 
   fromJSON(object: any): ApplyRequest {
-    return { document: isSet(object.document) ? Buffer.from(bytesFromBase64(object.document)) : Buffer.alloc(0) };
+    return {
+      document: isSet(object.document) ? Buffer.from(bytesFromBase64(object.document)) : Buffer.alloc(0),
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
+    };
   },
 
   toJSON(message: ApplyRequest): unknown {
     const obj: any = {};
     if (message.document.length !== 0) {
       obj.document = base64FromBytes(message.document);
+    }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
     }
     return obj;
   },
@@ -160,18 +381,31 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
   fromPartial<I extends Exact<DeepPartial<ApplyRequest>, I>>(object: I): ApplyRequest {
     const message = createBaseApplyRequest();
     message.document = object.document ?? Buffer.alloc(0);
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
     return message;
   },
 };
 
 function createBaseApplyResponse(): ApplyResponse {
-  return { changed: false };
+  return { changed: false, revision: 0n, created: false, replayed: false };
 }
 
 export const ApplyResponse: MessageFns<ApplyResponse> = {
   encode(message: ApplyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.changed !== false) {
       writer.uint32(8).bool(message.changed);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.revision);
+    }
+    if (message.created !== false) {
+      writer.uint32(24).bool(message.created);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
     }
     return writer;
   },
@@ -197,6 +431,30 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
             message.changed = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.created = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -210,13 +468,27 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
   },
 
   fromJSON(object: any): ApplyResponse {
-    return { changed: isSet(object.changed) ? globalThis.Boolean(object.changed) : false };
+    return {
+      changed: isSet(object.changed) ? globalThis.Boolean(object.changed) : false,
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      created: isSet(object.created) ? globalThis.Boolean(object.created) : false,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
   },
 
   toJSON(message: ApplyResponse): unknown {
     const obj: any = {};
     if (message.changed !== false) {
       obj.changed = message.changed;
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.created !== false) {
+      obj.created = message.created;
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
     }
     return obj;
   },
@@ -227,12 +499,15 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
   fromPartial<I extends Exact<DeepPartial<ApplyResponse>, I>>(object: I): ApplyResponse {
     const message = createBaseApplyResponse();
     message.changed = object.changed ?? false;
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.created = object.created ?? false;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
 
 function createBaseDeleteRequest(): DeleteRequest {
-  return { kind: "", namespace: "", name: "" };
+  return { kind: "", namespace: "", name: "", write: undefined };
 }
 
 export const DeleteRequest: MessageFns<DeleteRequest> = {
@@ -245,6 +520,9 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
     }
     if (message.name !== "") {
       writer.uint32(26).string(message.name);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -286,6 +564,14 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -303,6 +589,7 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
       kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
       namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
       name: isSet(object.name) ? globalThis.String(object.name) : "",
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
     };
   },
 
@@ -317,6 +604,9 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
+    }
     return obj;
   },
 
@@ -328,18 +618,22 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
     message.kind = object.kind ?? "";
     message.namespace = object.namespace ?? "";
     message.name = object.name ?? "";
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
     return message;
   },
 };
 
 function createBaseDeleteResponse(): DeleteResponse {
-  return { existed: false };
+  return { existed: false, replayed: false };
 }
 
 export const DeleteResponse: MessageFns<DeleteResponse> = {
   encode(message: DeleteResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.existed !== false) {
       writer.uint32(8).bool(message.existed);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
     }
     return writer;
   },
@@ -365,6 +659,14 @@ export const DeleteResponse: MessageFns<DeleteResponse> = {
             message.existed = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -378,13 +680,19 @@ export const DeleteResponse: MessageFns<DeleteResponse> = {
   },
 
   fromJSON(object: any): DeleteResponse {
-    return { existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false };
+    return {
+      existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
   },
 
   toJSON(message: DeleteResponse): unknown {
     const obj: any = {};
     if (message.existed !== false) {
       obj.existed = message.existed;
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
     }
     return obj;
   },
@@ -395,12 +703,13 @@ export const DeleteResponse: MessageFns<DeleteResponse> = {
   fromPartial<I extends Exact<DeepPartial<DeleteResponse>, I>>(object: I): DeleteResponse {
     const message = createBaseDeleteResponse();
     message.existed = object.existed ?? false;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
 
 function createBaseListRequest(): ListRequest {
-  return { kind: "", namespace: "" };
+  return { kind: "", namespace: "", after: "", limit: 0 };
 }
 
 export const ListRequest: MessageFns<ListRequest> = {
@@ -410,6 +719,12 @@ export const ListRequest: MessageFns<ListRequest> = {
     }
     if (message.namespace !== "") {
       writer.uint32(18).string(message.namespace);
+    }
+    if (message.after !== "") {
+      writer.uint32(26).string(message.after);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
     }
     return writer;
   },
@@ -443,6 +758,22 @@ export const ListRequest: MessageFns<ListRequest> = {
             message.namespace = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -459,6 +790,8 @@ export const ListRequest: MessageFns<ListRequest> = {
     return {
       kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
       namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      after: isSet(object.after) ? globalThis.String(object.after) : "",
+      limit: isSet(object.limit) ? globalThis.Number(object.limit) : 0,
     };
   },
 
@@ -470,6 +803,12 @@ export const ListRequest: MessageFns<ListRequest> = {
     if (message.namespace !== "") {
       obj.namespace = message.namespace;
     }
+    if (message.after !== "") {
+      obj.after = message.after;
+    }
+    if (message.limit !== 0) {
+      obj.limit = Math.round(message.limit);
+    }
     return obj;
   },
 
@@ -480,18 +819,36 @@ export const ListRequest: MessageFns<ListRequest> = {
     const message = createBaseListRequest();
     message.kind = object.kind ?? "";
     message.namespace = object.namespace ?? "";
+    message.after = object.after ?? "";
+    message.limit = object.limit ?? 0;
     return message;
   },
 };
 
 function createBaseListResponse(): ListResponse {
-  return { documents: [] };
+  return { documents: [], keys: [], revisions: [], more: false };
 }
 
 export const ListResponse: MessageFns<ListResponse> = {
   encode(message: ListResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.documents) {
       writer.uint32(10).bytes(v!);
+    }
+    for (const v of message.keys) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.revisions.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.revisions) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field revisions of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.more !== false) {
+      writer.uint32(32).bool(message.more);
     }
     return writer;
   },
@@ -517,6 +874,40 @@ export const ListResponse: MessageFns<ListResponse> = {
             message.documents.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.keys.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.revisions.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.revisions.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -534,6 +925,9 @@ export const ListResponse: MessageFns<ListResponse> = {
       documents: globalThis.Array.isArray(object?.documents)
         ? object.documents.map((e: any) => Buffer.from(bytesFromBase64(e)))
         : [],
+      keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => globalThis.String(e)) : [],
+      revisions: globalThis.Array.isArray(object?.revisions) ? object.revisions.map((e: any) => BigInt(e)) : [],
+      more: isSet(object.more) ? globalThis.Boolean(object.more) : false,
     };
   },
 
@@ -541,6 +935,15 @@ export const ListResponse: MessageFns<ListResponse> = {
     const obj: any = {};
     if (message.documents?.length) {
       obj.documents = message.documents.map((e) => base64FromBytes(e));
+    }
+    if (message.keys?.length) {
+      obj.keys = message.keys;
+    }
+    if (message.revisions?.length) {
+      obj.revisions = message.revisions.map((e) => e.toString());
+    }
+    if (message.more !== false) {
+      obj.more = message.more;
     }
     return obj;
   },
@@ -551,12 +954,478 @@ export const ListResponse: MessageFns<ListResponse> = {
   fromPartial<I extends Exact<DeepPartial<ListResponse>, I>>(object: I): ListResponse {
     const message = createBaseListResponse();
     message.documents = object.documents?.map((e) => e) || [];
+    message.keys = object.keys?.map((e) => e) || [];
+    message.revisions = object.revisions?.map((e) => BigInt(e)) || [];
+    message.more = object.more ?? false;
+    return message;
+  },
+};
+
+function createBaseGetRequest(): GetRequest {
+  return { kind: "", key: "" };
+}
+
+export const GetRequest: MessageFns<GetRequest> = {
+  encode(message: GetRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.key !== "") {
+      writer.uint32(18).string(message.key);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetRequest {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+    };
+  },
+
+  toJSON(message: GetRequest): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetRequest>, I>>(base?: I): GetRequest {
+    return GetRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetRequest>, I>>(object: I): GetRequest {
+    const message = createBaseGetRequest();
+    message.kind = object.kind ?? "";
+    message.key = object.key ?? "";
+    return message;
+  },
+};
+
+function createBaseGetResponse(): GetResponse {
+  return { document: Buffer.alloc(0), revision: 0n };
+}
+
+export const GetResponse: MessageFns<GetResponse> = {
+  encode(message: GetResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.document.length !== 0) {
+      writer.uint32(10).bytes(message.document);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.revision);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.document = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetResponse {
+    return {
+      document: isSet(object.document) ? Buffer.from(bytesFromBase64(object.document)) : Buffer.alloc(0),
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+    };
+  },
+
+  toJSON(message: GetResponse): unknown {
+    const obj: any = {};
+    if (message.document.length !== 0) {
+      obj.document = base64FromBytes(message.document);
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetResponse>, I>>(base?: I): GetResponse {
+    return GetResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetResponse>, I>>(object: I): GetResponse {
+    const message = createBaseGetResponse();
+    message.document = object.document ?? Buffer.alloc(0);
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBaseWatchRequest(): WatchRequest {
+  return { kind: "", namespace: "" };
+}
+
+export const WatchRequest: MessageFns<WatchRequest> = {
+  encode(message: WatchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(18).string(message.namespace);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchRequest {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+    };
+  },
+
+  toJSON(message: WatchRequest): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchRequest>, I>>(base?: I): WatchRequest {
+    return WatchRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchRequest>, I>>(object: I): WatchRequest {
+    const message = createBaseWatchRequest();
+    message.kind = object.kind ?? "";
+    message.namespace = object.namespace ?? "";
+    return message;
+  },
+};
+
+function createBaseWatchResponse(): WatchResponse {
+  return { puts: [], deletes: [], state: "" };
+}
+
+export const WatchResponse: MessageFns<WatchResponse> = {
+  encode(message: WatchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.puts) {
+      WatchItem.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.deletes) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.state !== "") {
+      writer.uint32(26).string(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.puts.push(WatchItem.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.deletes.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchResponse {
+    return {
+      puts: globalThis.Array.isArray(object?.puts) ? object.puts.map((e: any) => WatchItem.fromJSON(e)) : [],
+      deletes: globalThis.Array.isArray(object?.deletes) ? object.deletes.map((e: any) => globalThis.String(e)) : [],
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+    };
+  },
+
+  toJSON(message: WatchResponse): unknown {
+    const obj: any = {};
+    if (message.puts?.length) {
+      obj.puts = message.puts.map((e) => WatchItem.toJSON(e));
+    }
+    if (message.deletes?.length) {
+      obj.deletes = message.deletes;
+    }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchResponse>, I>>(base?: I): WatchResponse {
+    return WatchResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchResponse>, I>>(object: I): WatchResponse {
+    const message = createBaseWatchResponse();
+    message.puts = object.puts?.map((e) => WatchItem.fromPartial(e)) || [];
+    message.deletes = object.deletes?.map((e) => e) || [];
+    message.state = object.state ?? "";
+    return message;
+  },
+};
+
+function createBaseWatchItem(): WatchItem {
+  return { key: "", document: Buffer.alloc(0), revision: 0n };
+}
+
+export const WatchItem: MessageFns<WatchItem> = {
+  encode(message: WatchItem, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.document.length !== 0) {
+      writer.uint32(18).bytes(message.document);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchItem {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchItem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.document = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchItem {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      document: isSet(object.document) ? Buffer.from(bytesFromBase64(object.document)) : Buffer.alloc(0),
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+    };
+  },
+
+  toJSON(message: WatchItem): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.document.length !== 0) {
+      obj.document = base64FromBytes(message.document);
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchItem>, I>>(base?: I): WatchItem {
+    return WatchItem.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchItem>, I>>(object: I): WatchItem {
+    const message = createBaseWatchItem();
+    message.key = object.key ?? "";
+    message.document = object.document ?? Buffer.alloc(0);
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     return message;
   },
 };
 
 function createBaseCreateJoinTokenRequest(): CreateJoinTokenRequest {
-  return { agent: "", role: "", services: [], ttlSeconds: 0 };
+  return { agent: "", role: "", services: [], ttlSeconds: 0, write: undefined };
 }
 
 export const CreateJoinTokenRequest: MessageFns<CreateJoinTokenRequest> = {
@@ -572,6 +1441,9 @@ export const CreateJoinTokenRequest: MessageFns<CreateJoinTokenRequest> = {
     }
     if (message.ttlSeconds !== 0) {
       writer.uint32(32).uint32(message.ttlSeconds);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -621,6 +1493,14 @@ export const CreateJoinTokenRequest: MessageFns<CreateJoinTokenRequest> = {
             message.ttlSeconds = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -643,6 +1523,7 @@ export const CreateJoinTokenRequest: MessageFns<CreateJoinTokenRequest> = {
         : isSet(object.ttl_seconds)
         ? globalThis.Number(object.ttl_seconds)
         : 0,
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
     };
   },
 
@@ -660,6 +1541,9 @@ export const CreateJoinTokenRequest: MessageFns<CreateJoinTokenRequest> = {
     if (message.ttlSeconds !== 0) {
       obj.ttlSeconds = Math.round(message.ttlSeconds);
     }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
+    }
     return obj;
   },
 
@@ -672,12 +1556,13 @@ export const CreateJoinTokenRequest: MessageFns<CreateJoinTokenRequest> = {
     message.role = object.role ?? "";
     message.services = object.services?.map((e) => e) || [];
     message.ttlSeconds = object.ttlSeconds ?? 0;
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
     return message;
   },
 };
 
 function createBaseCreateJoinTokenResponse(): CreateJoinTokenResponse {
-  return { token: "", id: "", expiresAtMs: 0n };
+  return { token: "", id: "", expiresAtMs: 0n, replayed: false };
 }
 
 export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
@@ -693,6 +1578,9 @@ export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
         throw new globalThis.Error("value provided for field message.expiresAtMs of type int64 too large");
       }
       writer.uint32(24).int64(message.expiresAtMs);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
     }
     return writer;
   },
@@ -734,6 +1622,14 @@ export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
             message.expiresAtMs = reader.int64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -755,6 +1651,7 @@ export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
         : isSet(object.expires_at_ms)
         ? BigInt(object.expires_at_ms)
         : 0n,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
     };
   },
 
@@ -769,6 +1666,9 @@ export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
     if (message.expiresAtMs !== 0n) {
       obj.expiresAtMs = message.expiresAtMs.toString();
     }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
     return obj;
   },
 
@@ -782,6 +1682,7 @@ export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
     message.expiresAtMs = (object.expiresAtMs !== undefined && object.expiresAtMs !== null)
       ? BigInt(object.expiresAtMs)
       : 0n;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -1242,7 +2143,74 @@ export const StatusResponse: MessageFns<StatusResponse> = {
   },
 };
 
-/** A cluster's control plane, as its operator sees it: on a Unix socket only. Documents are JSON of the model's schemas. */
+function createBaseIssueAdminApiRequest(): IssueAdminApiRequest {
+  return { csr: Buffer.alloc(0) };
+}
+
+export const IssueAdminApiRequest: MessageFns<IssueAdminApiRequest> = {
+  encode(message: IssueAdminApiRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.csr.length !== 0) {
+      writer.uint32(10).bytes(message.csr);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssueAdminApiRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssueAdminApiRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.csr = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): IssueAdminApiRequest {
+    return { csr: isSet(object.csr) ? Buffer.from(bytesFromBase64(object.csr)) : Buffer.alloc(0) };
+  },
+
+  toJSON(message: IssueAdminApiRequest): unknown {
+    const obj: any = {};
+    if (message.csr.length !== 0) {
+      obj.csr = base64FromBytes(message.csr);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<IssueAdminApiRequest>, I>>(base?: I): IssueAdminApiRequest {
+    return IssueAdminApiRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<IssueAdminApiRequest>, I>>(object: I): IssueAdminApiRequest {
+    const message = createBaseIssueAdminApiRequest();
+    message.csr = object.csr ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+/** A cluster's control plane, as its operator and its admin API see it: on a Unix socket only. Documents are JSON of the model's schemas. */
 export type AdminService = typeof AdminService;
 export const AdminService = {
   /** Creates or replaces a service or an export. */
@@ -1264,7 +2232,7 @@ export const AdminService = {
     responseSerialize: (value: DeleteResponse): Buffer => Buffer.from(DeleteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteResponse => DeleteResponse.decode(value),
   },
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
   list: {
     path: "/isthmus.admin.v1.Admin/List" as const,
     requestStream: false as const,
@@ -1273,6 +2241,26 @@ export const AdminService = {
     requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
     responseSerialize: (value: ListResponse): Buffer => Buffer.from(ListResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListResponse => ListResponse.decode(value),
+  },
+  /** One thing, as the store has it now. */
+  get: {
+    path: "/isthmus.admin.v1.Admin/Get" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRequest): Buffer => Buffer.from(GetRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRequest => GetRequest.decode(value),
+    responseSerialize: (value: GetResponse): Buffer => Buffer.from(GetResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetResponse => GetResponse.decode(value),
+  },
+  /** All things of a kind, then every change; a reader that falls behind gets the latest of each thing, not each step. */
+  watch: {
+    path: "/isthmus.admin.v1.Admin/Watch" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchRequest): Buffer => Buffer.from(WatchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchRequest => WatchRequest.decode(value),
+    responseSerialize: (value: WatchResponse): Buffer => Buffer.from(WatchResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WatchResponse => WatchResponse.decode(value),
   },
   createJoinToken: {
     path: "/isthmus.admin.v1.Admin/CreateJoinToken" as const,
@@ -1313,19 +2301,35 @@ export const AdminService = {
     responseSerialize: (value: StatusResponse): Buffer => Buffer.from(StatusResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusResponse => StatusResponse.decode(value),
   },
+  /** The SVID of this cluster's admin API, for whoever may open this socket. */
+  issueAdminApi: {
+    path: "/isthmus.admin.v1.Admin/IssueAdminApi" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: IssueAdminApiRequest): Buffer => Buffer.from(IssueAdminApiRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): IssueAdminApiRequest => IssueAdminApiRequest.decode(value),
+    responseSerialize: (value: SvidResponse): Buffer => Buffer.from(SvidResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SvidResponse => SvidResponse.decode(value),
+  },
 } as const;
 
 export interface AdminServer extends UntypedServiceImplementation {
   /** Creates or replaces a service or an export. */
   apply: handleUnaryCall<ApplyRequest, ApplyResponse>;
   delete: handleUnaryCall<DeleteRequest, DeleteResponse>;
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
   list: handleUnaryCall<ListRequest, ListResponse>;
+  /** One thing, as the store has it now. */
+  get: handleUnaryCall<GetRequest, GetResponse>;
+  /** All things of a kind, then every change; a reader that falls behind gets the latest of each thing, not each step. */
+  watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
   createJoinToken: handleUnaryCall<CreateJoinTokenRequest, CreateJoinTokenResponse>;
   /** Refuses what was issued to an agent, or as a service, up to now: here and in every peer. */
   ban: handleUnaryCall<BanRequest, BanResponse>;
   unban: handleUnaryCall<UnbanRequest, UnbanResponse>;
   status: handleUnaryCall<StatusRequest, StatusResponse>;
+  /** The SVID of this cluster's admin API, for whoever may open this socket. */
+  issueAdminApi: handleUnaryCall<IssueAdminApiRequest, SvidResponse>;
 }
 
 export interface AdminClient extends Client {
@@ -1360,7 +2364,7 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteResponse) => void,
   ): ClientUnaryCall;
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
   list(request: ListRequest, callback: (error: ServiceError | null, response: ListResponse) => void): ClientUnaryCall;
   list(
     request: ListRequest,
@@ -1373,6 +2377,26 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListResponse) => void,
   ): ClientUnaryCall;
+  /** One thing, as the store has it now. */
+  get(request: GetRequest, callback: (error: ServiceError | null, response: GetResponse) => void): ClientUnaryCall;
+  get(
+    request: GetRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetResponse) => void,
+  ): ClientUnaryCall;
+  get(
+    request: GetRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetResponse) => void,
+  ): ClientUnaryCall;
+  /** All things of a kind, then every change; a reader that falls behind gets the latest of each thing, not each step. */
+  watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchResponse>;
+  watch(
+    request: WatchRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchResponse>;
   createJoinToken(
     request: CreateJoinTokenRequest,
     callback: (error: ServiceError | null, response: CreateJoinTokenResponse) => void,
@@ -1430,6 +2454,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusResponse) => void,
+  ): ClientUnaryCall;
+  /** The SVID of this cluster's admin API, for whoever may open this socket. */
+  issueAdminApi(
+    request: IssueAdminApiRequest,
+    callback: (error: ServiceError | null, response: SvidResponse) => void,
+  ): ClientUnaryCall;
+  issueAdminApi(
+    request: IssueAdminApiRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SvidResponse) => void,
+  ): ClientUnaryCall;
+  issueAdminApi(
+    request: IssueAdminApiRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SvidResponse) => void,
   ): ClientUnaryCall;
 }
 

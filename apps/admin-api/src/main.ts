@@ -1,0 +1,43 @@
+// The admin API of one cluster: the REST face of its control plane, and the way to the admin APIs of the others.
+import { clusterTrustDomain } from '@isthmus/model';
+import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
+import { openLog, openMetrics } from '@isthmus/telemetry';
+import { openAudit } from './audit.ts';
+import { toGrants } from './auth/grants.ts';
+import { configSchema } from './config.ts';
+import { openControlPlane } from './control-plane.ts';
+import { openForward } from './forward.ts';
+import { makeHandler } from './handle.ts';
+import { openApiIdentity } from './identity.ts';
+import { startApiServer } from './server.ts';
+
+const config = await loadConfig({ program: 'admin-api', schema: configSchema });
+const log = openLog({ program: 'admin-api', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
+
+await runProcess({
+  program: 'admin-api',
+  log,
+  start: async (own: (part: Stoppable) => void) => {
+    const parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
+    const audit = await openAudit({ dir: config.stateDir, owner: clusterTrustDomain(config.cluster, config.federation), ...parts });
+    own({ name: 'audit', stop: () => audit.close() });
+    const controlPlane = openControlPlane({ socket: config.controlPlaneSocket, log });
+    own({ name: 'control-plane', stop: async () => controlPlane.close() });
+    const identity = await openApiIdentity({ controlPlane, trustDomain: clusterTrustDomain(config.cluster, config.federation), ...parts });
+    own({ name: 'identity', stop: () => identity.close() });
+    const { svids, bundles } = identity;
+    const forward = openForward({ controlPlane, svids, bundles });
+    own({ name: 'forward', stop: () => forward.close() });
+    const grants = toGrants(config.grants);
+    const handle = makeHandler({ config, grants, controlPlane, forward, audit, clock: parts.clock });
+    const server = await startApiServer({ config, grants, svids, bundles, audit, handle, ...parts });
+    own({ name: 'server', stop: () => server.close() });
+    if (config.health !== undefined) {
+      const checks = { identity: () => (svids.current()?.expiresAtMs ?? 0) > systemClock.nowMs() };
+      const health = await serveHealth({ ...config.health, metrics: parts.metrics, checks });
+      own({ name: 'health', stop: () => health.close() });
+    }
+    if (grants.length === 0) log.warn('nobody is granted anything: every request will be refused');
+    log.info('ready', { cluster: config.cluster, port: server.port });
+  },
+});

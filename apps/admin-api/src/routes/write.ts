@@ -1,0 +1,60 @@
+// Writing this cluster: everything goes to its control plane, which alone writes the store.
+import { fail, type JoinTokenBody } from '@isthmus/api';
+import { isDnsLabel } from '@isthmus/model';
+import type { ControlPlane, WriteOptions } from '../control-plane.ts';
+import { invalid } from '../request.ts';
+import type { Answered, Work } from '../server.ts';
+
+type Named = { readonly namespace: string; readonly name: string };
+
+/** Creates or replaces; the body must name what the path names. */
+export async function put(controlPlane: ControlPlane, work: Work): Promise<Answered> {
+  const body = work.body as Named;
+  const problems = (['namespace', 'name'] as const).flatMap((field) => (body[field] === work.params[field] ? [] : [{ path: field, message: `must be ${JSON.stringify(work.params[field])}, as in the path` }]));
+  if (problems.length > 0) throw invalid(problems);
+  const options = writeOptions(work);
+  const done = await controlPlane.apply(body, options);
+  const etag = done.revision > 0n ? { etag: `"${done.revision}"` } : {};
+  return {
+    status: done.created && !options.dryRun ? 201 : 200,
+    value: { changed: done.changed, created: done.created, dryRun: options.dryRun, document: body },
+    headers: { ...etag, ...replay(done) },
+  };
+}
+
+export async function remove(controlPlane: ControlPlane, work: Work): Promise<Answered> {
+  const kind = work.route.resource?.kind ?? '';
+  const { namespace = '', name = '', id = '', role = '', agent = '' } = work.params;
+  const options = writeOptions(work);
+  const isEntry = kind === 'entry';
+  const done = await controlPlane.delete(isEntry ? role : kind, namespace, isEntry ? agent : kind === 'join-token' ? id : name, options);
+  if (!done.existed) throw fail('API_NOT_FOUND', `there is no ${kind} ${isEntry ? `${role}/${agent}` : id !== '' ? id : `${namespace}/${name}`}`);
+  return { status: 200, value: { deleted: !options.dryRun, dryRun: options.dryRun }, headers: replay(done) };
+}
+
+/** The secret is in this one answer and nowhere else: a repeated request gets the rest of it. */
+export async function createToken(controlPlane: ControlPlane, work: Work): Promise<Answered> {
+  const { agent, role, services = [], ttlSeconds = 0 } = work.body as JoinTokenBody;
+  if (!isDnsLabel(agent)) throw invalid([{ path: 'agent', message: 'must be a DNS label' }]);
+  const options = writeOptions(work);
+  const made = await controlPlane.createJoinToken({ agent, role, services, ttlSeconds }, options);
+  if (options.dryRun) return { status: 200, value: { dryRun: true } };
+  return { status: 201, value: { id: made.id, expiresAtMs: Number(made.expiresAtMs), ...(made.token !== '' && { token: made.token }) }, headers: replay(made) };
+}
+
+function replay(done: { readonly replayed: boolean }): Record<string, string> {
+  return done.replayed ? { 'idempotent-replayed': 'true' } : {};
+}
+
+function writeOptions(work: Work): WriteOptions {
+  const ifMatch = work.headers['if-match'];
+  const key = work.headers['idempotency-key'];
+  // `*` asks that there is something to match, which a delete asks anyway; of a put it cannot be said by one revision.
+  const revision = /^"([0-9]{1,19})"$/.exec(ifMatch ?? '')?.[1];
+  return {
+    ifRevision: work.headers['if-none-match'] === '*' ? 0n : revision === undefined ? undefined : BigInt(revision),
+    dryRun: work.query['dryRun'] === 'true',
+    idempotencyKey: typeof key === 'string' ? key : '',
+    caller: work.caller.id,
+  };
+}

@@ -1,0 +1,93 @@
+// The admin API as commands use it: the same face as the local socket's, over mutual TLS with the context's identity.
+import { randomUUID } from 'node:crypto';
+import { type ApiClient, openApiClient } from '@isthmus/api';
+import { clusterTrustDomain, IsthmusError, reservedSni, spiffeIds } from '@isthmus/model';
+import type { AdminApi, Document } from './admin.ts';
+import type { ApiContext } from './contexts.ts';
+import { fail } from './errors.ts';
+
+const HEADERS_TIMEOUT_MS = 30_000;
+
+/** What lists each kind, by the word the local socket knows it by. */
+const LISTS: Readonly<Record<string, string>> = {
+  service: 'listServices', export: 'listExports', workload: 'listWorkloads', import: 'listImports', peer: 'listPeers', proxy: 'listProxies',
+  certificate: 'listCertificates', bundle: 'listBundles', 'join-token': 'listJoinTokens', entry: 'listEntries', member: 'listClusters',
+};
+const WRITES: Readonly<Record<string, { readonly put: string; readonly get: string; readonly remove: string }>> = {
+  service: { put: 'putServices', get: 'getServices', remove: 'deleteServices' },
+  export: { put: 'putExports', get: 'getExports', remove: 'deleteExports' },
+};
+
+/** The routes of the API in the words of the local socket; `cluster` is the one meant. */
+export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
+  const writeOf = (kind: string) => {
+    const found = Object.hasOwn(WRITES, kind) ? WRITES[kind] : undefined;
+    if (found === undefined) throw fail('CLI_BAD_INPUT', `nothing of kind ${JSON.stringify(kind)} can be written`);
+    return found;
+  };
+  const known = async <T>(call: Promise<T>): Promise<T | undefined> =>
+    call.catch((error: unknown) => {
+      if (error instanceof IsthmusError && error.class === 'not-found') return undefined;
+      throw error;
+    });
+  return {
+    apply: async (document, options = {}) => {
+      const { kind, namespace, name } = document as Record<string, string>;
+      const request = { params: { cluster, namespace: namespace ?? '', name: name ?? '' }, body: document, ...(options.dryRun === true && { query: { dryRun: 'true' } }) };
+      const { value } = await client.call<{ changed: boolean }>(writeOf(kind ?? '').put, request);
+      return { changed: value.changed };
+    },
+    delete: async (kind, namespace, name) => {
+      const params = { cluster, namespace, name, id: name, role: kind, agent: name };
+      const id = kind === 'join-token' ? 'deleteJoinTokens' : kind === 'agent' || kind === 'gateway' || kind === 'operator' ? 'deleteEntries' : writeOf(kind).remove;
+      return { existed: (await known(client.call(id, { params }))) !== undefined };
+    },
+    get: async (kind, namespace, name) => (await known(client.call<Document>(writeOf(kind).get, { params: { cluster, namespace, name } })))?.value,
+    list: async (kind, namespace = '') => {
+      const id = Object.hasOwn(LISTS, kind) ? LISTS[kind] : undefined;
+      if (id === undefined) throw fail('CLI_BAD_INPUT', `there is no list of ${JSON.stringify(kind)}`);
+      const documents: Document[] = [];
+      for await (const item of client.list(id, { params: { cluster }, ...(namespace !== '' && { query: { namespace } }) })) documents.push(item.document);
+      return documents;
+    },
+    createJoinToken: async ({ agent, role, services, ttlSeconds }) => {
+      // A key of its own: a retry below this call cannot make a second token.
+      const { value } = await client.call<{ token?: string; id: string; expiresAtMs: number }>('createJoinTokens', { params: { cluster }, body: { agent, role, services, ttlSeconds }, idempotencyKey: randomUUID() });
+      return { token: value.token ?? '', id: value.id, expiresAtMs: value.expiresAtMs };
+    },
+    ban: () => Promise.reject(onlyLocally('ban')),
+    unban: () => Promise.reject(onlyLocally('unban')),
+    status: async () => (await client.call<Document>('getStatus', { params: { cluster } })).value,
+  };
+}
+
+function onlyLocally(verb: string): Error {
+  return fail('CLI_BAD_INPUT', `the admin API has no ${verb}`, { hint: 'run it at the cluster’s control plane, with --socket' });
+}
+
+/** Opens the context's identity and a client of its admin API, hands it to `use`, closes both. */
+export async function withApi<T>(context: ApiContext, use: (client: ApiClient) => Promise<T>): Promise<T> {
+  const [{ dialTls }, { openFetch }, identity] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime'), openIdentity(context)]);
+  const trustDomain = clusterTrustDomain(context.cluster, context.federation);
+  const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), svids: identity.svids, bundles: identity.bundles };
+  const { fetch, close } = openFetch(() => dialTls([context.api], tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });
+  try {
+    return await use(openApiClient({ baseUrl: `https://${context.api}`, fetch }));
+  } finally {
+    await close();
+    await identity.close();
+  }
+}
+
+/** The identity of a context: resumed from disk, renewed where it is past its half, joined by token where one is given. */
+export async function openIdentity(context: Pick<ApiContext, 'server' | 'identityDir'>, token?: string) {
+  const [{ joinOrResume }, { systemClock, systemRandom }, { silentLog }] = await Promise.all([import('@isthmus/identity'), import('@isthmus/runtime'), import('@isthmus/telemetry')]);
+  const parts = { clock: systemClock, random: systemRandom, log: silentLog() };
+  const identity = await joinOrResume({ stateDir: context.identityDir, server: { address: context.server }, token, joinTimeoutMs: 5_000, ...parts }).catch((error: unknown) => {
+    if (!(error instanceof IsthmusError) || error.code !== 'IDENTITY_NO_IDENTITY') throw error;
+    throw fail('CLI_LOGGED_OUT', 'the login has run out', { hint: 'get a new token and run `isthmus login`', cause: error });
+  });
+  const svid = identity.svids.current();
+  if (svid !== undefined && systemClock.nowMs() > (svid.notBeforeMs + svid.expiresAtMs) / 2) await identity.renewNow();
+  return identity;
+}

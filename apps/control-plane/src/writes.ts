@@ -1,0 +1,163 @@
+// Changes an operator asks for: checked whole, fenced by the revision the operator saw, remembered by an idempotency key.
+import { type Export, formatProblems, formatServiceName, IsthmusError, parseDnsLabel, type Service, type ServiceName } from '@isthmus/model';
+import type { admin } from '@isthmus/rpc';
+import type { Issuance } from '@isthmus/identity';
+import { keys, type Store, type StoreCompare, type StoreWrite } from '@isthmus/store';
+import { parseDocument } from './document.ts';
+import { fail } from './errors.ts';
+import type { Idempotency, Memory } from './idempotency.ts';
+import type { Resources } from './resources.ts';
+
+export type WriteParts = {
+  readonly store: Store;
+  readonly resources: Resources;
+  readonly issuance: Issuance;
+  readonly idempotency: Idempotency;
+};
+
+/** A write that lost its race reads again and decides anew, so often. */
+const MAX_TRIES = 5;
+
+/** Writes one service or export; unchanged content writes nothing, so that applying twice is no event. */
+export async function apply(parts: WriteParts, request: admin.ApplyRequest): Promise<admin.ApplyResponse> {
+  const resource = parseDocument(request.document);
+  const name = { namespace: resource.namespace, name: resource.name };
+  const key = keys.resource(resource.kind, resource.namespace, resource.name);
+  const text = JSON.stringify(resource);
+  const memory = parts.idempotency.of(request.write, `apply ${key} ${text}`);
+  return retried(async () => {
+    const earlier = await memory.earlier();
+    if (earlier !== undefined) return { ...outcomeOf(earlier), replayed: true };
+    await checkExport(parts, resource, name);
+    const before = await parts.store.get(key);
+    const was = before?.modRevision ?? 0n;
+    checkRevision(request.write, was, `${resource.kind} ${formatServiceName(name)}`);
+    const isSame = before !== undefined && Buffer.from(before.value).toString('utf8') === text;
+    const outcome = { changed: !isSame, created: before === undefined };
+    if (request.write?.dryRun === true || (isSame && memory.key === undefined)) return { ...outcome, revision: was, replayed: false };
+    const remembered = memory.writes({ ...outcome, wasRevision: String(was) });
+    const written = await parts.store.txn({
+      compare: [before === undefined ? { key, exists: false } : { key, modRevision: was }, ...remembered.compare],
+      then: [...(isSame ? [] : [{ put: { key, value: text } }]), ...remembered.then],
+    });
+    if (!written.ok) return undefined;
+    if (!isSame) await parts.resources.seen(written.revision);
+    return { ...outcome, revision: isSame ? was : written.revision, replayed: false };
+  });
+}
+
+/** Deletes a service, an export, a join token, or an entry (by its role). */
+export async function remove(parts: WriteParts, request: admin.DeleteRequest): Promise<admin.DeleteResponse> {
+  // What keeps an agent from attesting again: that it was removed, or that its instance joined before.
+  if (request.kind === 'attestation') return { existed: await parts.issuance.readmit(request.name), replayed: false };
+  const key = deletedKey(request);
+  const memory = parts.idempotency.of(request.write, `delete ${key}`);
+  return retried(async () => {
+    const earlier = await memory.earlier();
+    if (earlier !== undefined) return { existed: earlier['existed'] === true, replayed: true };
+    checkUnexported(parts, request);
+    const before = await parts.store.get(key);
+    checkRevision(request.write, before?.modRevision ?? 0n, `${request.kind} ${request.namespace === '' ? '' : `${request.namespace}/`}${request.name}`);
+    const outcome = { existed: before !== undefined };
+    if (request.write?.dryRun === true || (before === undefined && memory.key === undefined)) return { ...outcome, replayed: false };
+    const isDeclaration = request.kind === 'service' || request.kind === 'export';
+    if (!isDeclaration) return { ...(await removeRight(parts, request, memory)), replayed: false };
+    const remembered = memory.writes(outcome);
+    const compare: StoreCompare = before === undefined ? { key, exists: false } : { key, modRevision: before.modRevision };
+    const deleted: readonly StoreWrite[] = before === undefined ? [] : [{ delete: { key } }];
+    const written = await parts.store.txn({ compare: [compare, ...remembered.compare], then: [...deleted, ...remembered.then] });
+    if (!written.ok) return undefined;
+    await parts.resources.seen(written.revision);
+    return { ...outcome, replayed: false };
+  });
+}
+
+/** Tokens and entries are rights: each change of one is in the cluster's log, so issuance alone makes it; it is remembered after. */
+async function removeRight({ issuance, store }: WriteParts, { kind, name }: admin.DeleteRequest, memory: Memory): Promise<{ readonly existed: boolean }> {
+  let existed = false;
+  if (kind === 'agent' || kind === 'gateway' || kind === 'operator') existed = await issuance.deleteEntry(kind, name);
+  else existed = await issuance.deleteJoinToken(name).then(() => true, ifNotFound);
+  const { compare, then } = memory.writes({ existed });
+  if (then.length > 0) await store.txn({ compare, then });
+  return { existed };
+}
+
+function ifNotFound(error: unknown): false {
+  if (error instanceof IsthmusError && error.class === 'not-found') return false;
+  throw error;
+}
+
+/** Makes a join token; of a remembered one the secret is not told again, since only its hash is kept. */
+export async function createJoinToken(parts: WriteParts, request: admin.CreateJoinTokenRequest): Promise<admin.CreateJoinTokenResponse> {
+  const { agent, role, services, ttlSeconds, write } = request;
+  if (role !== 'agent' && role !== 'gateway' && role !== 'operator') {
+    throw fail('CONTROL_PLANE_RESOURCE_INVALID', `role: must be agent, gateway or operator, not ${JSON.stringify(role)}`);
+  }
+  const memory = parts.idempotency.of(write, `token ${JSON.stringify([agent, role, services, ttlSeconds])}`);
+  const wanted = { agent, role, services, ...(ttlSeconds > 0 && { ttlSeconds }) } as const;
+  if (write?.dryRun === true) {
+    parts.issuance.checkJoinToken(wanted);
+    return { token: '', id: '', expiresAtMs: 0n, replayed: false };
+  }
+  const fence = memory.key === undefined ? undefined : { compare: memory.writes({}).compare, then: (made: object) => memory.writes(made).then };
+  return retried(async () => {
+    const earlier = await memory.earlier();
+    if (earlier !== undefined) return { token: '', id: String(earlier['id']), expiresAtMs: BigInt(Number(earlier['expiresAtMs'])), replayed: true };
+    try {
+      const made = await parts.issuance.createJoinToken(wanted, fence);
+      return { token: made.token, id: made.id, expiresAtMs: BigInt(made.expiresAtMs), replayed: false };
+    } catch (error) {
+      // Another with the same key came first: its answer is this one's too.
+      if (error instanceof IsthmusError && error.code === 'IDENTITY_TOKEN_FENCED') return undefined;
+      // It may have been made and taken back since, such as when the cluster's log cannot be written.
+      await memory.forget();
+      throw error;
+    }
+  });
+}
+
+async function retried<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+  for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+    const answer = await attempt();
+    if (answer !== undefined) return answer;
+  }
+  throw fail('CONTROL_PLANE_CONTENDED', 'others write the same thing all the time; nothing was changed', { hint: 'try again' });
+}
+
+/** Two who read the same revision: the second to write is told, instead of undoing the first one's work. */
+function checkRevision(write: admin.Write | undefined, revision: bigint, what: string): void {
+  if (write?.ifRevision === undefined || write.ifRevision === revision) return;
+  throw fail('CONTROL_PLANE_STALE', `${what} ${revision === 0n ? 'is not there' : `is at revision ${revision}`}, the write was made for ${write.ifRevision === 0n ? 'a new one' : `revision ${write.ifRevision}`}`, {
+    hint: 'read it again, and write again what should change',
+    facts: { revision: String(revision) },
+  });
+}
+
+async function checkExport(parts: WriteParts, resource: Service | Export, name: ServiceName): Promise<void> {
+  if (resource.kind !== 'export' || parts.resources.service(name) !== undefined) return;
+  if ((await parts.store.get(keys.resource('service', name.namespace, name.name))) !== undefined) return;
+  throw fail('CONTROL_PLANE_EXPORT_WITHOUT_SERVICE', `export ${formatServiceName(name)}: no such service is declared in this cluster`, { hint: 'apply the service first' });
+}
+
+function checkUnexported({ resources }: WriteParts, { kind, namespace, name }: admin.DeleteRequest): void {
+  if (kind !== 'service' || resources.export({ namespace, name }) === undefined) return;
+  throw fail('CONTROL_PLANE_SERVICE_EXPORTED', `service ${namespace}/${name} is still exported`, { hint: `delete the export ${namespace}/${name} first` });
+}
+
+function deletedKey({ kind, namespace, name }: admin.DeleteRequest): string {
+  if (kind === 'join-token') {
+    if (!/^[0-9a-f]{12}$/.test(name)) throw fail('CONTROL_PLANE_RESOURCE_INVALID', 'name: must be the 12 hex digits of a join token’s id');
+    return keys.joinToken(name);
+  }
+  const isEntry = kind === 'agent' || kind === 'gateway' || kind === 'operator';
+  if (!isEntry && kind !== 'service' && kind !== 'export') throw fail('CONTROL_PLANE_KIND_UNKNOWN', `nothing of kind ${JSON.stringify(kind)} can be deleted`);
+  for (const [path, text] of isEntry ? ([['name', name]] as const) : ([['namespace', namespace], ['name', name]] as const)) {
+    const label = parseDnsLabel(text, path);
+    if (!label.ok) throw fail('CONTROL_PLANE_RESOURCE_INVALID', formatProblems(label.problems));
+  }
+  return isEntry ? keys.entry(kind, name) : keys.resource(kind, namespace, name);
+}
+
+function outcomeOf(earlier: Readonly<Record<string, unknown>>): Omit<admin.ApplyResponse, 'replayed'> {
+  return { changed: earlier['changed'] === true, created: earlier['created'] === true, revision: 0n };
+}
