@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { clusterOf, names, smallTopology, startFederation, type TestFederation } from '@isthmus/harness';
+import { clusterOf, isthmus, names, smallTopology, startFederation, type TestFederation } from '@isthmus/harness';
 import { signTestToken } from '@isthmus/pki/testing';
 
 const AUDIENCE = 'isthmus://east';
@@ -64,6 +64,9 @@ test('an agent joins by its service-account token, is killed, loses its disk, an
   assert.deepEqual((await entries()).map((entry) => [entry['method'], entry['subject']]), [['jwt', 'k8s system:serviceaccount:shop:payments']]);
   assert.equal(auditOf('admitted').filter((line) => line.includes('east-1')).length, 1);
 
+  const listed = await isthmus(['agent', 'list', '--state', mesh.paths.root]);
+  assert.match(listed.stdout, /east-1 +agent +jwt +k8s system:serviceaccount:shop:payments +shop\/payments .*admitted/, listed.stderr);
+
   await agent.kill();
   writeToken({ jti: 'second' });
   rmSync(mesh.paths.state('east-1'), { recursive: true, force: true });
@@ -71,5 +74,11 @@ test('an agent joins by its service-account token, is killed, loses its disk, an
   assert.equal(auditOf('admitted').filter((line) => line.includes('east-1')).length, 2, 'it attested again');
   assert.equal(again.isRunning(), true);
   await again.stop();
+
+  const cli = (verb: string) => isthmus(['agent', verb, 'east-1', '--state', mesh.paths.root]);
+  assert.equal((await cli('readmit')).code, 66, 'nothing keeps it out');
+  assert.equal((await cli('remove')).code, 0);
+  assert.match((await isthmus(['agent', 'list', '--state', mesh.paths.root])).stdout, /east-1 .*removed/);
+  assert.equal((await cli('readmit')).code, 0);
   assert.equal(mesh.log(names.controlPlane('east')).includes(first.slice(-30)), false, 'no token is in the log');
 });

@@ -12,7 +12,7 @@ import {
 } from '@isthmus/model';
 import { type admin, handleUnary } from '@isthmus/rpc';
 import { keys, type Store } from '@isthmus/store';
-import type { Issuance } from '@isthmus/identity';
+import type { Bans, BanSubject, Issuance } from '@isthmus/identity';
 import { fail } from './errors.ts';
 import type { Resources } from './resources.ts';
 import type { Lists } from './status.ts';
@@ -22,6 +22,7 @@ export type AdminParts = {
   readonly store: Store;
   readonly resources: Resources;
   readonly issuance: Issuance;
+  readonly bans: Bans;
   readonly lists: Lists;
   readonly status: () => object;
 };
@@ -39,6 +40,11 @@ export function makeAdminService(parts: AdminParts): admin.AdminServer {
       const made = await parts.issuance.createJoinToken({ agent, role, services, ...(ttlSeconds > 0 && { ttlSeconds }) });
       return { token: made.token, id: made.id, expiresAtMs: BigInt(made.expiresAtMs) };
     }),
+    ban: handleUnary(async ({ kind, namespace, name, reason }) => {
+      await parts.bans.ban(subjectOf(kind, namespace, name), reason);
+      return {};
+    }),
+    unban: handleUnary(async ({ kind, namespace, name }) => ({ existed: await parts.bans.lift(subjectOf(kind, namespace, name)) })),
     status: handleUnary(() => Promise.resolve({ document: toJson(parts.status()) })),
   };
 }
@@ -95,6 +101,8 @@ async function remove(parts: AdminParts, request: admin.DeleteRequest): Promise<
     return true;
   }
   if (kind === 'agent' || kind === 'gateway') return parts.issuance.deleteEntry(kind, name);
+  // What keeps an agent from attesting again: that it was removed, or that its instance joined before.
+  if (kind === 'attestation') return parts.issuance.readmit(name);
   if (kind !== 'service' && kind !== 'export') throw fail('CONTROL_PLANE_KIND_UNKNOWN', `nothing of kind ${JSON.stringify(kind)} can be deleted`);
   for (const [path, text] of [['namespace', namespace], ['name', name]] as const) {
     const label = parseDnsLabel(text, path);
@@ -104,6 +112,12 @@ async function remove(parts: AdminParts, request: admin.DeleteRequest): Promise<
     throw fail('CONTROL_PLANE_SERVICE_EXPORTED', `service ${namespace}/${name} is still exported`, { hint: `delete the export ${namespace}/${name} first` });
   }
   return parts.store.delete(keys.resource(kind, namespace, name));
+}
+
+function subjectOf(kind: string, namespace: string, name: string): BanSubject {
+  if (kind === 'agent') return { kind, agent: name };
+  if (kind === 'service') return { kind, service: { namespace, name } };
+  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents and services can be banned, not ${JSON.stringify(kind)}`, { hint: 'gateways share one identity: remove the gateway’s entry, or fence the cluster' });
 }
 
 async function list(parts: AdminParts, kind: string, namespace: string): Promise<readonly object[]> {

@@ -36,7 +36,6 @@ export const configSchema = strict({
     strict({
       graceMs: Type.Optional(Type.Integer({ minimum: 0, default: 10_000, description: 'how long endpoints of a lost agent stay' })),
       svidTtlMs: Type.Optional(Type.Integer({ minimum: 10_000, default: 3_600_000, description: 'life of the SVIDs issued here' })),
-      bundlePollFloorMs: Type.Optional(Type.Integer({ minimum: 100, default: 10_000, description: 'no foreign bundle endpoint is asked more often, whatever its hint says' })),
     }),
   ),
   bundleEndpoint: Type.Optional(
@@ -53,6 +52,9 @@ export const configSchema = strict({
       keyFile: Type.Optional(Type.String({ description: 'https_web: PEM file with its key, mode 0600' })),
       refreshHintSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400, description: 'how often readers should come again (default: what the bundle says, 300)' })),
     }),
+  ),
+  foreignTrustDomains: Type.Optional(
+    strict({ pollFloorMs: Type.Integer({ minimum: 100, default: 10_000, description: 'no foreign bundle endpoint is asked more often, whatever its hint says' }) }),
   ),
   attestation: Type.Optional(attestationSchema),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),

@@ -17,7 +17,7 @@ const MAX_DECLARATION_BYTES = 128 * 1024;
 /** Opens what the store knows of foreign trust domains, and the bundle endpoint where one is configured. **Throws** IDENTITY_BUNDLE_ENDPOINT_FAILED, PORT_BUSY, CONTROL_PLANE_BUNDLE_ENDPOINT. */
 export async function openForeign(config: Config, authority: Authority, parts: Pick<ForeignTrustOptions, 'store' | 'clock' | 'random' | 'log' | 'metrics'>): Promise<Foreign> {
   const { trustDomain, federation, svids, bundles } = authority;
-  const floorMs = config.intervals?.bundlePollFloorMs;
+  const floorMs = config.foreignTrustDomains?.pollFloorMs;
   const proof = proofOf(config.bundleEndpoint, svids);
   const trust = await openForeignTrust({ federation, own: bundles, ...(floorMs !== undefined && { pollFloorMs: floorMs }), ...parts });
   const { listen, refreshHintSeconds } = config.bundleEndpoint ?? {};

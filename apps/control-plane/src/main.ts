@@ -1,15 +1,15 @@
 // The control plane of one cluster: takes services and workloads, issues identities, federates, and pushes snapshots.
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
 import { type ExportedService, openFederation } from '@isthmus/federation';
-import { openAuthority, serveIssuance } from '@isthmus/identity';
+import { activeBans, openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
 import { admin, openChannel, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { serveShared } from '@isthmus/store';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { makeAdminService } from './admin.ts';
+import { readToken } from './bootstrap-token.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
 import { openForeign } from './foreign.ts';
@@ -49,11 +49,12 @@ await runProcess({
     const registry = await openRegistry({ store, ...parts, ...(config.intervals?.graceMs !== undefined && { graceMs: config.intervals.graceMs }) });
     own({ name: 'registry', stop: () => registry.close() });
 
-    // Declarations feed views and exports; registry and federation feed the views: one direction each, no cycle of calls.
+    // Declarations feed views and exports; registry and federation feed the views: one direction each.
     let onDeclared = (_changed: readonly ServiceName[]): void => undefined;
     const resources = await openResources({ store, log, metrics, onChange: (changed) => onDeclared(changed) });
     own({ name: 'resources', stop: () => resources.close() });
-
+    const bans = await openClusterBans({ authority, store, cluster: config.cluster, ...parts });
+    own({ name: 'bans', stop: () => bans.close() });
     const exportOf = (name: ServiceName): ExportedService | undefined => {
       const declared = resources.export(name);
       const service = resources.service(name);
@@ -80,6 +81,8 @@ await runProcess({
         }),
       exports: () => resources.exports().flatMap((e) => exportOf(e) ?? []),
       exportOf,
+      bans: () => bans.all(),
+      onPeerBans: (domain, banned) => bundles.ban(domain, activeBans(banned, clock.nowMs())),
       ...parts,
     });
     own({ name: 'federation', stop: () => federation.close() });
@@ -110,10 +113,11 @@ await runProcess({
       federation.publish(changed);
     };
 
-    const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, ...parts });
+    bans.onChange(() => federation.publishBans());
+    const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, bans, ...parts });
     own({ name: 'issuance', stop: () => issuance.close() });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
-    followTrust(authority, issuance, push);
+    followTrust(authority, issuance, push, metrics);
     const door = serveShared({
       endpoints: clusterStore.endpoints,
       ...(clusterStore.tls && { tls: clusterStore.tls }),
@@ -127,7 +131,7 @@ await runProcess({
     own({ name: 'push', stop: async () => push.close() });
 
     const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
-    const adminService = makeAdminService({ store, resources, issuance, status, lists: makeLists({ authority, federation, push, registry, resources, issuance }) });
+    const adminService = makeAdminService({ store, resources, issuance, bans, status, lists: makeLists({ authority, federation, push, registry, resources, issuance, bans }) });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
       services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service],
@@ -144,7 +148,3 @@ await runProcess({
     log.info('ready', { cluster: config.cluster, port: server.port });
   },
 });
-
-async function readToken(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').then((text) => text.trim(), () => undefined);
-}

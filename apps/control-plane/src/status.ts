@@ -1,9 +1,11 @@
 // What operators see of a control plane: its lists, and its state on one page.
 import type { ProxyStatus, Push, Registry } from '@isthmus/discovery';
 import type { Federation } from '@isthmus/federation';
-import type { Authority, ForeignTrust, Issuance } from '@isthmus/identity';
+import type { Authority, Bans, ForeignTrust, Issuance } from '@isthmus/identity';
+import { systemClock } from '@isthmus/runtime';
 import type { Config } from './config.ts';
 import type { Resources } from './resources.ts';
+import { identitiesOf } from './trust.ts';
 
 type Parts = {
   readonly authority: Authority;
@@ -12,12 +14,16 @@ type Parts = {
   readonly registry: Registry;
   readonly resources: Resources;
   readonly issuance: Issuance;
+  readonly bans: Bans;
 };
+
+/** Records of the transparency log in one list: the newest. */
+const LOG_RECORDS = 500;
 
 export type Lists = Readonly<Record<string, () => readonly object[] | Promise<readonly object[]>>>;
 
 /** One function a kind; every item is fit for JSON and holds no secret. */
-export function makeLists({ authority, federation, push, registry, resources, issuance }: Parts): Lists {
+export function makeLists({ authority, federation, push, registry, resources, issuance, bans }: Parts): Lists {
   return {
     service: () => resources.services(),
     export: () => resources.exports(),
@@ -30,6 +36,8 @@ export function makeLists({ authority, federation, push, registry, resources, is
     'join-token': async () => (await issuance.listJoinTokens()).map(({ secretSha256: _hidden, ...token }) => token),
     certificate: () => certificates(authority),
     refused: () => resources.refused(),
+    ban: () => bans.all(),
+    log: () => authority.ledger.read(Math.max(0, authority.ledger.head().records - LOG_RECORDS), LOG_RECORDS),
   };
 }
 
@@ -43,7 +51,7 @@ function certificates(authority: Authority): readonly object[] {
 }
 
 /** The state of the whole on one page. */
-export function makeStatus(parts: Omit<Parts, 'issuance'> & { readonly config: Config; readonly foreign: ForeignTrust }): () => object {
+export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly config: Config; readonly foreign: ForeignTrust }): () => object {
   const { config, authority, federation, foreign, push, registry, resources } = parts;
   return () => ({
     cluster: config.cluster,
@@ -57,6 +65,7 @@ export function makeStatus(parts: Omit<Parts, 'issuance'> & { readonly config: C
     peers: federation.peers(),
     foreignTrustDomains: foreign.status(),
     proxies: push.proxies().map(withLag),
+    identities: identitiesOf(push).map((member) => ({ ...member, ...(member.expiresAtMs !== undefined && { secondsToIdentityLoss: Math.max(0, Math.floor((member.expiresAtMs - systemClock.nowMs()) / 1_000)) }) })),
   });
 }
 

@@ -1,7 +1,7 @@
 // The east-west gateway: joins its cluster, follows its snapshot, and relays by SNI on the one open port.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startEastWest } from '@isthmus/dataplane';
+import { startEastWest, startProxies } from '@isthmus/dataplane';
 import { compile } from '@isthmus/decide';
 import { subscribe } from '@isthmus/discovery';
 import { joinOrResume, openProxyAttestation } from '@isthmus/identity';
@@ -39,9 +39,16 @@ await runProcess({
       routes = compile(snapshot, routes);
     });
 
+    const snapshots = { current: () => subscription.snapshot(), onChange: (fn: Parameters<typeof subscription.onSnapshot>[0]) => subscription.onSnapshot(fn) };
+    const proxies = await startProxies({ engine: config.engine ?? 'auto', snapshots, bundles: identity.bundles, svids: () => identity.svids, onApplicationDown: () => undefined, ...parts });
+    own({ name: 'layer-7', stop: () => proxies.close() });
+    // Behind the one open port: the router sends here what asks for it, on this machine alone, and TLS guards it all the same.
+    const layer7 = await proxies.gatewayHttp({ listen: { host: '127.0.0.1', port: 0 }, trustDomain: identity.trustDomain, svids: '' });
+
     const proxy = await startEastWest({
       listen: config.listen,
-      snapshots: { current: () => subscription.snapshot(), onChange: (fn) => subscription.onSnapshot(fn) },
+      snapshots,
+      layer7: `${layer7.host}:${layer7.port}`,
       trustDomain: identity.trustDomain,
       reserved: config.reserved,
       engine: config.engine ?? 'auto',
@@ -50,7 +57,8 @@ await runProcess({
       ...(config.proxyProtocol && { proxyProtocol: config.proxyProtocol }),
       ...parts,
     });
-    own({ name: 'east-west', stop: () => proxy.close({ drainMs: config.drainMs ?? 5_000 }) });
+    const drainMs = config.drainMs ?? 5_000;
+    own({ name: 'east-west', stop: () => Promise.all([proxy.close({ drainMs }), layer7.close({ drainMs })]).then(() => undefined) });
 
     const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log });
     own({ name: 'admin', stop: () => admin.close(1_000) });

@@ -9,4 +9,5 @@ export type { EngineKind, ProxyProtocolOptions, RelayLimits, SnapshotSource } fr
 export { type DnsOptions, type DnsServer, startDns } from './dns/server.ts';
 export type { HostedListener } from './worker/proxy-host.ts';
 export { type Proxies, type ProxiesOptions, startProxies } from './worker/proxies.ts';
-export type { InboundSpec, OutboundSpec, SvidName } from './worker/spec.ts';
+export { type GatewayHttpListener, type GatewayHttpOptions, startGatewayHttp } from './proxy/gateway-http.ts';
+export type { GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './worker/spec.ts';

@@ -31,7 +31,7 @@ export type RouteRefusal = 'unknown-name' | 'not-ours' | 'not-exported' | 'no-en
 /** Where a gateway sends a connection with a given SNI. */
 export type Route =
   /** Pick from `tiers` alone: they hold what may be reached by this name, all of it local. */
-  | { readonly kind: 'endpoints'; readonly service: ServiceName; readonly port: string; readonly tiers: Tiers }
+  | { readonly kind: 'endpoints'; readonly service: ServiceName; readonly port: string; readonly tiers: Tiers; /** 7: this gateway ends TLS and carries requests. */ readonly layer: 4 | 7 }
   | { readonly kind: 'reserved'; readonly name: ReservedName }
   | { readonly kind: 'refuse'; readonly reason: RouteRefusal };
 
@@ -105,11 +105,12 @@ function route(service: (name: ServiceName) => CompiledService | undefined, sni:
   if (compiled === undefined) return { kind: 'refuse', reason: 'unknown-name' };
   if (!compiled.view.exported) return { kind: 'refuse', reason: 'not-exported' };
   // Written again from what was parsed: a name that only looks alike does not come out the same.
-  if (serviceSni(target.service, target.port, trustDomain) !== sni.toLowerCase() || !compiled.view.ports.some((p) => p.name === target.port)) {
-    return { kind: 'refuse', reason: 'unknown-name' };
-  }
+  const { layer } = target;
+  const port = compiled.view.ports.find((p) => p.name === target.port);
+  const isOffered = port !== undefined && (layer === 4 || (compiled.view.gatewayLayer === 7 && port.protocol !== 'tcp'));
+  if (serviceSni(target.service, target.port, trustDomain, layer) !== sni.toLowerCase() || !isOffered) return { kind: 'refuse', reason: 'unknown-name' };
   const tiers = compiled.local(target.port, trustDomain);
   return tiers.some((tier) => tier.some((e) => e.health !== 'unhealthy'))
-    ? { kind: 'endpoints', service: target.service, port: target.port, tiers }
+    ? { kind: 'endpoints', service: target.service, port: target.port, tiers, layer }
     : { kind: 'refuse', reason: 'no-endpoint' };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Endpoint, ServiceView } from '@isthmus/model';
+import type { Endpoint, Export, ServiceView } from '@isthmus/model';
 import { aService } from '@isthmus/model/testing';
 import { anImport, aRegistration } from './testing.ts';
 import { buildServiceView, type OwnCluster, type ProxyPlace, type ServiceFacts, splitHostPort } from './view.ts';
@@ -8,9 +8,10 @@ import { buildServiceView, type OwnCluster, type ProxyPlace, type ServiceFacts, 
 const EAST: OwnCluster = { cluster: 'east', trustDomain: 'east.acme.example', locality: 'eu/a', gateways: ['192.0.2.9:15443'] };
 const AGENT: ProxyPlace = { kind: 'agent', network: 'main', locality: 'eu/a/r1' };
 const GATEWAY: ProxyPlace = { kind: 'gateway', network: '', locality: '' };
+const EXPORT: Export = { kind: 'export', namespace: 'shop', name: 'payments', consumers: 'all' };
 
 function facts(over: Partial<ServiceFacts> = {}): ServiceFacts {
-  return { name: { namespace: 'shop', name: 'payments' }, declared: aService(), exported: true, workloads: [], imports: [], hasBundle: () => true, ...over };
+  return { name: { namespace: 'shop', name: 'payments' }, declared: aService(), exported: EXPORT, workloads: [], imports: [], hasBundle: () => true, ...over };
 }
 
 function view(over: Partial<ServiceFacts>, place: ProxyPlace = AGENT, own: OwnCluster = EAST): ServiceView {
@@ -101,7 +102,7 @@ describe('endpoints of the own cluster', () => {
   });
 
   test('in another network and not exported they are out of reach', () => {
-    assert.deepEqual(view({ exported: false, workloads: [aRegistration({ network: 'vms' })] }).endpoints, []);
+    assert.deepEqual(view({ exported: undefined, workloads: [aRegistration({ network: 'vms' })] }).endpoints, []);
   });
 
   for (const [health, shown] of [['unknown', 'unhealthy'], ['unhealthy', 'unhealthy'], ['draining', 'draining'], ['healthy', 'healthy']] as const) {
@@ -142,7 +143,7 @@ describe('imports', () => {
       anImport({ cluster: 'west', ports: [{ name: 'http', port: 2, protocol: 'http' }] }),
       anImport({ cluster: 'north', ports: [{ name: 'http', port: 1, protocol: 'tcp' }] }),
     ];
-    assert.deepEqual(view({ declared: undefined, exported: false, imports }).ports, [{ name: 'http', port: 1, protocol: 'tcp' }]);
+    assert.deepEqual(view({ declared: undefined, exported: undefined, imports }).ports, [{ name: 'http', port: 1, protocol: 'tcp' }]);
   });
 
   test('do not change the ports of a service declared here', () => {
@@ -162,7 +163,7 @@ describe('a gateway', () => {
   });
 
   test('does not see what is not exported', () => {
-    assert.equal(buildServiceView(EAST, facts({ exported: false, workloads: [aRegistration()] }), GATEWAY), undefined);
+    assert.equal(buildServiceView(EAST, facts({ exported: undefined, workloads: [aRegistration()] }), GATEWAY), undefined);
   });
 
   test('does not see what other clusters offer', () => {
@@ -178,4 +179,25 @@ test('addresses of gateways are split for names, v4 and v6 alike', () => {
   assert.deepEqual(splitHostPort('gw.example:443'), { host: 'gw.example', port: 443 });
   assert.deepEqual(splitHostPort('[::1]:443'), { host: '::1', port: 443 });
   for (const bad of ['gw.example', ':443', 'gw:0', 'gw:70000', 'gw:x']) assert.equal(splitHostPort(bad), undefined, bad);
+});
+
+describe('a service that asks for layer 7', () => {
+  const ports = [{ name: 'http', port: 80, protocol: 'http' as const }, { name: 'raw', port: 81, protocol: 'tcp' as const }];
+  const asks: Export = { ...EXPORT, gateway: { layer: 7 } };
+
+  test('elsewhere is expected to be the gateway itself, but at its tcp ports the workload', () => {
+    const { endpoints } = view({ declared: undefined, exported: undefined, imports: [anImport({ ports, gatewayLayer: 7 })] });
+    assert.equal(endpoints.length, 2);
+    const [http, raw] = [endpoints.find((e) => e.ports['http'] !== undefined), endpoints.find((e) => e.ports['raw'] !== undefined)];
+    assert.match(http?.spiffeId ?? '', /^spiffe:[/][/][^/]+[/]gateway$/);
+    assert.match(raw?.spiffeId ?? '', /[/]ns[/]shop[/]svc[/]/);
+    assert.deepEqual([Object.keys(http?.ports ?? {}), Object.keys(raw?.ports ?? {})], [['http'], ['raw']]);
+  });
+
+  test('is told to the gateway, whose endpoints stay the workloads', () => {
+    const seen = view({ exported: asks, workloads: [aRegistration()] }, GATEWAY);
+    assert.equal(seen.gatewayLayer, 7);
+    assert.ok(seen.endpoints.every((e) => e.spiffeId.endsWith('/ns/shop/svc/payments')));
+    assert.equal(view({ exported: EXPORT, workloads: [aRegistration()] }, GATEWAY).gatewayLayer, undefined);
+  });
 });

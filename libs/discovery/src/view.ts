@@ -2,7 +2,7 @@
 import {
   distance,
   type Endpoint,
-  type ForeignCallers,
+  type Export,
   type ImportedService,
   parseLocality,
   type Registration,
@@ -31,9 +31,7 @@ export type OwnCluster = {
 export type ServiceFacts = {
   readonly name: ServiceName;
   readonly declared: Service | undefined;
-  readonly exported: boolean;
-  /** Callers of foreign trust domains its export names. */
-  readonly foreignCallers?: readonly ForeignCallers[] | undefined;
+  readonly exported: Export | undefined;
   readonly workloads: readonly Registration[];
   readonly imports: readonly ImportedService[];
   /** Is there a bundle for that trust domain? An endpoint that could not be verified is left out. */
@@ -55,14 +53,29 @@ const RANK = { own: 0, ownGateway: 4, other: 8, presumedDead: 12 } as const;
  * nothing is ever relayed from cluster to cluster in a circle.
  */
 export function buildServiceView(own: OwnCluster, facts: ServiceFacts, place: ProxyPlace): ServiceView | undefined {
-  const { declared, exported, foreignCallers = [] } = facts;
-  if (place.kind === 'gateway' && (declared === undefined || !exported)) return undefined;
+  const { declared, exported } = facts;
+  if (place.kind === 'gateway' && (declared === undefined || exported === undefined)) return undefined;
   const imports = place.kind === 'gateway' ? [] : facts.imports.filter((i) => i.state !== 'fenced' && i.cluster !== own.cluster);
   const ports = declared?.ports ?? portsOf(imports);
   if (ports === undefined) return undefined;
   const local = declared === undefined ? [] : ownEndpoints(own, facts, declared.ports, place);
   const ranked = [...local, ...imports.flatMap((i) => importEndpoints(i, place))].filter((e) => facts.hasBundle(e.trustDomain));
-  return { kind: 'service', namespace: facts.name.namespace, name: facts.name.name, ports: [...ports], endpoints: toTiers(ranked), exported, ...(foreignCallers.length > 0 && { foreignCallers: [...foreignCallers] }) };
+  const foreignCallers = exported?.foreignCallers ?? [];
+  return {
+    kind: 'service',
+    namespace: facts.name.namespace,
+    name: facts.name.name,
+    ports: [...ports],
+    endpoints: toTiers(ranked),
+    exported: exported !== undefined,
+    ...(foreignCallers.length > 0 && { foreignCallers: [...foreignCallers] }),
+    ...(place.kind === 'gateway' && layerOf(exported)),
+  };
+}
+
+/** `gatewayLayer` where an export asks for layer 7. */
+function layerOf(exported: Export | undefined): { readonly gatewayLayer?: 7 } {
+  return exported?.gateway?.layer === 7 ? { gatewayLayer: 7 } : {};
 }
 
 /** Ports of a service nobody declared here: those of the cluster whose name comes first, so that all control planes agree. */
@@ -79,7 +92,7 @@ function ownEndpoints(own: OwnCluster, facts: ServiceFacts, ports: readonly Serv
     .map((w) => ({ ...directEndpoint(own, w), rank: RANK.own + distance(here, parseLocality(w.locality)) }));
   const elsewhere = facts.workloads.filter((w) => w.network !== place.network);
   // Only exported names exist at a gateway, so other networks are out of reach for the rest.
-  if (elsewhere.length === 0 || !facts.exported) return direct;
+  if (elsewhere.length === 0 || facts.exported === undefined) return direct;
   const ready = elsewhere.filter((w) => w.health === 'healthy');
   const viaGateway = gatewayEndpoints({
     cluster: own.cluster,
@@ -87,6 +100,7 @@ function ownEndpoints(own: OwnCluster, facts: ServiceFacts, ports: readonly Serv
     service: facts.name,
     ports,
     gateways: own.gateways,
+    ...layerOf(facts.exported),
     locality: own.locality,
     isReady: ready.length > 0,
     weight: ready.reduce((sum, w) => sum + w.weight, 0),
@@ -119,6 +133,7 @@ function importEndpoints(i: ImportedService, place: ProxyPlace): readonly Ranked
     service: i,
     ports: i.ports,
     gateways: i.gateways,
+    ...(i.gatewayLayer === undefined ? {} : { gatewayLayer: i.gatewayLayer }),
     locality: i.locality,
     isReady: i.readyCount > 0,
     weight: i.readyWeight,
@@ -126,13 +141,14 @@ function importEndpoints(i: ImportedService, place: ProxyPlace): readonly Ranked
   });
 }
 
-/** One endpoint a gateway address, the weight split over them so that two gateways do not count twice (facts 3, split horizon). */
+/** One endpoint a gateway address (two where some ports are of another layer, and so of another identity), the weight split over them so that two gateways do not count twice (facts 3, split horizon). */
 function gatewayEndpoints(behind: {
   readonly cluster: string;
   readonly trustDomain: string;
   readonly service: ServiceName;
   readonly ports: readonly ServicePort[];
   readonly gateways: readonly string[];
+  readonly gatewayLayer?: 7;
   readonly locality: string;
   readonly isReady: boolean;
   readonly weight: number;
@@ -143,13 +159,15 @@ function gatewayEndpoints(behind: {
     const address = splitHostPort(gateway);
     if (address === undefined) return [];
     const share = Math.floor(behind.weight / gateways.length) + (i < behind.weight % gateways.length ? 1 : 0);
-    return {
-      id: `${behind.cluster}/gateway/${gateway}`,
+    const { trustDomain, service, ports } = behind;
+    const ofService = spiffeIds.service(trustDomain as TrustDomain, service);
+    // Who answers is the workload, or where the gateway ends TLS the gateway; never either of both.
+    const tcp = behind.gatewayLayer === 7 ? ports.filter((p) => p.protocol === 'tcp') : [];
+    const own = behind.gatewayLayer === 7 ? ports.filter((p) => p.protocol !== 'tcp') : ports;
+    const common = {
       cluster: behind.cluster,
-      trustDomain: behind.trustDomain,
+      trustDomain,
       host: address.host,
-      ports: Object.fromEntries(behind.ports.map((p) => [p.name, address.port])),
-      spiffeId: spiffeIds.service(behind.trustDomain as TrustDomain, behind.service),
       locality: behind.locality,
       // A gateway with something ready behind it must be able to get a request, however thin its share.
       weight: behind.isReady ? Math.max(1, share) : share,
@@ -157,6 +175,12 @@ function gatewayEndpoints(behind: {
       viaGateway: true,
       rank: behind.rank,
     };
+    const id = `${behind.cluster}/gateway/${gateway}`;
+    const at = (some: readonly ServicePort[]): Record<string, number> => Object.fromEntries(some.map((p) => [p.name, address.port]));
+    return [
+      ...(own.length === 0 ? [] : [{ ...common, id, ports: at(own), spiffeId: behind.gatewayLayer === 7 ? spiffeIds.gateway(trustDomain as TrustDomain) : ofService }]),
+      ...(tcp.length === 0 ? [] : [{ ...common, id: `${id}/tcp`, ports: at(tcp), spiffeId: ofService }]),
+    ];
   });
 }
 

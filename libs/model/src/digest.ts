@@ -17,6 +17,8 @@ export const digestSchema = Type.Object({
   totalCount: Type.Integer({ minimum: 0 }),
   /** Sum of the weights of ready workloads: what this cluster can carry. */
   readyWeight: Type.Integer({ minimum: 0 }),
+  /** The gateways end TLS for it, so callers must expect the gateway's identity at all ports that are not `tcp`. Without it: they do not. */
+  gatewayLayer: Type.Optional(Type.Literal(7)),
 });
 export type Digest = Static<typeof digestSchema>;
 export const parseDigest = compileSchema(digestSchema);

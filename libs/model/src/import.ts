@@ -13,6 +13,8 @@ export type ImportedService = {
   readonly totalCount: number;
   /** Sum of the weights of the ready workloads there. */
   readonly readyWeight: number;
+  /** The gateways there end TLS for it. */
+  readonly gatewayLayer?: 7;
   readonly state: PeerState;
   readonly staleSinceMs?: number;
   readonly gateways: readonly string[];

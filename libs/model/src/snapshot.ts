@@ -41,6 +41,8 @@ export const serviceViewSchema = Type.Object({
   ports: Type.Array(servicePortViewSchema, { maxItems: 16 }),
   endpoints: Type.Array(endpointSchema, { maxItems: 20_000 }),
   exported: Type.Boolean(),
+  /** For a gateway: requests to ports that are not `tcp` are carried at layer 7. */
+  gatewayLayer: Type.Optional(Type.Literal(7)),
   /** Callers of foreign trust domains that its workloads here may take. */
   foreignCallers: Type.Optional(Type.Array(foreignCallersSchema, { maxItems: 64 })),
 });

@@ -15,6 +15,7 @@ export async function applyExport(context: CommandContext, [name]: readonly stri
     ...serviceArgument(name),
     consumers: consumers === 'all' ? 'all' : consumers.split(','),
     ...(foreignCallers.length > 0 && { foreignCallers }),
+    ...(options['layer7'] === true && { gateway: { layer: 7 } }),
   };
   const parsed = parseExport(document);
   if (!parsed.ok) throw fail('CLI_BAD_INPUT', formatProblems(parsed.problems));

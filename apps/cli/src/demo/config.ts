@@ -36,6 +36,8 @@ export function controlPlaneConfig(
     trustRoot: { address: `${HOST}:${ports[names.trustRoot]}` },
     ...(files.tokenFile === undefined ? {} : { bootstrapTokenFile: files.tokenFile }),
     store: store === 'etcd' ? { kind: 'etcd', endpoints: [`https://${HOST}:${storePort}`], tls: files.etcdTls && { ca: files.etcdTls.ca, cert: files.etcdTls.cert, key: files.etcdTls.key } } : { kind: 'embedded', port: storePort },
+    bundleEndpoint: { listen: { host: HOST, port: ports[portNames.bundle(cluster.name)] }, profile: 'https_spiffe', refreshHintSeconds: 10 },
+    foreignTrustDomains: { pollFloorMs: 1_000 },
     adminSocket: paths.socket(name),
     health: { host: HOST, port: ports[portNames.health(name)] },
   };
@@ -52,7 +54,7 @@ export function gatewayConfig({ paths, ports }: FederationOptions, cluster: Clus
     locality: cluster.locality,
     workers: 1, // one of many processes on a laptop
     listen: { host: HOST, port: ports[name] },
-    reserved: { 'control-plane': controlPlane, store: controlPlane, 'trust-root': `${HOST}:${ports[names.trustRoot]}` },
+    reserved: { 'control-plane': controlPlane, store: controlPlane, 'trust-root': `${HOST}:${ports[names.trustRoot]}`, bundle: `${HOST}:${ports[portNames.bundle(cluster.name)]}` },
     adminSocket: paths.socket(name),
     health: { host: HOST, port: ports[portNames.health(name)] },
   };

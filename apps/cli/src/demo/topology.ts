@@ -85,6 +85,7 @@ export function servicesOf(topology: Topology): readonly ServiceName[] {
 export const portNames = {
   health: (process: string) => `${process} health`,
   store: (cluster: string) => `${cluster} store`,
+  bundle: (cluster: string) => `${cluster} bundle`,
   storePeer: (cluster: string) => `${cluster} store peers`,
   inbound: (agent: string, service: ServiceName) => `${agent} inbound ${service.namespace}/${service.name}`,
   outbound: (agent: string, service: ServiceName) => `${agent} outbound ${service.namespace}/${service.name}`,
@@ -97,7 +98,7 @@ export function planPorts(topology: Topology, range: PortRange): Ports {
   for (const cluster of topology.clusters) {
     const controlPlane = names.controlPlane(cluster.name);
     const gateway = names.gateway(cluster.name);
-    wanted.push(controlPlane, portNames.health(controlPlane), portNames.store(cluster.name), portNames.storePeer(cluster.name), gateway, portNames.health(gateway));
+    wanted.push(controlPlane, portNames.health(controlPlane), portNames.store(cluster.name), portNames.storePeer(cluster.name), gateway, portNames.health(gateway), portNames.bundle(cluster.name));
     for (const agent of cluster.agents) {
       wanted.push(portNames.health(agent.name), portNames.dns(agent.name));
       for (const service of servicesOf(topology)) wanted.push(portNames.outbound(agent.name, service));

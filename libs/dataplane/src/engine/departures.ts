@@ -1,10 +1,12 @@
 // Which connections lead to where the snapshot no longer does: they may finish, within a limit.
 import type { Engine } from '@isthmus/decide';
 import type { Snapshot } from '@isthmus/model';
+import { LAYER7_TARGET } from './destination.ts';
 
 /** Stands for one address of one endpoint; an endpoint that moved is another one. */
 export function targetKey(target: { readonly id: string; readonly host: string; readonly port: number }): string {
-  return `${target.id} ${target.host} ${target.port}`;
+  // Stands in no snapshot by its address: it is reachable while the service asks for layer 7.
+  return target.id === LAYER7_TARGET ? LAYER7_TARGET : `${target.id} ${target.host} ${target.port}`;
 }
 
 /** Keys of everything a gateway may reach for a service by this snapshot; empty when it is gone or exported no more. Pure. */
@@ -12,6 +14,7 @@ export function reachableTargets(snapshot: Snapshot, service: string): ReadonlyS
   const keys = new Set<string>();
   const view = snapshot.resources.get(`service/${service}`);
   if (view?.kind !== 'service' || !view.exported) return keys;
+  if (view.gatewayLayer === 7) keys.add(LAYER7_TARGET);
   for (const { id, host, ports } of view.endpoints) for (const port of Object.values(ports)) keys.add(targetKey({ id, host, port }));
   return keys;
 }

@@ -3,6 +3,9 @@ import { type Engine, pickFrom, type RouteRefusal } from '@isthmus/decide';
 import { formatServiceName, type ReservedName, type TrustDomain } from '@isthmus/model';
 import type { Random } from '@isthmus/runtime';
 
+/** The target's id where requests are carried by this process itself. */
+export const LAYER7_TARGET = 'layer7';
+
 /** One address to dial. `id` is the endpoint's, or the reserved name. */
 export type Target = {
   readonly id: string;
@@ -31,6 +34,8 @@ export type DestinationRules = {
   readonly trustDomain: TrustDomain;
   /** `host:port` behind each reserved name; a name without one is refused. */
   readonly reserved: Readonly<Partial<Record<ReservedName, string>>>;
+  /** `host:port` where this process ends TLS for services that ask for layer 7; without it they are refused. */
+  readonly layer7: string | undefined;
   readonly sendProxyHeader: boolean;
   readonly random: Random;
   /** Endpoints kept away from for now, by this gateway's own experience; taken nevertheless when no other is left. */
@@ -44,6 +49,7 @@ export function destinationOf(engine: Engine, serverName: string, rules: Destina
   const route = engine.route(serverName, rules.trustDomain);
   if (route.kind === 'refuse') return { kind: 'refused', reason: route.reason };
   if (route.kind === 'reserved') return reservedDestination(route.name, rules);
+  if (route.layer === 7) return addressDestination(formatServiceName(route.service), LAYER7_TARGET, rules.layer7, rules);
   const { port, tiers } = route;
   const service = formatServiceName(route.service);
   const isFull = (id: string): boolean => rules.isFull(service, id);
@@ -61,9 +67,13 @@ export function destinationOf(engine: Engine, serverName: string, rules: Destina
 }
 
 function reservedDestination(name: ReservedName, rules: DestinationRules): Destination | Refused {
-  const address = rules.reserved[name];
+  return addressDestination(name, name, rules.reserved[name], rules);
+}
+
+/** One fixed address, and no other to fall back to. */
+function addressDestination(service: string, id: string, address: string | undefined, rules: DestinationRules): Destination | Refused {
   if (address === undefined) return { kind: 'refused', reason: 'unknown-name' };
   const at = address.lastIndexOf(':');
-  const target: Target = { id: name, host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)), takesProxyHeader: false };
-  return { kind: 'found', service: name, pick: (tried) => (tried.has(name) || rules.isFull(name, name) ? undefined : target) };
+  const target: Target = { id, host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)), takesProxyHeader: false };
+  return { kind: 'found', service, pick: (tried) => (tried.has(id) || rules.isFull(service, id) ? undefined : target) };
 }

@@ -51,6 +51,8 @@ export type RelaySettings = {
   readonly trustDomain: TrustDomain;
   /** `host:port` behind each reserved name; a name without one is refused. */
   readonly reserved: Readonly<Partial<Record<ReservedName, string>>>;
+  /** `host:port` where this process ends TLS for services that ask for layer 7; without it they are refused. */
+  readonly layer7: string | undefined;
   readonly limits: RelayLimits;
   readonly proxyProtocol: ProxyProtocolOptions;
   /** Worker threads, each with its own listening socket on the same port (linux only). */

@@ -1,10 +1,10 @@
 // What tests of relays need: snapshots that change at will, and the engines that can run here.
-import { resourceName, type ServiceView, type Snapshot } from '@isthmus/model';
+import { resourceName, type Snapshot, type SnapshotResource } from '@isthmus/model';
 import { fail } from '../errors.ts';
 import type { EngineKind, SnapshotSource } from './engine.ts';
 import { engines } from './engines.ts';
 
-export function snapshotOf(version: number, ...views: readonly ServiceView[]): Snapshot {
+export function snapshotOf(version: number, ...views: readonly SnapshotResource[]): Snapshot {
   return { version, resources: new Map(views.map((v) => [resourceName(v), v])) };
 }
 
@@ -13,7 +13,7 @@ export class TestSnapshots implements SnapshotSource {
   #snapshot: Snapshot;
   readonly #listeners = new Set<(snapshot: Snapshot, changed: readonly string[]) => void>();
 
-  constructor(...views: readonly ServiceView[]) {
+  constructor(...views: readonly SnapshotResource[]) {
     this.#snapshot = snapshotOf(1, ...views);
   }
 
@@ -27,7 +27,7 @@ export class TestSnapshots implements SnapshotSource {
   }
 
   /** Replaces everything and tells of every resource that was or is there. */
-  set(...views: readonly ServiceView[]): void {
+  set(...views: readonly SnapshotResource[]): void {
     const before = this.#snapshot;
     this.#snapshot = snapshotOf(before.version + 1, ...views);
     const changed = [...new Set([...before.resources.keys(), ...this.#snapshot.resources.keys()])];

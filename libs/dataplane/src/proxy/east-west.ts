@@ -15,6 +15,8 @@ export type EastWestOptions = {
   readonly trustDomain: TrustDomain;
   /** `host:port` behind each reserved name; a name without one is refused. */
   readonly reserved: Readonly<Partial<Record<ReservedName, string>>>;
+  /** `host:port` where this process ends TLS for services that ask for layer 7; without it they are refused. */
+  readonly layer7?: string;
   readonly limits?: Partial<RelayLimits>;
   readonly proxyProtocol?: Partial<ProxyProtocolOptions>;
   /** `auto` (as without it): the linux engine where it can run, else the portable one. */
@@ -46,6 +48,7 @@ export async function startEastWest(options: EastWestOptions): Promise<EastWest>
       listen: options.listen,
       trustDomain: options.trustDomain,
       reserved: options.reserved,
+      layer7: options.layer7,
       limits: withinDescriptors({ ...RELAY_LIMITS, ...options.limits }, log),
       proxyProtocol: { acceptFrom: [], send: false, ...options.proxyProtocol },
       workers,

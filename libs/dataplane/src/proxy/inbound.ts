@@ -1,14 +1,16 @@
 // Into a workload: mutual TLS ends here, the caller's identity is proven and passed on, the application gets plain bytes.
-import { formatServiceName, IsthmusError, messageOf, parseSni, type Protocol, type ServiceName, serviceDnsName } from '@isthmus/model';
+import { formatServiceName, IsthmusError, messageOf, parseSni, type Protocol, type ServiceName, spiffeIds, trustDomainOf } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { Clock } from '@isthmus/runtime';
 import type { BoundCounter, Counter, Log, Metrics } from '@isthmus/telemetry';
 import { HTTP_LIMITS, type HttpLimits, type RequestHead, type ServerExchange } from '../http/exchange.ts';
 import { type AttemptFailure, Forward, type Outcome } from '../http/forward.ts';
+import { readForwardedCaller } from '../http/forwarded-caller.ts';
 import { type Caller, Front } from '../http/front.ts';
 import { withGrpcTimeout } from '../http/grpc.ts';
 import { forwardedClientCert, UNPROCESSED_HEADER, withoutIdentity } from '../http/headers.ts';
 import { type InboundHooks, refusalOfForm, type Verdict } from '../http/hooks.ts';
+import { isMisdirected } from '../http/misdirected.ts';
 import { Overload } from '../http/overload.ts';
 import type { Peer } from '../tls/judge.ts';
 import { OpenPeers } from '../tls/open-peers.ts';
@@ -208,8 +210,7 @@ class Inbound {
   }
 
   serve({ stream, peer, alpn, serverName }: SecureStream): void {
-    const { authorize } = this.options;
-    const refusal = serverName !== undefined && !this.#isOwnName(serverName) ? 'wrong-sni' : authorize?.(peer) === false ? 'denied' : undefined;
+    const refusal = serverName !== undefined && !this.#isOwnName(serverName) ? 'wrong-sni' : this.#isDenied(peer) ? 'denied' : undefined;
     if (refusal !== undefined) {
       this.#refused.inc({ service: this.service, reason: refusal });
       this.log.warn(refusal === 'denied' ? 'caller denied' : 'caller asked for another service', { spiffeId: peer.spiffeId, serverName });
@@ -221,10 +222,20 @@ class Inbound {
     else this.front.take(stream, alpn === 'h2' ? '2' : '1.1', peer);
   }
 
+  /** A gateway of this cluster calls for others, at layer 7 alone: who they are comes with each request. */
+  #isDenied(peer: Peer): boolean {
+    return this.#isOwnGateway(peer) ? this.workload.protocol === 'tcp' : this.options.authorize?.(peer) === false;
+  }
+
+  #isOwnGateway(peer: Peer): boolean {
+    const own = this.options.svids.current()?.spiffeId;
+    return own !== undefined && peer.spiffeId === spiffeIds.gateway(trustDomainOf(own));
+  }
+
   /** Whether a name is one of this listener's service and port, in whichever trust domain it runs (reliability 50). */
   #isOwnName(name: string): boolean {
     const target = parseSni(name);
-    if (target?.kind !== 'service') return false;
+    if (target?.kind !== 'service' || target.layer === 7) return false;
     const { service, portName } = this.workload;
     return target.service.name === service.name && target.service.namespace === service.namespace && (portName === undefined || target.port === portName);
   }
@@ -241,12 +252,15 @@ class Inbound {
   }
 
   #serveRequest(head: RequestHead, exchange: ServerExchange, caller: Caller): void {
-    const { peer } = caller;
     const own = this.options.svids.current()?.spiffeId;
-    const request = new InboundRequest(this, head, exchange, peer === undefined || own === undefined ? '' : this.#clientCert(own, peer));
+    const { peer } = caller;
+    const isForwarded = peer !== undefined && this.#isOwnGateway(peer);
+    const from = isForwarded ? this.#forwardedCaller(head, peer) : peer;
+    const clientCert = peer === undefined || from === undefined || own === undefined ? '' : isForwarded ? `${forwardedClientCert(peer.spiffeId, from)},${this.#clientCert(own, peer)}` : this.#clientCert(own, peer);
+    const request = new InboundRequest(this, head, exchange, clientCert);
     this.front.active += 1;
     try {
-      const refusal = this.#refusalOf(head, peer, own !== undefined);
+      const refusal = this.#refusalOf(head, from, own !== undefined, isForwarded);
       if (refusal === undefined) request.sendTo(this.#poolFor(request));
       else request.answerOwn(refusal);
     } catch (error) {
@@ -255,28 +269,25 @@ class Inbound {
     }
   }
 
-  #refusalOf(head: RequestHead, peer: Peer | undefined, hasIdentity: boolean): Verdict {
+  /** Whom our own gateway names, if that is somebody whose trust domain is still trusted here. */
+  #forwardedCaller(head: RequestHead, gateway: Peer): Peer | undefined {
+    const from = readForwardedCaller(head.headers, gateway);
+    return from !== undefined && this.options.bundles.get(from.trustDomain) !== undefined ? from : undefined;
+  }
+
+  #refusalOf(head: RequestHead, peer: Peer | undefined, hasIdentity: boolean, isForwarded: boolean): Verdict {
     if (peer === undefined || !hasIdentity) return { status: 403, text: 'no proven identity' };
+    if (isForwarded && this.options.authorize?.(peer) === false) return { status: 403, text: `${peer.spiffeId} may not call ${this.service}` };
     const refusal = refusalOfForm(head);
     if (refusal !== undefined) return refusal;
     if (head.authority !== this.#goodAuthority) {
-      if (this.#isMisdirected(head.authority)) return { status: 421, text: `this is ${this.service}` };
+      if (isMisdirected(head.authority, this.workload.service, (name) => this.#isOwnName(name))) return { status: 421, text: `this is ${this.service}` };
       this.#goodAuthority = head.authority;
     }
     const { hooks, authorize } = this.options;
     // A connection may be older than the rule.
     if (authorize?.(peer) === false) return { status: 403, text: `${peer.spiffeId} may not call ${this.service}` };
     return hooks === undefined ? undefined : (hooks.authorize?.(head, peer) ?? hooks.limit?.(head, peer));
-  }
-
-  /** A mesh name of another service: the connection was opened for this one (reliability 50, 51). Other names are the application's own. */
-  #isMisdirected(authority: string): boolean {
-    const host = authority.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
-    if (host.endsWith('.svc.clusterset.local')) {
-      const own = serviceDnsName(this.workload.service);
-      return host !== own && !host.endsWith(`.${own}`);
-    }
-    return parseSni(host)?.kind === 'service' && !this.#isOwnName(host);
   }
 
   #poolFor(request: InboundRequest): ConnectionPool {

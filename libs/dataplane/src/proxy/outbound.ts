@@ -7,11 +7,13 @@ import type { BoundCounter, Counter, Log, Metrics } from '@isthmus/telemetry';
 import { Deadlines } from '../http/deadlines.ts';
 import { HTTP_LIMITS, type HttpLimits, type RequestHead, type ServerExchange } from '../http/exchange.ts';
 import { type AttemptFailure, Forward, type Outcome } from '../http/forward.ts';
+import { CALLER_HEADER, forwardedCaller } from '../http/forwarded-caller.ts';
 import { type Caller, Front } from '../http/front.ts';
 import { withGrpcTimeout } from '../http/grpc.ts';
-import { HOPS_HEADER, hopsOf, MAX_HOPS, withoutOwn } from '../http/headers.ts';
+import { HOPS_HEADER, hopsOf, MAX_HOPS, UNPROCESSED_HEADER, withoutOwn } from '../http/headers.ts';
 import { type OutboundHooks, refusalOfForm } from '../http/hooks.ts';
 import { Overload } from '../http/overload.ts';
+import type { Peer } from '../tls/judge.ts';
 import { OpenPeers } from '../tls/open-peers.ts';
 import { portableTransport } from '../transport/portable.ts';
 import type { ByteStream, Transport, TransportListener } from '../transport/transport.ts';
@@ -81,6 +83,12 @@ export type OutboundOptions = {
   readonly metrics: Metrics;
 };
 
+/** What calls need, wherever the callers come from. */
+export type OutboundCalls = Omit<OutboundOptions, 'listen'> & {
+  /** The callers are mesh peers and came over mutual TLS: endpoints are told who each one is, and the caller what may be sent again. */
+  readonly isForPeers?: boolean;
+};
+
 export interface OutboundListener {
   readonly service: ServiceName;
   readonly servicePort: string;
@@ -142,12 +150,13 @@ export async function startOutbound(options: OutboundOptions): Promise<OutboundL
     get connections() {
       return listener.open.size;
     },
-    close: ({ drainMs = 0 } = {}) => (closing ??= outbound.close(listener, drainMs)),
+    close: ({ drainMs = 0 } = {}) => (closing ??= closeListener(listener, outbound, drainMs)),
   };
 }
 
-class Outbound {
-  readonly options: OutboundOptions;
+/** Calls to one service port for whoever is handed to it. **Owns** the connections to endpoints and those it was handed. */
+export class Outbound {
+  readonly options: OutboundCalls;
   readonly transport: Transport;
   readonly limits: OutboundLimits;
   readonly service: string;
@@ -171,7 +180,7 @@ class Outbound {
   #places = new Map<Endpoint, Place>();
   #placesPort = '';
 
-  constructor(options: OutboundOptions) {
+  constructor(options: OutboundCalls) {
     const { metrics, svids, bundles } = options;
     this.options = options;
     this.transport = options.transport ?? portableTransport(options.clock);
@@ -212,7 +221,7 @@ class Outbound {
     this.front = new Front({
       limits: http,
       clock,
-      scheme: 'http',
+      scheme: options.isForPeers === true ? 'https' : 'http',
       log: this.log,
       overload: new Overload({ clock, requests: limits.requests }),
       reset: transport.reset,
@@ -302,8 +311,14 @@ class Outbound {
     else this.front.takeUnknown(stream, undefined);
   }
 
+  /** Takes over a connection of a mesh peer, in the version that ALPN settled. */
+  servePeer(stream: ByteStream, version: HttpVersion | undefined, peer: Peer): void {
+    if (version === undefined) this.front.takeUnknown(stream, peer);
+    else this.front.take(stream, version, peer);
+  }
+
   #serveRequest(head: RequestHead, exchange: ServerExchange, caller: Caller): void {
-    const request = new OutboundRequest(this, head, exchange, caller.version);
+    const request = new OutboundRequest(this, head, exchange, caller);
     this.front.active += 1;
     this.budget.deposit();
     try {
@@ -346,15 +361,20 @@ class Outbound {
     this.transport.reset(stream);
   }
 
-  async close(listener: TransportListener, drainMs: number): Promise<void> {
-    listener.close();
-    await drained(listener.open, this.front, drainMs, this.transport.clock);
+  /** Lets the requests on `open`, the callers' connections, finish for so long, then cuts what is left. */
+  async close(open: ReadonlySet<ByteStream>, drainMs: number): Promise<void> {
+    await drained(open, this.front, drainMs, this.transport.clock);
     this.front.destroy();
-    for (const stream of [...listener.open]) stream.destroy();
+    for (const stream of [...open]) stream.destroy();
     this.#peers.close();
     this.#pools.close();
     this.deadlines.close();
   }
+}
+
+async function closeListener(listener: TransportListener, outbound: Outbound, drainMs: number): Promise<void> {
+  listener.close();
+  await outbound.close(listener.open, drainMs);
 }
 
 class OutboundRequest extends Forward {
@@ -363,6 +383,10 @@ class OutboundRequest extends Forward {
   readonly #version: HttpVersion;
   protected readonly believesPeer = true;
   readonly #hops: number;
+  /** Who calls, where that is proven. */
+  readonly #peer: Peer | undefined;
+  /** An attempt may have been acted on. */
+  #mayHaveArrived = false;
   #sent: RequestHead;
   #target: Target | undefined;
   #place: Place | undefined;
@@ -370,10 +394,11 @@ class OutboundRequest extends Forward {
   #last: string | undefined;
   #outcome: string | undefined;
 
-  constructor(outbound: Outbound, head: RequestHead, exchange: ServerExchange, version: HttpVersion) {
+  constructor(outbound: Outbound, head: RequestHead, exchange: ServerExchange, caller: Caller) {
     super({ head, exchange, clock: outbound.transport.clock, deadlines: outbound.deadlines, replayBytes: outbound.limits.replayBytes });
     this.#outbound = outbound;
-    this.#version = version;
+    this.#version = caller.version;
+    this.#peer = caller.peer;
     this.#sent = head;
     this.#hops = hopsOf(head.headers) + 1;
   }
@@ -412,7 +437,9 @@ class OutboundRequest extends Forward {
 
   #answer(status: number, reason: string, text: string): void {
     this.#outcome = reason;
-    this.answerOwn({ status, reason, text });
+    // Between mesh peers: what never arrived may be sent again elsewhere, whatever the method.
+    const extra = this.#outbound.options.isForPeers === true && status === 503 ? [UNPROCESSED_HEADER, this.#mayHaveArrived ? '0' : '1'] : [];
+    this.answerOwn({ status, reason, text, extra });
   }
 
   protected outgoing(): RequestHead {
@@ -420,6 +447,7 @@ class OutboundRequest extends Forward {
     const clean = withoutOwn(given);
     const headers = clean === given ? given.slice() : (clean as string[]);
     headers.push(HOPS_HEADER, String(this.#hops));
+    if (this.#peer !== undefined) headers.push(CALLER_HEADER, forwardedCaller(this.#peer));
     if (this.callEndsMonotonicMs !== undefined) withGrpcTimeout(headers, this.callEndsMonotonicMs - this.clock.monotonicMs());
     const request = { method, target, authority, scheme: 'https' as const, headers, bodyBytes, expectsContinue: false };
     return upgrade === undefined ? request : { ...request, upgrade };
@@ -431,6 +459,7 @@ class OutboundRequest extends Forward {
     const id = this.#place?.endpoint.id ?? '';
     if (why.kind !== 'not-sent' && why.kind !== 'full') outbound.outliers.succeeded(id);
     this.#last = why.detail;
+    if (why.kind === 'failed') this.#mayHaveArrived = true;
     if (why.kind === 'full') return this.#answer(503, 'UO', `too many requests wait for ${service}`);
     if (why.kind === 'malformed') return this.#answer(502, 'UPE', `what ${service} answered is not HTTP: ${why.detail}`);
     const question = {

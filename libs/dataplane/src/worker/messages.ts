@@ -2,7 +2,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { BansView, Bundle, ServiceName, SnapshotResource } from '@isthmus/model';
 import type { LogFields, LogLevel } from '@isthmus/telemetry';
-import type { InboundSpec, OutboundSpec, SvidName } from './spec.ts';
+import type { GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './spec.ts';
 
 /** An SVID as it survives structured cloning. */
 export type SvidMessage = { readonly chain: readonly Uint8Array[]; readonly key: KeyObject };
@@ -13,6 +13,7 @@ export type ToWorker =
   | { readonly kind: 'bundles'; readonly bundles: readonly Bundle[]; readonly bans: readonly BansView[]; readonly revoked: readonly string[] }
   | { readonly kind: 'inbound'; readonly id: number; readonly spec: InboundSpec }
   | { readonly kind: 'outbound'; readonly id: number; readonly spec: OutboundSpec }
+  | { readonly kind: 'gateway-http'; readonly id: number; readonly spec: GatewayHttpSpec }
   | { readonly kind: 'close'; readonly id: number; readonly drainMs: number }
   | { readonly kind: 'stop' };
 

@@ -1,13 +1,14 @@
 // The agent's listeners on whichever engine there is: a worker on the Linux loop, or this thread on Node's own sockets.
 import { messageOf } from '@isthmus/model';
 import type { EngineKind } from '../engine/engine.ts';
+import { startGatewayHttp } from '../proxy/gateway-http.ts';
 import { startInbound } from '../proxy/inbound.ts';
 import { startOutbound } from '../proxy/outbound.ts';
 import { portableTransport } from '../transport/portable.ts';
 import { followSnapshots } from './follow.ts';
 import { inboundTrust } from './inbound-trust.ts';
 import type { HostedListener, ProxyHostOptions } from './proxy-host.ts';
-import { type InboundSpec, type OutboundSpec, portOf, protocolOf } from './spec.ts';
+import { type GatewayHttpSpec, type InboundSpec, type OutboundSpec, portOf, protocolOf } from './spec.ts';
 
 export type ProxiesOptions = ProxyHostOptions & {
   /** `auto`: the Linux engine where it runs, else the portable one. */
@@ -21,6 +22,8 @@ export interface Proxies {
   inbound(spec: InboundSpec): Promise<HostedListener>;
   /** **Throws** DATAPLANE_LISTEN_FAILED. */
   outbound(spec: OutboundSpec): Promise<HostedListener>;
+  /** What a gateway carries at layer 7. **Throws** DATAPLANE_LISTEN_FAILED. */
+  gatewayHttp(spec: GatewayHttpSpec): Promise<HostedListener>;
   /** Ends what is still open, at once. */
   close(): Promise<void>;
 }
@@ -38,7 +41,7 @@ async function chooseEngine(options: ProxiesOptions): Promise<Proxies> {
   try {
     const { openProxyHost } = await import('./proxy-host.ts');
     const host = await openProxyHost(options);
-    return { engine: 'linux', inbound: (spec) => host.inbound(spec), outbound: (spec) => host.outbound(spec), close: () => host.close() };
+    return { engine: 'linux', inbound: (spec) => host.inbound(spec), outbound: (spec) => host.outbound(spec), gatewayHttp: (spec) => host.gatewayHttp(spec), close: () => host.close() };
   } catch (error) {
     if (options.engine === 'linux') throw error;
     options.log.warn('the Linux engine is not available; the portable one serves', { detail: messageOf(error) });
@@ -90,6 +93,7 @@ function portableProxies(options: ProxiesOptions): Proxies {
         bundles,
         ...parts,
       })),
+    gatewayHttp: ({ listen, trustDomain, svids: name }) => hosted(startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: svids(name), bundles, ...parts })),
     close: async () => {
       follower.close();
       await Promise.all([...open].map((listener) => listener.close()));

@@ -7,7 +7,7 @@ import type { SnapshotSource } from '../engine/engine.ts';
 import { threadRestarts } from '../metrics.ts';
 import type { FromWorker, SvidMessage, ToWorker } from './messages.ts';
 import { applyMetrics } from './relayed-telemetry.ts';
-import type { InboundSpec, OutboundSpec, SvidName } from './spec.ts';
+import type { GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './spec.ts';
 import { startThread, type Thread } from './thread.ts';
 
 export type ProxyHostOptions = {
@@ -33,13 +33,14 @@ export interface HostedListener {
 export interface ProxyHost {
   inbound(spec: InboundSpec): Promise<HostedListener>;
   outbound(spec: OutboundSpec): Promise<HostedListener>;
+  gatewayHttp(spec: GatewayHttpSpec): Promise<HostedListener>;
   close(): Promise<void>;
 }
 
 type Entry = {
   readonly id: number;
-  readonly kind: 'inbound' | 'outbound';
-  spec: InboundSpec | OutboundSpec;
+  readonly kind: 'inbound' | 'outbound' | 'gateway-http';
+  spec: InboundSpec | OutboundSpec | GatewayHttpSpec;
   connections: number;
   opened: PromiseWithResolvers<void>;
   readonly closed: PromiseWithResolvers<void>;
@@ -136,7 +137,11 @@ class Host implements ProxyHost {
     return this.#host('outbound', spec);
   }
 
-  async #host(kind: Entry['kind'], spec: InboundSpec | OutboundSpec): Promise<HostedListener> {
+  gatewayHttp(spec: GatewayHttpSpec): Promise<HostedListener> {
+    return this.#host('gateway-http', spec);
+  }
+
+  async #host(kind: Entry['kind'], spec: Entry['spec']): Promise<HostedListener> {
     const entry: Entry = { id: this.#nextId++, kind, spec, connections: 0, opened: Promise.withResolvers(), closed: Promise.withResolvers(), closing: false };
     this.#entries.set(entry.id, entry);
     this.#holdSvid(spec.svids);
@@ -158,7 +163,8 @@ class Host implements ProxyHost {
 
   #open(entry: Entry): void {
     if (entry.kind === 'inbound') this.#post({ kind: 'inbound', id: entry.id, spec: entry.spec as InboundSpec });
-    else this.#post({ kind: 'outbound', id: entry.id, spec: entry.spec as OutboundSpec });
+    else if (entry.kind === 'outbound') this.#post({ kind: 'outbound', id: entry.id, spec: entry.spec as OutboundSpec });
+    else this.#post({ kind: 'gateway-http', id: entry.id, spec: entry.spec as GatewayHttpSpec });
   }
 
   async #closeEntry(entry: Entry, drainMs: number): Promise<void> {

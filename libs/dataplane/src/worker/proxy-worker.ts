@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { IsthmusError, messageOf } from '@isthmus/model';
 import { systemRandom } from '@isthmus/runtime';
+import { startGatewayHttp } from '../proxy/gateway-http.ts';
 import { type InboundListener, startInbound } from '../proxy/inbound.ts';
 import { type OutboundListener, startOutbound } from '../proxy/outbound.ts';
 import { Loop } from '../transport/linux/loop.ts';
@@ -15,6 +16,8 @@ import { type InboundSpec, type OutboundSpec, portOf, protocolOf } from './spec.
 
 const HAND_OVER_MS = 250;
 
+type Listener = Pick<InboundListener, 'host' | 'port' | 'connections' | 'close'>;
+
 if (parentPort === null) throw new Error('proxy-worker.ts is started by the data plane as a worker thread');
 const port = parentPort;
 const start = workerData as WorkerStart;
@@ -27,7 +30,7 @@ const loop = new Loop((error) => log.error('a handler of the data path failed', 
 const transport = linuxTransport(loop);
 const replica = new Replica();
 const follower = followSnapshots(replica.snapshots);
-const listeners = new Map<number, InboundListener | OutboundListener>();
+const listeners = new Map<number, Listener>();
 const parts = { clock: loop.clock, random: systemRandom, log, metrics, transport };
 
 function openInbound(spec: InboundSpec): Promise<InboundListener> {
@@ -68,7 +71,7 @@ function openOutbound(spec: OutboundSpec): Promise<OutboundListener> {
   });
 }
 
-async function open(id: number, opening: Promise<InboundListener | OutboundListener>): Promise<void> {
+async function open(id: number, opening: Promise<Listener>): Promise<void> {
   try {
     const listener = await opening;
     listeners.set(id, listener);
@@ -114,6 +117,10 @@ function tick(): void {
 
 port.on('message', (message: ToWorker) => {
   switch (message.kind) {
+    case 'gateway-http': {
+      const { listen, trustDomain, svids } = message.spec;
+      return void open(message.id, startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: replica.svids(svids), bundles: replica.bundles, ...parts }));
+    }
     case 'inbound':
       return void open(message.id, openInbound(message.spec));
     case 'outbound':

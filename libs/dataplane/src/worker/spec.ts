@@ -1,6 +1,6 @@
 // What a listener of the agent is, as plain data: enough to open it on this thread or on another.
 import type { Engine } from '@isthmus/decide';
-import type { Protocol, ServiceName } from '@isthmus/model';
+import type { Protocol, ServiceName, TrustDomain } from '@isthmus/model';
 import type { ListenAddress } from '../proxy/listen.ts';
 
 /** Whose SVID: `namespace/name` of a service, or the proxy's own for an empty string. */
@@ -25,6 +25,13 @@ export type OutboundSpec = {
   readonly port: string | undefined;
   /** For as long as the service is not known. */
   readonly protocol: Protocol | undefined;
+  readonly svids: SvidName;
+};
+
+/** A gateway's layer 7: mutual TLS in, mutual TLS out, for every service of this trust domain that asks for it. */
+export type GatewayHttpSpec = {
+  readonly listen: ListenAddress;
+  readonly trustDomain: TrustDomain;
   readonly svids: SvidName;
 };
 

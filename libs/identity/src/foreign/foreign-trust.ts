@@ -288,7 +288,8 @@ class StoredForeignTrust implements ForeignTrust {
       const nowMs = clock.nowMs();
       const record: LastGood =
         next.kind === 'same' && known !== undefined
-          ? { ...known, confirmedAtMs: nowMs }
+          ? // The hint is no key: the latest counts, without a new sequence.
+            { ...known, bundle: { ...known.bundle, refreshHintSeconds: document.bundle.refreshHintSeconds }, confirmedAtMs: nowMs }
           : { version: 1, bundle: next.kind === 'take' ? next.bundle : document.bundle, isNumbered: next.kind === 'take' && next.isNumbered, from, takenAtMs: nowMs, confirmedAtMs: nowMs };
       const { ok } = await store.txn({
         // Undeclared meanwhile: nothing is left behind.

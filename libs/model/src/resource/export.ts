@@ -12,6 +12,11 @@ export const exportSchema = strict({
   consumers: Type.Union([Type.Literal('all'), Type.Array(schemas.dnsLabel, { minItems: 1, maxItems: 512 })]),
   /** Callers of foreign trust domains that may reach the service here; nobody of any other is let in. */
   foreignCallers: Type.Optional(Type.Array(foreignCallersSchema, { maxItems: 64 })),
+  /**
+   * What this cluster's gateways do for callers from elsewhere. Layer 4, as without it: pass TLS on, so that the caller and the
+   * workload prove themselves to each other. Layer 7: end TLS and carry each request by itself (ports of protocol `tcp` stay at 4).
+   */
+  gateway: Type.Optional(strict({ layer: Type.Union([Type.Literal(4), Type.Literal(7)]) })),
 });
 export type Export = Static<typeof exportSchema>;
 

@@ -60,6 +60,7 @@ export class Gateway {
     this.#rules = {
       trustDomain: settings.trustDomain,
       reserved: settings.reserved,
+      layer7: settings.layer7,
       sendProxyHeader: settings.proxyProtocol.send,
       random,
       unavailable: (id) => this.outliers.isEjected(id),

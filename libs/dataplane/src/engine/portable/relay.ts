@@ -66,6 +66,7 @@ class PortableRelay implements Relay {
     this.#rules = {
       trustDomain: settings.trustDomain,
       reserved: settings.reserved,
+      layer7: settings.layer7,
       sendProxyHeader: settings.proxyProtocol.send,
       random,
       unavailable: (id) => this.#outliers.isEjected(id),
