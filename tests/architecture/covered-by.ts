@@ -25,7 +25,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/transport/': 'libs/dataplane/src/transport/transport.test.ts',
   'libs/dataplane/src/upstream/connect.ts': 'libs/dataplane/src/tls/mutual-tls.test.ts',
   'libs/dataplane/src/upstream/grpc-health.ts': 'libs/dataplane/src/upstream/health-check.test.ts',
-  'libs/dataplane/src/upstream/endpoint-pools.ts': 'libs/dataplane/src/proxy/http-proxy.test.ts',
   'libs/dataplane/src/worker/': 'libs/dataplane/src/worker/proxies.test.ts',
   'libs/dataplane/src/transport/linux/libc.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
   'libs/dataplane/src/worker/thread.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
