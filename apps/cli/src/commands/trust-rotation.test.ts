@@ -12,8 +12,8 @@ const document: RotationDocument = {
   roots: [{ sha256: 'aa'.repeat(32), state: 'signing' }, { sha256: 'bb'.repeat(32), state: 'trusted' }],
   rotation,
   clusters: [
-    { cluster: 'east', isConnected: true, heardAtMs: 5, processes: 3, acknowledged: 2, onOldRoot: 3 },
-    { cluster: 'west', isConnected: false, heardAtMs: undefined, processes: 1, acknowledged: 0, onOldRoot: 1 },
+    { cluster: 'east', isConnected: true, heardAtMs: 5, processes: 3, acknowledged: 2, onOldRoot: 3, unheard: 0 },
+    { cluster: 'west', isConnected: false, heardAtMs: undefined, processes: 1, acknowledged: 0, onOldRoot: 0, unheard: 1 },
   ],
 };
 
@@ -29,7 +29,7 @@ test('without options it begins, and follows what is under way; options act on i
 test('it says who is waited for and why, who is not waited for, and how far each cluster is', () => {
   const text = describe(document, false).join('\n');
   assert.match(text, /rotation x1: prove\n {2}without east\/agent\/b\n {2}waits for east\/agent\/a: was never heard/);
-  assert.match(text, /east +yes +3 +2 of 3 +3/);
+  assert.match(text, /east +yes +3 +0 +2 of 3 +3/);
   const done = describe({ ...document, rotation: { ...rotation, step: 'done', stepSinceMs: 61_000, cutOff: ['west/control-plane'] } }, false).join('\n');
   assert.match(done, /done in 1m 1s\ncut off: west\/control-plane/);
 });

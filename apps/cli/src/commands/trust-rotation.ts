@@ -129,6 +129,7 @@ export function describe(document: RotationDocument, colour: boolean): readonly 
         ['cluster', (c) => c.cluster],
         ['connected', (c) => (c.isConnected ? 'yes' : 'no')],
         ['processes', (c) => c.processes],
+        ['not heard', (c) => c.unheard],
         ['trust the new root', (c) => (rotation === undefined || rotation.step === 'done' ? '-' : `${c.acknowledged} of ${c.processes}`)],
         ['hang on the old root', (c) => (rotation === undefined || rotation.step === 'done' ? '-' : c.onOldRoot)],
       ],

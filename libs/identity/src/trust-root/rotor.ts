@@ -24,8 +24,10 @@ export type ClusterTrust = {
   readonly processes: number;
   /** Of them, those that acknowledged every bundle with both roots. */
   readonly acknowledged: number;
-  /** Of them, those with a live certificate of the root that goes. */
+  /** Of them, those with a live certificate of the root that goes, as far as they were heard. */
   readonly onOldRoot: number;
+  /** Of them, those that were not heard since this process or their control plane started. */
+  readonly unheard: number;
 };
 
 /** The whole of the federation's trust, for `isthmus trust status`. */
@@ -252,14 +254,16 @@ export class Rotor {
     const rotation = openRotation(state);
     const facts = rotation && { ...this.#facts(state, rotation), participants };
     const lacking = rotation && facts && Object.keys(rotation.required).length > 0 ? behind(rotation, facts, 'prove').length : participants.length;
-    const onOld = rotation && facts ? behind(rotation, facts, 'prove-unused').length : 0;
+    const heard = participants.filter((p) => p.heardAtMs !== undefined);
+    const onOld = rotation && facts ? behind(rotation, { ...facts, participants: heard }, 'prove-unused').length : 0;
     return {
       cluster: member.cluster,
       isConnected: this.members.isConnected(member.trustDomain),
       heardAtMs: this.members.heardAtMs(member.trustDomain),
       processes: participants.length,
-      acknowledged: rotation === undefined ? participants.filter((p) => p.heardAtMs !== undefined).length : participants.length - lacking,
+      acknowledged: rotation === undefined ? heard.length : participants.length - lacking,
       onOldRoot: onOld,
+      unheard: participants.length - heard.length,
     };
   }
 }

@@ -67,7 +67,7 @@ async function walkRotation(walk: Walk, traffic: TrustTraffic): Promise<boolean>
       await traffic.settle(SETTLED);
       const facts = traffic.facts();
       need(facts.failures.length === 0, `${facts.failures.length} of ${facts.requests} requests failed, the first: ${facts.failures[0] ?? ''}`);
-      const clusters = document.clusters.map((c) => `${c.cluster} ${phase.next === 'switch' ? `${c.acknowledged} of ${c.processes} acknowledged` : `${c.onOldRoot} of ${c.processes} on the old root`}`);
+      const clusters = document.clusters.map((c) => `${c.cluster} ${phase.next === 'switch' ? `${c.acknowledged} of ${c.processes} acknowledged` : c.unheard > 0 ? `${c.unheard} of ${c.processes} not heard again yet` : `${c.onOldRoot} of ${c.processes} on the old root`}`);
       return {
         detail: `kill -9 of ${phase.kills.join(', ')} at ${phase.step}; ${ms(tookMs / 1_000)} s; ${clusters.join(', ')}; 0 of ${facts.requests} requests failed`,
         measured: { tookMs: Math.round(tookMs), kills: phase.kills, requests: facts.requests, failed: 0 },
