@@ -41,12 +41,15 @@ test('without asking, one connection stays with one instance, and the caller com
   }
 });
 
-test('once it asks, requests spread over both instances, each told who really calls', { timeout: 60_000 }, async () => {
+test('once it asks, requests spread over both instances, each told who really calls, and none fails on the way there', { timeout: 60_000 }, async () => {
   await mesh.federation.admin('west').apply({ kind: 'export', ...PAYMENTS, consumers: 'all', gateway: { layer: 7 } });
+  const failures: string[] = [];
   const seen = await waitFor('requests by way of layer 7', 30_000, async () => {
     const asked = await ask(40);
+    failures.push(...asked.failures);
     return asked.callers.size > 0 && [...asked.callers].every((caller) => GATEWAY.test(caller)) ? asked : undefined;
   });
+  assert.deepEqual(failures, []);
   assert.equal(seen.instances.size, 2);
   for (const caller of seen.callers) assert.match(caller, CALLER);
 });

@@ -143,3 +143,15 @@ test('a process of a user that no workload names gets nothing, be it the very sa
   assert.equal(answer?.code, 'PermissionDenied', finished.stderr);
   assert.match(answer?.error ?? '', /no identity issued/);
 });
+
+test('when the agent is killed and comes back, a workload that watches goes on by itself', { skip: skipGo, timeout: 120_000 }, async () => {
+  const watching = watch('path' in goClient ? goClient.path : '', ['watch', agent.socketPath]);
+  await waitFor('the first answer', 30_000, () => watching.documents.length > 0 || undefined);
+  const { supervisor } = agent.mesh;
+  await supervisor.kill('spiffe-1');
+  await waitFor('the loss to be told', 30_000, () => watching.documents.some((d) => d.svids === undefined) || undefined);
+  const before = watching.documents.length;
+  await supervisor.restart('spiffe-1');
+  await waitFor('an answer of the agent that came back', 60_000, () => watching.documents.slice(before).some((d) => d.svids?.every((s) => s.verifies)) || undefined);
+  watching.stop();
+});

@@ -12,11 +12,8 @@ import { fail } from './errors.ts';
 /** What every part of a process is made with. */
 export type Parts = { readonly clock: Clock; readonly random: Random; readonly log: Log; readonly metrics: Metrics };
 
-/** Attests by token or by what the platform gives, or resumes what is on disk without asking anybody. **Throws** AGENT_NAME_MISMATCH, AGENT_CONFIG, IDENTITY_*. */
+/** Attests by token or by what the platform gives, or resumes what is on disk without asking anybody. **Throws** AGENT_NAME_MISMATCH, IDENTITY_*. */
 export async function joinCluster(config: Config, parts: Parts): Promise<Identity> {
-  if (config.attestation !== undefined && (config.joinToken ?? config.joinTokenFile) !== undefined) {
-    throw fail('AGENT_CONFIG', 'both a join token and `attestation` are configured', { hint: 'keep one of them' });
-  }
   const token = config.joinToken ?? (await tokenIn(config.joinTokenFile));
   const attestation = config.attestation === undefined ? undefined : await openProxyAttestation(config.attestation);
   const identity = await joinOrResume({ stateDir: joinPath(config.stateDir, 'identity'), server: config.server, token, attestation, ...parts });

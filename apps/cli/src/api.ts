@@ -55,6 +55,8 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
       const { value } = await client.call<{ token?: string; id: string; expiresAtMs: number }>('createJoinTokens', { params: { cluster }, body: { agent, role, services, ttlSeconds }, idempotencyKey: randomUUID() });
       return { token: value.token ?? '', id: value.id, expiresAtMs: value.expiresAtMs };
     },
+    ban: () => Promise.reject(fail('CLI_BAD_INPUT', 'bans are made at the control plane’s own socket', { hint: 'name it with --socket' })),
+    unban: () => Promise.reject(fail('CLI_BAD_INPUT', 'bans are lifted at the control plane’s own socket', { hint: 'name it with --socket' })),
     status: async () => (await client.call<Document>('getStatus', { params: { cluster } })).value,
   };
 }

@@ -73,6 +73,12 @@ function addCluster(program: Command): void {
   cluster.command('list').description('member clusters, as the trust root knows them').action(run('trust-root', async () => (await load()).listClusters));
   cluster.command('peers').description('other clusters, as this cluster sees them').action(run('control-plane', async () => (await load()).listPeers));
   cluster.command('remove <name>').description('end a cluster’s membership').action(run('trust-root', async () => (await load()).removeCluster));
+  cluster
+    .command('fence <name>')
+    .description('revoke all that a cluster ever signed, in every cluster and at once: for an intermediate or control plane that was taken over')
+    .option('--reason <text>', 'why, for the log')
+    .action(run('trust-root', async () => (await load()).fenceCluster));
+  cluster.command('unfence <name>').description('let a fenced cluster join anew; what it signed before stays revoked').action(run('trust-root', async () => (await load()).unfenceCluster));
   const token = cluster.command('token').description('one-time bootstrap tokens of clusters');
   token
     .command('create <name>')
@@ -98,6 +104,21 @@ function addTrust(program: Command): void {
     .option('--checkpoint <hash>', 'hash of a record that must be in it, noted down earlier')
     .option('--root <pem...>', 'root certificate its last checkpoint must be signed under')
     .action(run('trust-root', async () => (await load()).verifyLogFile));
+  const archive = () => import('./commands/trust-backup.ts');
+  trust
+    .command('backup <file>')
+    .description('write state, keys and log of one moment to an encrypted file; the trust root may run')
+    .option('--state-dir <dir>', 'state directory of the trust root (default: the demo’s)')
+    .requiredOption('--passphrase-file <file>', 'file of mode 0600 with the passphrase to encrypt with')
+    .action(run('trust-root', async () => (await archive()).backup));
+  trust
+    .command('restore <file>')
+    .description('put a backup into a directory that holds no trust root')
+    .requiredOption('--state-dir <dir>', 'the directory')
+    .requiredOption('--passphrase-file <file>', 'file of mode 0600 with the passphrase of the backup')
+    .option('--checkpoint <hash>', 'newest hash of the log noted elsewhere: a backup without it is refused')
+    .option('--accept-older', 'restore a backup without that record all the same')
+    .action(run('trust-root', async () => (await archive()).restore));
   const rotation = () => import('./commands/trust-rotation.ts');
   trust
     .command('rotate')
@@ -189,6 +210,14 @@ function addService(program: Command): void {
     .action(run('control-plane', async () => (await load()).applyService));
   service.command('list').description('services declared here').action(run('control-plane', async () => (await load()).listServices));
   service.command('delete <namespace/name>').description('remove a service').action(run('control-plane', async () => (await load()).deleteService));
+  const banning = () => import('./commands/ban.ts');
+  service
+    .command('ban <namespace/name>')
+    .description('refuse every SVID of a service issued so far, in all clusters, and issue none until it is unbanned')
+    .option('--reason <text>', 'why, for the log')
+    .action(run('control-plane', async () => (await banning()).banService));
+  service.command('unban <namespace/name>').description('take the ban of a service back').action(run('control-plane', async () => (await banning()).unbanService));
+  program.command('ban').description('banned agents and services').command('list').description('bans of this cluster').action(run('control-plane', async () => (await banning()).listBans));
   service.command('endpoints <name>').description('where a service answers: instances here, and other clusters').action(run('control-plane', async () => (await load()).listEndpoints));
 }
 
@@ -244,6 +273,13 @@ function addRest(program: Command): void {
   agent.command('list').description('who was admitted to this cluster: by what method, as whom, for which services').action(run('control-plane', async () => (await load()).listAgents));
   agent.command('readmit <agent>').description('let an agent that was removed, or an instance that joined before, attest again').action(run('control-plane', async () => (await load()).readmitAgent));
   agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
+  const banning = () => import('./commands/ban.ts');
+  agent
+    .command('ban <agent>')
+    .description('refuse every SVID this agent holds, in all clusters, and close its connections')
+    .option('--reason <text>', 'why, for the log')
+    .action(run('control-plane', async () => (await banning()).banAgent));
+  agent.command('unban <agent>').description('take the ban of an agent back; it joins by a new token').action(run('control-plane', async () => (await banning()).unbanAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
       .command(`${verb} <agent> <namespace/service> <instance>`)

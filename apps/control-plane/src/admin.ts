@@ -1,6 +1,6 @@
 // What an operator or the admin API may ask of this control plane, over its Unix socket: declare, list, watch, make tokens, see the state.
 import { type Bundle, spiffeIds, reservedSni } from '@isthmus/model';
-import { bundleToWire, type Authority, publicKeyOf } from '@isthmus/identity';
+import { bundleToWire, type Authority, type Bans, type BanSubject, publicKeyOf } from '@isthmus/identity';
 import { type admin, handleUnary, toServiceError } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import { keys } from '@isthmus/store';
@@ -12,6 +12,7 @@ import { apply, createJoinToken, remove, type WriteParts } from './writes.ts';
 /** Everything the admin service shows or changes. */
 export type AdminParts = WriteParts & {
   readonly authority: Authority;
+  readonly bans: Bans;
   readonly sources: Readonly<Record<string, Source>>;
   readonly status: () => object;
   readonly clock: Clock;
@@ -30,6 +31,11 @@ export function makeAdminService(parts: AdminParts): admin.AdminServer {
     list: handleUnary((request) => list(parts, request), parts.log),
     get: handleUnary((request) => get(parts, request), parts.log),
     createJoinToken: handleUnary((request) => createJoinToken(parts, request), parts.log),
+    ban: handleUnary(async ({ kind, namespace, name, reason }) => {
+      await parts.bans.ban(subjectOf(kind, namespace, name), reason);
+      return {};
+    }),
+    unban: handleUnary(async ({ kind, namespace, name }) => ({ existed: await parts.bans.lift(subjectOf(kind, namespace, name)) })),
     status: handleUnary(() => Promise.resolve({ document: toJson(parts.status()) })),
     issueAdminApi: handleUnary(({ csr }) => Promise.resolve(issueAdminApi(parts.authority, csr)), parts.log),
     watch: (call) => {
@@ -115,4 +121,10 @@ function toWatchItem({ key, document, revision }: Item): admin.WatchItem {
 
 function toJson(value: object): Buffer {
   return Buffer.from(JSON.stringify(value, (_key, v: unknown) => (typeof v === 'bigint' ? Number(v) : v)));
+}
+
+function subjectOf(kind: string, namespace: string, name: string): BanSubject {
+  if (kind === 'agent') return { kind, agent: name };
+  if (kind === 'service') return { kind, service: { namespace, name } };
+  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents and services can be banned, not ${JSON.stringify(kind)}`, { hint: 'gateways share one identity: remove the gateway’s entry, or fence the cluster' });
 }

@@ -1,15 +1,15 @@
 // The control plane of one cluster: takes services and workloads, issues identities, federates, and pushes snapshots.
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
 import { type ExportedService, openFederation } from '@isthmus/federation';
-import { openAuthority, serveIssuance } from '@isthmus/identity';
+import { activeBans, openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
 import { admin, openChannel, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { serveShared } from '@isthmus/store';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { makeAdminService } from './admin.ts';
+import { readToken } from './bootstrap-token.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
 import { openForeign } from './foreign.ts';
@@ -35,7 +35,7 @@ await runProcess({
       cluster: config.cluster,
       federation: federationDomain,
       trustRoot: config.trustRoot,
-      token: config.bootstrapTokenFile === undefined ? undefined : await readFile(config.bootstrapTokenFile, 'utf8').then((text) => text.trim(), () => undefined),
+      token: config.bootstrapTokenFile === undefined ? undefined : await readToken(config.bootstrapTokenFile),
       self: { locality: config.locality, gateways: config.gateways },
       ...(config.intervals?.svidTtlMs !== undefined && { svidTtlMs: config.intervals.svidTtlMs }),
       ...parts,
@@ -50,11 +50,12 @@ await runProcess({
     const registry = await openRegistry({ store, ...parts, ...(config.intervals?.graceMs !== undefined && { graceMs: config.intervals.graceMs }) });
     own({ name: 'registry', stop: () => registry.close() });
 
-    // Declarations feed views and exports; registry and federation feed the views: one direction each, no cycle of calls.
+    // Declarations feed views and exports; registry and federation feed the views: one direction each.
     let onDeclared = (_changed: readonly ServiceName[]): void => undefined;
     const resources = await openResources({ store, log, metrics, clock, onChange: (changed) => onDeclared(changed) });
     own({ name: 'resources', stop: () => resources.close() });
-
+    const bans = await openClusterBans({ authority, store, cluster: config.cluster, ...parts });
+    own({ name: 'bans', stop: () => bans.close() });
     const exportOf = (name: ServiceName): ExportedService | undefined => {
       const declared = resources.export(name);
       const service = resources.service(name);
@@ -81,6 +82,8 @@ await runProcess({
         }),
       exports: () => resources.exports().flatMap((e) => exportOf(e) ?? []),
       exportOf,
+      bans: () => bans.all(),
+      onPeerBans: (domain, banned) => bundles.ban(domain, activeBans(banned, clock.nowMs())),
       ...parts,
     });
     own({ name: 'federation', stop: () => federation.close() });
@@ -111,10 +114,11 @@ await runProcess({
       federation.publish(changed);
     };
 
-    const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, ...parts });
+    bans.onChange(() => federation.publishBans());
+    const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, bans, ...parts });
     own({ name: 'issuance', stop: () => issuance.close() });
     const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
-    followTrust(authority, issuance, push);
+    followTrust(authority, issuance, push, metrics);
     const door = serveShared({
       endpoints: clusterStore.endpoints,
       ...(clusterStore.tls && { tls: clusterStore.tls }),
@@ -130,7 +134,7 @@ await runProcess({
     const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
-    const adminService = makeAdminService({ store, resources, issuance, idempotency, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance }), clock, log });
+    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans }), clock, log });
     const operators = await startRpcServer({
       listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
       services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service],

@@ -1,11 +1,13 @@
 // What operators see of a control plane: its lists, and its state on one page.
 import type { ProxyStatus, Push, Registry } from '@isthmus/discovery';
 import type { Federation } from '@isthmus/federation';
-import type { Authority, ForeignTrust, Issuance } from '@isthmus/identity';
+import type { Authority, Bans, ForeignTrust, Issuance } from '@isthmus/identity';
+import { systemClock } from '@isthmus/runtime';
 import { type Export, formatServiceName, type Service } from '@isthmus/model';
 import type { Config } from './config.ts';
 import type { Item, Source } from './feed.ts';
 import type { Resources } from './resources.ts';
+import { identitiesOf } from './trust.ts';
 
 type Parts = {
   readonly authority: Authority;
@@ -14,10 +16,14 @@ type Parts = {
   readonly registry: Registry;
   readonly resources: Resources;
   readonly issuance: Issuance;
+  readonly bans: Bans;
 };
 
+/** Records of the transparency log in one list: the newest. */
+const LOG_RECORDS = 500;
+
 /** One source a kind; every item is fit for JSON and holds no secret. */
-export function makeSources({ authority, federation, push, registry, resources, issuance }: Parts): Readonly<Record<string, Source>> {
+export function makeSources({ authority, federation, push, registry, resources, issuance, bans }: Parts): Readonly<Record<string, Source>> {
   const view = (list: () => readonly object[] | Promise<readonly object[]>, keyOf: (document: Fields) => string): Source => ({
     list: async () => (await list()).map((document) => ({ key: keyOf(document as Fields), document, revision: 0n })),
     isCurrent: () => true,
@@ -47,7 +53,9 @@ export function makeSources({ authority, federation, push, registry, resources, 
     'join-token': view(async () => (await issuance.listJoinTokens()).map(({ secretSha256: _hidden, ...token }) => token), (t) => String(t['id'])),
     certificate: view(() => certificates(authority), (c) => String(c['name'])),
     bundle: view(() => authority.bundles.all(), (b) => String(b['trustDomain'])),
-    ban: view(() => authority.bundles.allBans(), (b) => String(b['trustDomain'])),
+    banned: view(() => authority.bundles.allBans(), (b) => String(b['trustDomain'])),
+    ban: view(() => bans.all(), (b) => JSON.stringify(b)),
+    log: view(() => authority.ledger.read(Math.max(0, authority.ledger.head().records - LOG_RECORDS), LOG_RECORDS), (r) => String(r['index']).padStart(15, '0')),
     refused: view(() => resources.refused(), (r) => String(r['key'])),
   };
 }
@@ -64,7 +72,7 @@ function certificates(authority: Authority): readonly object[] {
 }
 
 /** The state of the whole on one page. */
-export function makeStatus(parts: Omit<Parts, 'issuance'> & { readonly config: Config; readonly foreign: ForeignTrust }): () => object {
+export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly config: Config; readonly foreign: ForeignTrust }): () => object {
   const { config, authority, federation, foreign, push, registry, resources } = parts;
   return () => ({
     cluster: config.cluster,
@@ -78,6 +86,7 @@ export function makeStatus(parts: Omit<Parts, 'issuance'> & { readonly config: C
     peers: federation.peers(),
     foreignTrustDomains: foreign.status(),
     proxies: push.proxies().map(withLag),
+    identities: identitiesOf(push).map((member) => ({ ...member, ...(member.expiresAtMs !== undefined && { secondsToIdentityLoss: Math.max(0, Math.floor((member.expiresAtMs - systemClock.nowMs()) / 1_000)) }) })),
   });
 }
 

@@ -5,6 +5,7 @@ export const configSchema = strict({
   federation: Type.String({ pattern: '^[a-z0-9._-]{1,222}$', description: 'the federation’s trust domain, such as acme.example' }),
   stateDir: Type.String({ minLength: 1, description: 'directory for the root’s key and state, mode 0700' }),
   keyKind: Type.Union([Type.Literal('ec-p256'), Type.Literal('rsa-3072')], { default: 'ec-p256', description: 'kind of the root’s key; used on the first start only' }),
+  keyPassphraseFile: Type.Optional(Type.String({ description: 'file of mode 0600 with the passphrase the root’s keys are under; its last line feed does not count' })),
   listen: strict(
     {
       host: Type.String({ default: '127.0.0.1', description: 'address for clusters' }),

@@ -200,6 +200,24 @@ test('a state file cut short stops the start, names the file and leaves it', asy
   assert.equal((await readFile(path)).length, 40);
 });
 
+test('a key under a passphrase is no use without it, and the start says which file and which setting', async () => {
+  const secret = join(dir, 'passphrase');
+  await writeFile(secret, 'a passphrase of some length\n', { mode: 0o600 });
+  const plain = await start('locked');
+  await kill(plain);
+  const text = await readFile(join(dir, 'locked.yaml'), 'utf8');
+  const sealed = run(await writeConfig('locked', `${text}keyPassphraseFile: ${secret}\n`));
+  await until(async () => !(await readFile(join(plain.stateDir, 'root.key'), 'latin1')).includes('PRIVATE KEY'), 'the plain key is put under the passphrase', 30_000);
+  const gone = once(sealed, 'exit');
+  sealed.kill('SIGKILL');
+  await gone;
+  await writeConfig('locked', text);
+  const { code, stderr } = await outcome(run(join(dir, 'locked.yaml')));
+  assert.notEqual(code, 0);
+  assert.match(stderr, /root\.key is under a passphrase.*/);
+  assert.match(stderr, /keyPassphraseFile/);
+});
+
 test('a log that was cut, or put back from an earlier copy, stops the start and is left as it is', async () => {
   let running = await start('log-cut');
   await joinCluster(authorityOptions(running, 'east', await createToken(running, 'east'), 'log-cut'));

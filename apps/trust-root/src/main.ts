@@ -1,6 +1,6 @@
 // The trust root: one root CA for the federation, its members and their intermediates.
 import { join } from 'node:path';
-import { openTrustRoot } from '@isthmus/identity';
+import { fileKeyStore, openTrustRoot, readPassphrase } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, valueOf } from '@isthmus/model';
 import { startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
@@ -19,6 +19,7 @@ await runProcess({
       stateDir: config.stateDir,
       federation: valueOf(parseTrustDomain(config.federation, 'federation')),
       keyKind: config.keyKind,
+      keys: fileKeyStore(config.stateDir, { passphrase: config.keyPassphraseFile === undefined ? undefined : await readPassphrase(config.keyPassphraseFile), log }),
       intermediateTtlMs: valueOf(intermediateTtlOf(config)),
       clock,
       random: systemRandom,

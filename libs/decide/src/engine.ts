@@ -105,11 +105,12 @@ function route(service: (name: ServiceName) => CompiledService | undefined, sni:
   if (compiled === undefined) return { kind: 'refuse', reason: 'unknown-name' };
   if (!compiled.view.exported) return { kind: 'refuse', reason: 'not-exported' };
   // Written again from what was parsed: a name that only looks alike does not come out the same.
-  if (serviceSni(target.service, target.port, trustDomain) !== sni.toLowerCase() || !compiled.view.ports.some((p) => p.name === target.port)) {
-    return { kind: 'refuse', reason: 'unknown-name' };
-  }
+  const { layer } = target;
+  const port = compiled.view.ports.find((p) => p.name === target.port);
+  const isOffered = port !== undefined && (layer === 4 || (compiled.view.gatewayLayer === 7 && port.protocol !== 'tcp'));
+  if (serviceSni(target.service, target.port, trustDomain, layer) !== sni.toLowerCase() || !isOffered) return { kind: 'refuse', reason: 'unknown-name' };
   const tiers = compiled.local(target.port, trustDomain);
   return tiers.some((tier) => tier.some((e) => e.health !== 'unhealthy'))
-    ? { kind: 'endpoints', service: target.service, port: target.port, tiers, layer: compiled.view.gatewayLayer === 7 && compiled.view.ports.some((p) => p.name === target.port && p.protocol !== 'tcp') ? 7 : 4 }
+    ? { kind: 'endpoints', service: target.service, port: target.port, tiers, layer }
     : { kind: 'refuse', reason: 'no-endpoint' };
 }

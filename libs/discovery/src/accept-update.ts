@@ -21,7 +21,7 @@ export type Accepted =
 
 const MAX_RESOURCES = 100_000;
 const MAX_RESOURCE_BYTES = 16 * 1_048_576;
-const KNOWN_KINDS: ReadonlySet<unknown> = new Set<SnapshotResource['kind']>(['service', 'bundle', 'foreign-bundle', 'cluster']);
+const KNOWN_KINDS: ReadonlySet<unknown> = new Set<SnapshotResource['kind']>(['service', 'bundle', 'foreign-bundle', 'cluster', 'bans']);
 
 /**
  * Judges an update against the snapshot in force. Resources of an unknown kind are skipped, so that an older proxy

@@ -68,7 +68,7 @@ class CachedViews implements Views {
 
   constructor(sources: ViewSources) {
     this.#sources = sources;
-    this.#trustDomains = new Set(sources.bundles.all().map((b) => b.trustDomain));
+    this.#trustDomains = trustedIn(sources.bundles);
     this.#clusters = new Set(sources.peers().map((p) => p.cluster));
     this.#banned = new Set(sources.bundles.allBans().map((b) => b.trustDomain));
     this.#foreign = new Set(sources.foreign?.all().map((b) => b.trustDomain));
@@ -175,7 +175,8 @@ class CachedViews implements Views {
         exported: s.export(name),
         workloads: s.registry.workloads(name),
         imports: s.importsOf(name),
-        hasBundle: (trustDomain) => s.bundles.get(trustDomain) !== undefined,
+        // An emptied bundle is a fenced cluster’s: its endpoints could only be refused.
+        hasBundle: (trustDomain) => (s.bundles.get(trustDomain)?.x509Authorities.length ?? 0) > 0,
       },
       place,
     );
@@ -192,7 +193,7 @@ class CachedViews implements Views {
 
   #bundlesChanged(): void {
     const before = this.#trustDomains;
-    const after = new Set(this.#sources.bundles.all().map((b) => b.trustDomain));
+    const after = trustedIn(this.#sources.bundles);
     this.#trustDomains = after;
     // A trust domain that came or went brings or takes the endpoints that stand on it.
     const moved = before.symmetricDifference(after);
@@ -217,6 +218,11 @@ class CachedViews implements Views {
     for (const built of this.#built.values()) for (const name of names) built.delete(name);
     for (const listener of this.#listeners) listener(names);
   }
+}
+
+/** Trust domains whose bundle vouches for anybody. */
+function trustedIn(bundles: BundleSource): ReadonlySet<string> {
+  return new Set(bundles.all().filter((b) => b.x509Authorities.length > 0).map((b) => b.trustDomain));
 }
 
 /** The whole view at once: what a proxy's first update holds. */

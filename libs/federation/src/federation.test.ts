@@ -41,7 +41,7 @@ test('what one cluster exports, the other imports; a change follows, a withdrawa
   const { clusters } = await openWorld();
   const [east, west] = [await clusters.east.open(), await clusters.west.open()];
   export_(clusters.east, east, { ready: 2 });
-  await until('the import', () => ready(west) === 2);
+  await until('the import, and a heartbeat', () => ready(west) === 2 && west.importsOf(PAYMENTS)[0]?.state === 'fresh');
   assert.deepEqual(
     west.importsOf(PAYMENTS).map((i) => [i.cluster, i.trustDomain, i.readyWeight, i.state]),
     [['east', 'east.acme.example', 200, 'fresh']],

@@ -1,5 +1,5 @@
 // Cluster to cluster: what this one offers, signed; what the others offer, verified and mirrored; how the others are.
-import { type ImportedService, type Member, parseClusterRecord, type ServiceName } from '@isthmus/model';
+import { type Ban, type ImportedService, type Member, parseClusterRecord, type ServiceName } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { RpcChannel } from '@isthmus/rpc';
 import type { Clock, Random } from '@isthmus/runtime';
@@ -28,6 +28,10 @@ export type FederationOptions = {
   dialPeer(member: Member): RpcChannel;
   exports(): readonly ExportedService[];
   exportOf(name: ServiceName): ExportedService | undefined;
+  /** This cluster’s bans, for the peers; none without it. */
+  bans?(): readonly Ban[];
+  /** What a peer bans of its own trust domain; called with all of it at every change, and with none when the peer is gone. */
+  onPeerBans?(trustDomain: string, bans: readonly Ban[]): void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -45,6 +49,8 @@ export type FederationOptions = {
 export interface Federation {
   /** Tells that these services, their exports or their workloads changed; cheap when nothing that peers see did. */
   publish(changed: readonly ServiceName[]): void;
+  /** Tells that this cluster’s bans changed. */
+  publishBans(): void;
   imports(): readonly ImportedService[];
   importsOf(name: ServiceName): readonly ImportedService[];
   /** Called with the services whose imports changed, also when a peer's state changed. */
@@ -92,6 +98,7 @@ class MirroredFederation implements Federation {
       ...options,
       exports: () => options.exports(),
       exportOf: (name) => options.exportOf(name),
+      bans: () => options.bans?.() ?? [],
       heartbeatIntervalMs: options.times?.heartbeatIntervalMs ?? DEFAULT_PEER_TIMES.heartbeatIntervalMs,
       settleMs: options.settleMs ?? DEFAULT_SETTLE_MS,
     });
@@ -112,6 +119,10 @@ class MirroredFederation implements Federation {
 
   publish(changed: readonly ServiceName[]): void {
     this.#publisher.publish(changed);
+  }
+
+  publishBans(): void {
+    this.#publisher.publishBans();
   }
 
   imports(): readonly ImportedService[] {
@@ -182,6 +193,7 @@ class MirroredFederation implements Federation {
       const mirror = this.#openMirror(member, 0);
       for (const record of records) mirror.load(sharedKeyOf(record.key), record.value);
       for (const name of mirror.services()) this.#imports.set(name, cluster, mirror.importOf(name));
+      this.#bansChanged(mirror);
     }
   }
 
@@ -240,6 +252,7 @@ class MirroredFederation implements Federation {
       startDelayMs,
       onChanged: (services) => this.#importsChanged(mirror, services),
       onState: () => this.#tellPeers(),
+      onBans: () => this.#bansChanged(mirror),
     });
     this.#mirrors.set(member.cluster, mirror);
     return mirror;
@@ -255,6 +268,10 @@ class MirroredFederation implements Federation {
     const { cluster } = mirror.member;
     const changed = services.filter((name) => this.#imports.set(name, cluster, mirror.importOf(name)));
     if (changed.length > 0) for (const listener of this.#importListeners) listener(changed);
+  }
+
+  #bansChanged(mirror: Mirror): void {
+    this.#options.onPeerBans?.(mirror.member.trustDomain, mirror.bans());
   }
 
   #tellPeers(): void {

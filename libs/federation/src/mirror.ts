@@ -1,11 +1,13 @@
 // One peer's life here: dialled, watched, verified, mirrored; what it said last stays until it says otherwise.
 import {
+  type Ban,
   type ClusterRecord,
   type Digest,
   ERROR_CLASSES,
   formatServiceName,
   type ImportedService,
   IsthmusError,
+  MAX_BANS,
   type Member,
   messageOf,
   type ServiceName,
@@ -64,9 +66,12 @@ export type MirrorOptions = {
   /** What it offers of these services changed; ask `importOf`. */
   readonly onChanged: (services: readonly ServiceName[]) => void;
   readonly onState: () => void;
+  /** What it bans of its own trust domain changed; ask `bans`. */
+  readonly onBans: () => void;
 };
 
 type HeldDigest = { readonly digest: Digest; readonly bytes: Uint8Array | undefined; readonly size: number };
+type HeldBan = { readonly ban: Ban; readonly bytes: Uint8Array | undefined };
 type SetAside = { readonly reason: string; readonly bytes: Uint8Array | undefined };
 
 const RECONNECT = { baseMs: 200, maxMs: 10_000 } as const;
@@ -86,6 +91,7 @@ export class Mirror {
   readonly #health: PeerHealth;
   readonly #guard: RemovalGuard;
   readonly #held = new Map<string, HeldDigest>();
+  readonly #bans = new Map<string, HeldBan>();
   readonly #aside = new Map<string, SetAside>();
   readonly #following = new Set<string>();
   readonly #stop = new AbortController();
@@ -95,6 +101,7 @@ export class Mirror {
   #clusterBytes: Uint8Array | undefined;
   #clusterRecordSavedAtMs = 0;
   #bytes = 0;
+  #wasFenced = false;
   #session = new AbortController();
   #lastRefusal: string | undefined;
   #lastError: string | undefined;
@@ -130,6 +137,7 @@ export class Mirror {
     const read = parseRecord(sharedKey, payload, this.#origin);
     if (!read.ok) return this.#log.warn('mirrored record does not parse, skipped', { key: sharedKey, reason: read.detail });
     if (read.record.kind === 'cluster') this.#clusterRecord = read.record.value;
+    else if (read.record.kind === 'ban') this.#bans.set(sharedKey, { ban: read.record.value, bytes: undefined });
     else this.#hold(sharedKey, { digest: read.record.value, bytes: undefined, size: payload.length });
   }
 
@@ -148,6 +156,11 @@ export class Mirror {
 
   /** Bundles changed: what was set aside for want of one is looked at again. */
   retrySetAside(): void {
+    const isFenced = this.#state() === 'fenced';
+    if (isFenced !== this.#wasFenced) {
+      this.#wasFenced = isFenced;
+      this.#stateChanged();
+    }
     for (const [key, { bytes }] of [...this.#aside]) {
       if (bytes === undefined) continue;
       this.#aside.delete(key);
@@ -178,11 +191,16 @@ export class Mirror {
       totalCount: digest.totalCount,
       readyWeight: digest.readyWeight,
       ...(digest.gatewayLayer === undefined ? {} : { gatewayLayer: digest.gatewayLayer }),
-      state: this.#health.state,
+      state: this.#state(),
       ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
       gateways: told !== undefined && told.gateways.length > 0 ? told.gateways : this.#member.gateways,
       locality: told?.locality ?? this.#member.locality,
     };
+  }
+
+  /** Its bans, lifted ones among them. A ban goes when it has run out or is lifted in so many words, never by being absent. */
+  bans(): readonly Ban[] {
+    return [...this.#bans.values()].map(({ ban }) => ban);
   }
 
   status(): PeerStatus {
@@ -191,7 +209,7 @@ export class Mirror {
     return {
       cluster: this.#origin.cluster,
       trustDomain: this.#origin.trustDomain,
-      state: this.#health.state,
+      state: this.#state(),
       ...(ageMs === undefined ? {} : { ageMs }),
       ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
       connected: this.#isFollowingAll(),
@@ -200,6 +218,11 @@ export class Mirror {
       ...(this.#lastRefusal === undefined ? {} : { lastRefusal: this.#lastRefusal }),
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
     };
+  }
+
+  /** Fenced where the trust root emptied its bundle, whatever its heartbeats say; else as alive as it is heard. */
+  #state(): ImportedService['state'] {
+    return this.#options.bundles.get(this.#origin.trustDomain)?.x509Authorities.length === 0 ? 'fenced' : this.#health.state;
   }
 
   /** Ends the life, keeps the mirror in the store for the next one. */
@@ -215,6 +238,9 @@ export class Mirror {
   async withdraw(): Promise<void> {
     await this.stop();
     this.#options.records.set(keys.peer(this.#origin.cluster, keys.sharedCluster()), undefined);
+    for (const key of this.#bans.keys()) this.#options.records.set(keys.peer(this.#origin.cluster, key), undefined);
+    this.#bans.clear();
+    this.#options.onBans();
     this.#forget([...this.#held.keys()]);
   }
 
@@ -310,7 +336,7 @@ export class Mirror {
   }
 
   #prefixes(): readonly string[] {
-    return [keys.sharedExports('all'), keys.sharedExports(this.#options.cluster)];
+    return [keys.sharedExports('all'), keys.sharedExports(this.#options.cluster), keys.sharedBans()];
   }
 
   #nowFollowing(range: string, onGood: () => void): void {
@@ -328,7 +354,8 @@ export class Mirror {
     const held = this.#held.get(key);
     this.#guard.keep(key);
     if (key === keys.sharedCluster() && this.#clusterBytes !== undefined && Buffer.compare(this.#clusterBytes, bytes) === 0) return;
-    if (held?.bytes !== undefined && Buffer.compare(held.bytes, bytes) === 0) {
+    const sameBytes = held?.bytes ?? this.#bans.get(key)?.bytes;
+    if (sameBytes !== undefined && Buffer.compare(sameBytes, bytes) === 0) {
       this.#aside.delete(key);
       return;
     }
@@ -336,7 +363,7 @@ export class Mirror {
     if (over !== undefined) return this.#setAside(key, 'quota', over, undefined);
     const read = readRecord(key, bytes, this.#origin, this.#options.bundles, this.#options.clock.nowMs());
     if (!read.ok) return this.#setAside(key, read.reason, read.detail, read.mayHeal ? bytes : undefined);
-    const last = read.record.kind === 'cluster' ? this.#clusterRecord : held?.digest;
+    const last = read.record.kind === 'cluster' ? this.#clusterRecord : read.record.kind === 'ban' ? this.#bans.get(key)?.ban : held?.digest;
     const { sequence } = read.record.value;
     if (last !== undefined && (sequence < last.sequence || (sequence === last.sequence && JSON.stringify(last) !== JSON.stringify(read.record.value)))) {
       return this.#setAside(key, 'old-sequence', `sequence ${sequence} after ${last.sequence}`, undefined);
@@ -347,6 +374,7 @@ export class Mirror {
 
   #accept(key: string, record: PeerRecord, bytes: Uint8Array, lastSequence: number | undefined): void {
     if (record.kind === 'cluster') return this.#acceptCluster(key, record.value, bytes, lastSequence);
+    if (record.kind === 'ban') return this.#acceptBan(key, record.value, bytes, lastSequence);
     const { value: digest } = record;
     const payload = JSON.stringify(digest);
     this.#hold(key, { digest, bytes, size: bytes.length });
@@ -375,6 +403,18 @@ export class Mirror {
     if (isNews && wasFresh) this.#options.onChanged(this.services());
   }
 
+  #acceptBan(key: string, ban: Ban, bytes: Uint8Array, lastSequence: number | undefined): void {
+    const { records, clock } = this.#options;
+    this.#bans.set(key, { ban, bytes });
+    if (ban.sequence !== lastSequence) records.set(keys.peer(this.#origin.cluster, key), JSON.stringify(ban));
+    for (const [known, { ban: old }] of this.#bans) {
+      if (old.expiresAtMs > clock.nowMs() || known === key) continue;
+      this.#bans.delete(known);
+      records.set(keys.peer(this.#origin.cluster, known), undefined);
+    }
+    this.#options.onBans();
+  }
+
   #hold(key: string, held: HeldDigest): void {
     this.#bytes += held.size - (this.#held.get(key)?.size ?? 0);
     this.#held.set(key, held);
@@ -383,6 +423,7 @@ export class Mirror {
   #overQuota(key: string, bytes: Uint8Array, held: HeldDigest | undefined): string | undefined {
     const { maxRecords, maxBytes } = this.#options.quota;
     if (key === keys.sharedCluster()) return undefined;
+    if (key.startsWith(keys.sharedBans())) return this.#bans.size >= MAX_BANS && !this.#bans.has(key) ? `more than ${MAX_BANS} bans` : undefined;
     if (held === undefined && this.#held.size >= maxRecords) return `more than ${maxRecords} records`;
     return this.#bytes - (held?.size ?? 0) + bytes.length > maxBytes ? `more than ${maxBytes} bytes` : undefined;
   }
@@ -416,7 +457,7 @@ export class Mirror {
   }
 
   #stateChanged(): void {
-    const { state } = this.#health;
+    const state = this.#state();
     this.#log.info('peer changed state', { state, services: this.#held.size });
     this.#options.onChanged(this.services());
     this.#options.onState();

@@ -1,5 +1,5 @@
 // What this cluster says to the others: signed, numbered, written under shared/ only when it says something new.
-import { type Digest, formatServiceName, messageOf, nextSequence, parseClusterRecord, parseDigest, type ServiceName, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { type Ban, type Digest, formatServiceName, messageOf, nextSequence, parseBan, parseClusterRecord, parseDigest, type ServiceName, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { type BundleSource, signRecord, type SvidSource, verifyRecord } from '@isthmus/pki';
 import { backoff, type Clock, type Random } from '@isthmus/runtime';
 import { keys, type Store } from '@isthmus/store';
@@ -19,6 +19,7 @@ export type PublisherOptions = {
   readonly bundles: BundleSource;
   readonly exports: () => readonly ExportedService[];
   readonly exportOf: (name: ServiceName) => ExportedService | undefined;
+  readonly bans: () => readonly Ban[];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -56,6 +57,7 @@ export class Publisher {
   readonly #failures;
   readonly #settlesAtMonotonicMs: number;
   #lastSequence = 0;
+  #hasNewBans = false;
   #flushing: Promise<void> | undefined;
   #life: Promise<unknown> | undefined;
 
@@ -89,6 +91,13 @@ export class Publisher {
     if (this.#dirty.size > 0) this.#debounce.trigger();
   }
 
+  /** Bans came, were lifted or ran out. */
+  publishBans(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#hasNewBans = true;
+    this.#debounce.trigger();
+  }
+
   /** Stops offering anything to that cluster by name; `undefined` from `restore` on. */
   withdrawFrom(cluster: string): void {
     this.#withdrawn.add(cluster);
@@ -114,6 +123,7 @@ export class Publisher {
   }
 
   #markAll(): void {
+    this.publishBans();
     const names = [...this.#options.exports().map((e) => e.service), ...[...this.#published.values()].flatMap((p) => p.service ?? [])];
     this.publish(names.map(({ namespace, name }) => ({ namespace, name })));
   }
@@ -128,7 +138,7 @@ export class Publisher {
   #flush(): Promise<void> {
     this.#flushing ??= this.#flushDirty().finally(() => {
       this.#flushing = undefined;
-      if (this.#dirty.size > 0 && !this.#stop.signal.aborted) this.#debounce.trigger();
+      if ((this.#dirty.size > 0 || this.#hasNewBans) && !this.#stop.signal.aborted) this.#debounce.trigger();
     });
     return this.#flushing;
   }
@@ -136,6 +146,18 @@ export class Publisher {
   async #flushDirty(): Promise<void> {
     const pause = backoff({ baseMs: 100, maxMs: 5_000, random: this.#options.random });
     const held: ServiceName[] = [];
+    while (this.#hasNewBans && !this.#stop.signal.aborted && this.#options.svids.current() !== undefined) {
+      this.#hasNewBans = false;
+      try {
+        await this.#writeBans();
+      } catch (thrown) {
+        this.#hasNewBans = true;
+        this.#failures.inc();
+        this.#log.warn('bans not published, will try again', { error: messageOf(thrown) });
+        await this.#options.clock.sleep(pause.nextMs(), this.#stop.signal).catch(() => undefined);
+      }
+    }
+    pause.reset();
     while (this.#dirty.size > 0 && !this.#stop.signal.aborted && this.#options.svids.current() !== undefined) {
       const batch = [...this.#dirty.values()].slice(0, PARALLEL_WRITES);
       for (const name of batch) this.#dirty.delete(formatServiceName(name));
@@ -180,6 +202,15 @@ export class Publisher {
     return outcome;
   }
 
+  async #writeBans(): Promise<void> {
+    const bans = new Map(this.#options.bans().map((ban) => [keys.sharedBan(ban.id), ban]));
+    for (const key of [...this.#published.keys()]) if (key.startsWith(keys.sharedBans()) && !bans.has(key)) await this.#delete(key);
+    for (const [key, ban] of bans) {
+      const content = JSON.stringify(ban);
+      if (this.#published.get(key)?.content !== content) await this.#write(key, ban, { content, service: undefined, totalCount: undefined });
+    }
+  }
+
   /** True while less than an earlier life announced may only mean that not all agents are back. */
   #mustWait(published: Published | undefined, digest: DigestContent): boolean {
     if (published === undefined || this.#options.clock.monotonicMs() >= this.#settlesAtMonotonicMs) return false;
@@ -204,7 +235,7 @@ export class Publisher {
       const { ok, revision } = await this.#options.store.txn({ compare: [fence], then: [{ put: { key, value } }] });
       if (ok) {
         this.#published.set(key, { ...noted, modRevision: revision });
-        this.#writes.inc({ kind: key === keys.sharedCluster() ? 'cluster' : 'digest' });
+        this.#writes.inc({ kind: key === keys.sharedCluster() ? 'cluster' : key.startsWith(keys.sharedBans()) ? 'ban' : 'digest' });
         return;
       }
       await this.#readAgain(key);
@@ -294,10 +325,10 @@ function serviceOfKey(key: string): ServiceName | undefined {
   return key.includes('/exports/') && namespace !== undefined && name !== undefined ? { namespace, name } : undefined;
 }
 
-function readOwn(key: string, payload: Uint8Array): Digest | { readonly kind: 'cluster'; readonly sequence: number } | undefined {
+function readOwn(key: string, payload: Uint8Array): Digest | { readonly kind: 'cluster' | 'ban'; readonly sequence: number } | undefined {
   try {
     const json: unknown = JSON.parse(Buffer.from(payload).toString('utf8'));
-    const parsed = key === keys.sharedCluster() ? parseClusterRecord(json) : parseDigest(json);
+    const parsed = key === keys.sharedCluster() ? parseClusterRecord(json) : key.startsWith(keys.sharedBans()) ? parseBan(json) : parseDigest(json);
     return parsed.ok ? parsed.value : undefined;
   } catch {
     return undefined;

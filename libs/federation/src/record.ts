@@ -1,5 +1,5 @@
 // A peer's record: believed only when that peer's control plane signed it, for its own cluster, under the key it names.
-import { type ClusterRecord, type Digest, formatProblems, messageOf, parseClusterRecord, parseDigest, quote, spiffeIds, type TrustDomain } from '@isthmus/model';
+import { type Ban, type ClusterRecord, type Digest, formatProblems, messageOf, parseBan, parseClusterRecord, parseDigest, parseSpiffeId, quote, spiffeIds, type TrustDomain, trustDomainOf } from '@isthmus/model';
 import { type BundleSource, verifyRecord } from '@isthmus/pki';
 import { keys } from '@isthmus/store';
 import { readableKeys } from './digest.ts';
@@ -7,7 +7,7 @@ import { readableKeys } from './digest.ts';
 /** Whose record it must be, and who reads it. */
 export type RecordOrigin = { readonly cluster: string; readonly trustDomain: string; readonly consumer: string };
 
-export type PeerRecord = { readonly kind: 'digest'; readonly value: Digest } | { readonly kind: 'cluster'; readonly value: ClusterRecord };
+export type PeerRecord = { readonly kind: 'digest'; readonly value: Digest } | { readonly kind: 'cluster'; readonly value: ClusterRecord } | { readonly kind: 'ban'; readonly value: Ban };
 
 /** `mayHeal`: a newer bundle or a later clock may make it good. */
 export type ReadRecord =
@@ -40,7 +40,8 @@ export function parseRecord(key: string, payload: Uint8Array, origin: RecordOrig
   } catch (thrown) {
     return refuse('malformed', messageOf(thrown));
   }
-  return key === keys.sharedCluster() ? clusterRecord(json, origin) : digestRecord(key, json, origin);
+  if (key === keys.sharedCluster()) return clusterRecord(json, origin);
+  return key.startsWith(keys.sharedBans()) ? banRecord(key, json, origin) : digestRecord(key, json, origin);
 }
 
 function clusterRecord(json: unknown, origin: RecordOrigin): ReadRecord {
@@ -49,6 +50,18 @@ function clusterRecord(json: unknown, origin: RecordOrigin): ReadRecord {
   const { cluster, trustDomain } = parsed.value;
   if (cluster !== origin.cluster || trustDomain !== origin.trustDomain) return refuse('not-its-own', `speaks for cluster ${quote(cluster)} of ${quote(trustDomain)}`);
   return { ok: true, record: { kind: 'cluster', value: parsed.value } };
+}
+
+/** A cluster bans IDs of its own trust domain and no others. */
+function banRecord(key: string, json: unknown, origin: RecordOrigin): ReadRecord {
+  const parsed = parseBan(json);
+  if (!parsed.ok) return refuse('malformed', formatProblems(parsed.problems));
+  const { cluster, trustDomain, spiffeId, id } = parsed.value;
+  const named = parseSpiffeId(spiffeId);
+  const isOwn = cluster === origin.cluster && trustDomain === origin.trustDomain && named.ok && trustDomainOf(named.value) === origin.trustDomain;
+  if (!isOwn) return refuse('not-its-own', `bans ${quote(spiffeId)} of cluster ${quote(cluster)}`);
+  if (key !== keys.sharedBan(id)) return refuse('wrong-key', `is ban ${quote(id)}`);
+  return { ok: true, record: { kind: 'ban', value: parsed.value } };
 }
 
 function digestRecord(key: string, json: unknown, origin: RecordOrigin): ReadRecord {

@@ -19,3 +19,7 @@ export { type Fact, type Happening, type Head, type LogRecord } from './transpar
 export { openTransparencyLog, type TransparencyLog } from './transparency-log/log.ts';
 export { type LogVerdict, verifyLog } from './transparency-log/verify.ts';
 export { openRateLimit, type RateLimit } from './rate-limit.ts';
+export { openClusterBans } from './issuance/issuance.ts';
+export { activeBans, type Bans, type BanSubject } from './issuance/bans.ts';
+export { fileKeyStore, type KeyStore, memoryKeyStore, readPassphrase } from './key-store.ts';
+export { type BackupFacts, backupTrustRoot, restoreTrustRoot } from './trust-root/backup.ts';

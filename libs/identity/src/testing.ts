@@ -8,7 +8,8 @@ import { type Clock, systemClock, systemRandom } from '@isthmus/runtime';
 import { type Log, openMetrics, silentLog } from '@isthmus/telemetry';
 import { openTestStore } from '@isthmus/store/testing';
 import { type Authority, type AuthorityOptions, openAuthority } from './authority/authority.ts';
-import { type Issuance, type IssuanceOptions, serveIssuance } from './issuance/issuance.ts';
+import type { Bans } from './issuance/bans.ts';
+import { type Issuance, type IssuanceOptions, openClusterBans, serveIssuance } from './issuance/issuance.ts';
 import type { ProxyTrust } from './authority/trust-report.ts';
 import { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 
@@ -67,6 +68,7 @@ export async function startTestTrustRoot(stateDir: string, over: Partial<TrustRo
 export type TestCluster = {
   readonly authority: Authority;
   readonly issuance: Issuance;
+  readonly bans: Bans;
   readonly store: Awaited<ReturnType<typeof openTestStore>>;
   readonly address: string;
   readonly port: number;
@@ -92,15 +94,18 @@ export async function startTestCluster(
   });
   authority.reportTrust(over.proxies ?? (async () => []));
   const store = given ?? (await openTestStore());
-  const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), attestation, queue, ...(rate && { rate }) });
+  const bans = await openClusterBans({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics() });
+  const issuance = serveIssuance({ authority, store: store.store, cluster: options.cluster, clock, log, metrics: openMetrics(), attestation, queue, bans, ...(rate && { rate }) });
   const server: RpcServer = await startRpcServer({ listen: { host: '127.0.0.1', port: wanted }, svids: authority.svids, bundles: authority.bundles, services: [issuance], log });
   return {
     authority,
     issuance,
+    bans,
     store,
     address: `127.0.0.1:${server.port}`,
     port: server.port,
     async close() {
+      await bans.close();
       await issuance.close();
       await authority.close();
       await server.close(200);

@@ -25,7 +25,7 @@ function checkSni(text: string): void {
   const sni = parseSni(text);
   if (sni === undefined) return;
   const trustDomain = sni.trustDomain as TrustDomain;
-  const again = sni.kind === 'reserved' ? reservedSni(sni.name, trustDomain) : serviceSni(sni.service, sni.port, trustDomain);
+  const again = sni.kind === 'reserved' ? reservedSni(sni.name, trustDomain) : serviceSni(sni.service, sni.port, trustDomain, sni.layer);
   check(again === text.toLowerCase(), `SNI ${JSON.stringify(text)} writes back as ${again}`);
   check(text.length <= 255 && !text.endsWith('.'), `SNI ${JSON.stringify(text)} was taken`);
 }

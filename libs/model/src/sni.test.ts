@@ -9,11 +9,11 @@ const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?$/);
 
 test('every service, port and trust domain reads back from its SNI name', () => {
   fc.assert(
-    fc.property(label, label, label, fc.array(label, { minLength: 1, maxLength: 4 }), (port, name, namespace, domain) => {
+    fc.property(label, label, label, fc.array(label, { minLength: 1, maxLength: 4 }), fc.constantFrom(4 as const, 7 as const), (port, name, namespace, domain, layer) => {
       const trustDomain = domain.join('.');
-      const sni = serviceSni({ namespace, name }, port, trustDomain as TrustDomain);
+      const sni = serviceSni({ namespace, name }, port, trustDomain as TrustDomain, layer);
       fc.pre(name !== 'isthmus' && sni.length <= 255);
-      assert.deepEqual(parseSni(sni), { kind: 'service', service: { namespace, name }, port, trustDomain });
+      assert.deepEqual(parseSni(sni), { kind: 'service', service: { namespace, name }, port, trustDomain, layer });
     }),
   );
 });
@@ -27,7 +27,7 @@ test('the federation’s own names read back, and only they are reserved', () =>
 });
 
 test('a service that is called isthmus is not taken for a reserved name', () => {
-  assert.deepEqual(parseSni(serviceSni({ namespace: 'shop', name: 'isthmus' }, 'http', EAST)), { kind: 'service', service: { namespace: 'shop', name: 'isthmus' }, port: 'http', trustDomain: EAST });
+  assert.deepEqual(parseSni(serviceSni({ namespace: 'shop', name: 'isthmus' }, 'http', EAST)), { kind: 'service', service: { namespace: 'shop', name: 'isthmus' }, port: 'http', trustDomain: EAST, layer: 4 });
 });
 
 test('server names are compared without case (RFC 6066 §3)', () => {

@@ -6,15 +6,18 @@ import type { TrustDomain } from './spiffe-id.ts';
 export type ReservedName = 'control-plane' | 'store' | 'trust-root' | 'bundle' | 'admin';
 
 export type SniTarget =
-  | { readonly kind: 'service'; readonly service: ServiceName; readonly port: string; readonly trustDomain: string }
+  | { readonly kind: 'service'; readonly service: ServiceName; readonly port: string; readonly trustDomain: string; readonly layer: 4 | 7 }
   | { readonly kind: 'reserved'; readonly name: ReservedName; readonly trustDomain: string };
 
 const TRUST_DOMAIN_LABELS = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/;
 const RESERVED: ReadonlySet<string> = new Set<ReservedName>(['control-plane', 'store', 'trust-root', 'bundle', 'admin']);
 
-/** `<port>.<service>.<namespace>.svc.<trust domain>`: names the cluster too, so a gateway can tell what is not its own. */
-export function serviceSni(service: ServiceName, port: string, trustDomain: TrustDomain): string {
-  return `${port}.${service.name}.${service.namespace}.svc.${trustDomain}`;
+/**
+ * `<port>.<service>.<namespace>.svc.<trust domain>`: names the cluster too, so a gateway can tell what is not its own. With
+ * `l7` for `svc` the gateway itself is to answer: who expects it says so, and nobody is answered by another than expected.
+ */
+export function serviceSni(service: ServiceName, port: string, trustDomain: TrustDomain, layer: 4 | 7 = 4): string {
+  return `${port}.${service.name}.${service.namespace}.${layer === 7 ? 'l7' : 'svc'}.${trustDomain}`;
 }
 
 /** `<name>.isthmus.<trust domain>`: the federation's own traffic. */
@@ -23,7 +26,7 @@ export function reservedSni(name: ReservedName, trustDomain: TrustDomain): strin
 }
 
 /**
- * Reads an SNI name back; undefined for anything that is not exactly one of the two forms. Names are compared in lower
+ * Reads an SNI name back; undefined for anything that is not exactly one of these forms. Names are compared in lower
  * case (RFC 6066 §3: server names are case-insensitive); a trailing dot is not accepted.
  */
 export function parseSni(name: string): SniTarget | undefined {
@@ -35,8 +38,8 @@ export function parseSni(name: string): SniTarget | undefined {
     const trustDomain = labels.slice(2).join('.');
     return TRUST_DOMAIN_LABELS.test(trustDomain) ? { kind: 'reserved', name: first as ReservedName, trustDomain } : undefined;
   }
-  if (third === undefined || fourth !== 'svc' || labels.length < 5) return undefined;
+  if (third === undefined || (fourth !== 'svc' && fourth !== 'l7') || labels.length < 5) return undefined;
   if (!isDnsLabel(first) || !isDnsLabel(second) || !isDnsLabel(third)) return undefined;
   const trustDomain = labels.slice(4).join('.');
-  return TRUST_DOMAIN_LABELS.test(trustDomain) ? { kind: 'service', port: first, service: { name: second, namespace: third }, trustDomain } : undefined;
+  return TRUST_DOMAIN_LABELS.test(trustDomain) ? { kind: 'service', port: first, service: { name: second, namespace: third }, trustDomain, layer: fourth === 'l7' ? 7 : 4 } : undefined;
 }

@@ -19,8 +19,11 @@ export interface BundleSet extends BundleSource {
   /** Takes a bundle of a higher sequence; false when it is older or the same. */
   update(bundle: Bundle): boolean;
   remove(trustDomain: string): void;
-  /** Replaces the bans of a trust domain; they stand whether its bundle is held or not. **Bounds** `MAX_BANS`, the oldest go first. */
-  ban(trustDomain: string, bans: readonly BannedSvids[]): void;
+  /**
+   * Replaces the bans of a trust domain that its own cluster told, or those of the trust root; they stand whether its bundle
+   * is held or not. **Bounds** `MAX_BANS` in all, the cluster’s oldest go first.
+   */
+  ban(trustDomain: string, bans: readonly BannedSvids[], by?: 'cluster' | 'root'): void;
   /** Replaces the revoked roots. The bundles they were in are replaced by themselves. */
   revoke(rootSha256s: readonly string[]): void;
 }
@@ -29,6 +32,7 @@ export interface BundleSet extends BundleSource {
 export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
   const bundles = new Map<string, Bundle>();
   const banned = new Map<string, BanIndex>();
+  const told = { cluster: new Map<string, readonly BannedSvids[]>(), root: new Map<string, readonly BannedSvids[]>() };
   let revoked: readonly string[] = [];
   const listeners = new Set<() => void>();
   const tell = (): void => {
@@ -54,10 +58,12 @@ export function openBundleSet(initial: readonly Bundle[] = []): BundleSet {
     remove: (trustDomain) => {
       if (bundles.delete(trustDomain)) tell();
     },
-    ban: (trustDomain, bans) => {
-      if (JSON.stringify(banned.get(trustDomain)?.bans ?? []) === JSON.stringify(bans)) return;
-      if (bans.length === 0) banned.delete(trustDomain);
-      else banned.set(trustDomain, new BanIndex(bans.slice(-MAX_BANS)));
+    ban: (trustDomain, bans, by = 'cluster') => {
+      told[by].set(trustDomain, bans);
+      const all = [...(told.cluster.get(trustDomain) ?? []), ...(told.root.get(trustDomain) ?? [])].slice(-MAX_BANS);
+      if (JSON.stringify(banned.get(trustDomain)?.bans ?? []) === JSON.stringify(all)) return;
+      if (all.length === 0) banned.delete(trustDomain);
+      else banned.set(trustDomain, new BanIndex(all));
       tell();
     },
     revoke: (rootSha256s) => {

@@ -9,6 +9,8 @@ import { test } from 'node:test';
 import { connect, createServer } from 'node:tls';
 import type { SpiffeId, TrustDomain } from '@isthmus/model';
 import { type Issuer, signRoot, signSvid, toPem } from './certificate.ts';
+import { readCertificate } from './certificate-fields.ts';
+import { OID } from './der.ts';
 import { generateKey, type KeyKind } from './key.ts';
 import { testAuthority } from './testing.ts';
 import { svidToPem, type X509Svid } from './x509-svid.ts';
@@ -59,6 +61,36 @@ test('IP addresses go in as they are, and what is no address is refused', () => 
 test('no two certificates have the same serial number', () => {
   const serials = Array.from({ length: 50 }, () => new X509Certificate(east.issue(PAYMENTS, { key: svidKey }).chain[0] ?? Buffer.alloc(0)).serialNumber);
   assert.equal(new Set(serials).size, 50);
+});
+
+const made = (der: Buffer) => {
+  const { subject, isSubjectEmpty, basicConstraints, keyUsage, extKeyUsages, altNames, nameConstraints, subjectKeyId, authorityKeyId, serial } = readCertificate(der);
+  const uris = altNames?.names.filter((name) => name.form === 'uri').map((name) => name.text);
+  const permitted = nameConstraints?.permitted.map((name) => `${name.form} ${name.text}`);
+  return { subject, isSubjectEmpty, basicConstraints, keyUsage, extKeyUsages, uris, areNamesCritical: altNames?.isCritical, permitted, excluded: nameConstraints?.excluded.length, subjectKeyId, authorityKeyId, serial };
+};
+
+test('X509-SVID §2–4: a leaf we make has one URI SAN, critical where there is no subject, digitalSignature alone and critical, both extended key usages, and is no CA', () => {
+  const leaf = made(east.issue(PAYMENTS, { dnsNames: ['payments.shop'] }).chain[0] ?? Buffer.alloc(0));
+  assert.deepEqual([leaf.uris, leaf.basicConstraints, leaf.keyUsage, leaf.permitted], [[PAYMENTS], { isCa: false, pathLength: undefined }, { bits: 0x80, isCritical: true }, undefined]);
+  assert.deepEqual(leaf.extKeyUsages, [OID.serverAuth, OID.clientAuth]);
+  assert.equal(leaf.areNamesCritical, leaf.isSubjectEmpty);
+  const named = made(signSvid({ issuer: east.intermediate, publicKey: createPublicKey(svidKey), spiffeId: PAYMENTS, commonName: 'payments', nowMs: NOW_MS, ttlMs: HOUR_MS }));
+  assert.deepEqual([named.isSubjectEmpty, named.areNamesCritical], [false, false]);
+});
+
+test('X509-SVID §3.2, §4: an intermediate and a root we make are CAs with a SPIFFE ID without path, may sign certificates and CRLs, and the intermediate is confined to its trust domain', () => {
+  const intermediate = made(east.intermediate.cert);
+  assert.deepEqual([intermediate.uris, intermediate.basicConstraints, intermediate.keyUsage], [['spiffe://east.acme.example'], { isCa: true, pathLength: 0 }, { bits: 0x06, isCritical: true }]);
+  assert.deepEqual([intermediate.permitted, intermediate.excluded], [['uri east.acme.example'], 0]);
+  const root = made(east.root.cert);
+  assert.deepEqual([root.uris, root.basicConstraints, root.keyUsage, root.permitted], [['spiffe://acme.example'], { isCa: true, pathLength: undefined }, { bits: 0x06, isCritical: true }, undefined]);
+});
+
+test('RFC 5280 §4.1.2.2, §4.2.1.1–2: serial numbers are positive and of 20 octets at most, key identifiers lead upwards', () => {
+  const [leaf, intermediate, root] = [made(east.issue(PAYMENTS).chain[0] ?? Buffer.alloc(0)), made(east.intermediate.cert), made(east.root.cert)];
+  for (const { serial } of [leaf, intermediate, root]) assert.ok(serial.byteLength <= 20 && (serial[0] ?? 0x80) < 0x80);
+  assert.deepEqual([leaf.authorityKeyId?.keyId, intermediate.authorityKeyId?.keyId], [intermediate.subjectKeyId, root.subjectKeyId]);
 });
 
 const svidKey = generateKey();

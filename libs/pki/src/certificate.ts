@@ -72,6 +72,7 @@ export function signIntermediate(request: {
   return certificate({
     ...fromIssuer(issuer, request.nowMs, request.ttlMs, CLOCK_SKEW_MS),
     subject: name({ organization: trustDomain, commonName: 'Isthmus intermediate' }),
+    serial: svidSerial(spiffeIds.authority(trustDomain), request.nowMs),
     publicKey,
     extensions: [
       extension(OID.basicConstraints, true, seq(bool(true), smallInt(0))),
@@ -101,6 +102,8 @@ export function signSvid(request: {
   readonly backdateMs?: number;
   /** Who asked for it, where that is another than `spiffeId`: an agent that holds a service’s SVID. It is found again by `holderTag`. */
   readonly holder?: SpiffeId;
+  /** Stands in the serial number as the moment of issuing. Default `nowMs`. */
+  readonly askedAtMs?: number;
 }): Buffer {
   const { issuer, publicKey, spiffeId, dnsNames = [], ipAddresses = [] } = request;
   const sans = [uri(spiffeId), ...dnsNames.map((dns) => tagged(2, Buffer.from(dns))), ...ipAddresses.map((ip) => tagged(7, ipBytes(ip)))];
@@ -108,7 +111,7 @@ export function signSvid(request: {
     ...fromIssuer(issuer, request.nowMs, request.ttlMs, request.backdateMs ?? CLOCK_SKEW_MS),
     subject: name(request.commonName === undefined ? {} : { commonName: request.commonName }),
     publicKey,
-    serial: svidSerial(request.holder ?? spiffeId, request.nowMs),
+    serial: svidSerial(request.holder ?? spiffeId, request.askedAtMs ?? request.nowMs),
     extensions: [
       extension(OID.basicConstraints, true, seq()),
       extension(OID.keyUsage, true, KEY_USAGE_LEAF),

@@ -16,4 +16,5 @@ export { type RecordVerdict, signRecord, verifyRecord } from './signed-record.ts
 export { makeToken, parseToken, type Token, type TokenPrefix } from './token.ts';
 export { type Verdict, verifySvid, type VerifyRefusal } from './verify.ts';
 export { fixedSvidSource, makeX509Svid, parseCertificate, sha256Hex, spiffeIdOf, svidToPem, type SvidSource, trustDomainOfCert, type X509Svid } from './x509-svid.ts';
+export { isSealed, seal, type SealCost, unseal } from './sealed.ts';
 export { holderTag, readSvidSerial } from './svid-serial.ts';

@@ -19,7 +19,7 @@ export type VerifyRefusal =
   | 'wrong-trust-domain'
   | 'expired'
   | 'not-yet-valid'
-  /** No root of the bundle stands above; `bad-signature`: the issuer that the chain names did not sign. */
+  /** No root of the bundle stands above; `bad-signature`: the key that the chain names by its identifier did not sign. */
   | 'untrusted'
   | 'bad-signature'
   /** A certificate that signed others and may not, or not so many below it. */
@@ -112,7 +112,11 @@ function issuanceProblem(link: CertificateFields, issuer: CertificateFields): Re
   const isMeant = keyId === undefined || issuer.subjectKeyId === undefined || keyId.equals(issuer.subjectKeyId);
   const isNamed = link.issuer.value.equals(issuer.subject.value) && !issuer.isSubjectEmpty;
   if (!isNamed || !isMeant || (serial !== undefined && !serial.equals(issuer.serial))) return refuse('untrusted', 'a certificate of the chain was not issued by the next');
-  return link.cert.verify(issuer.publicKey) ? undefined : refuse('bad-signature', 'a signature in the chain does not hold');
+  if (link.cert.verify(issuer.publicKey)) return undefined;
+  // A name alone may be another's too, such as that of the root before: only with its key identifier is a key surely meant.
+  return keyId === undefined || issuer.subjectKeyId === undefined
+    ? refuse('untrusted', 'no certificate of that name signed one of the chain')
+    : refuse('bad-signature', 'a signature in the chain does not hold');
 }
 
 const DIGITAL_SIGNATURE = 0x80;

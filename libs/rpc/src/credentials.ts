@@ -30,7 +30,7 @@ export function serverProblem(chain: readonly Buffer[], tls: Pick<SpiffeTls, 'ex
   const trustDomain = trustDomainOf(id.value);
   const verdict = verifySvid({ chain, bundle: tls.bundles.get(trustDomain), nowMs });
   if (!verdict.ok) return `${verdict.reason}: ${verdict.detail}`;
-  return tls.bundles.bans(trustDomain)?.of(svidFacts(id.value, leaf)) === undefined ? undefined : `banned: ${id.value} is banned`;
+  return tls.bundles.bans(trustDomain)?.of(svidFacts(id.value, chain)) === undefined ? undefined : `banned: ${id.value} is banned`;
 }
 
 /** Credentials for one channel; rotation needs no new channel, as every connection asks the sources anew. */

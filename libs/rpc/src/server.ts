@@ -151,7 +151,7 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
 }
 
 /** Whose a connection is, and by what chain. */
-type Known = { readonly facts: SvidFacts; readonly chain: readonly Buffer[] };
+type Known = { readonly facts: CallerFacts; readonly chain: readonly Buffer[] };
 
 /** Verifies the certificate a caller presented, if any, and notes whose connection this is. */
 function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, callers: Map<Socket, Known>): { readonly reason: string; readonly detail: string } | undefined {
@@ -162,7 +162,7 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
   if (!id.ok) return { reason: 'not-an-svid', detail: id.problems[0]?.message ?? '' };
   const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs });
   if (!verdict.ok) return verdict;
-  const facts = svidFacts(verdict.spiffeId, leaf);
+  const facts = { spiffeId: verdict.spiffeId, svid: svidFacts(verdict.spiffeId, chain) };
   if (isBanned(facts, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
   rememberCaller(socket, verdict.spiffeId, leaf);
   callers.set(socket, { facts, chain });
@@ -170,10 +170,12 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
   return undefined;
 }
 
-function isBanned(facts: SvidFacts, bundles: BundleSource): boolean {
-  const id = facts.spiffeId as SpiffeId;
+type CallerFacts = { readonly spiffeId: SpiffeId; readonly svid: readonly SvidFacts[] };
+
+function isBanned({ spiffeId, svid }: CallerFacts, bundles: BundleSource): boolean {
+  const trustDomain = trustDomainOf(spiffeId);
   // A fenced cluster has an empty bundle: nobody of it is anybody any more.
-  return bundles.get(trustDomainOf(id))?.x509Authorities.length === 0 || bundles.bans(trustDomainOf(id))?.of(facts) !== undefined;
+  return bundles.get(trustDomain)?.x509Authorities.length === 0 || bundles.bans(trustDomain)?.of(svid) !== undefined;
 }
 
 /** What a TLS server presents and trusts now. Its chain goes out with the roots behind it, so that a token's holder can find the one it pinned. */

@@ -16,6 +16,10 @@ test('each kind of key has its one place', () => {
       keys.member('east'),
       keys.joinToken('0123456789ab'),
       keys.entry('agent', 'vm-1'),
+      keys.usedEvidence('jwt', 'ab12'),
+      keys.usedEvidence('jwt'),
+      keys.attestedInstance('i-0123'),
+      keys.serialChain('vm-1'),
     ],
     [
       'resources/service/shop/payments',
@@ -28,6 +32,10 @@ test('each kind of key has its one place', () => {
       'members/east',
       'join-tokens/0123456789ab',
       'entries/agent/vm-1',
+      'used-evidence/jwt/ab12',
+      'used-evidence/jwt/',
+      'attested-instances/i-0123',
+      'serial-chains/vm-1',
     ],
   );
 });

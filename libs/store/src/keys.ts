@@ -17,10 +17,11 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * | `shared/cluster` | own control plane | every peer |
  * | `shared/all/exports/<namespace>/<service>` | own control plane | every peer |
  * | `shared/to/<cluster>/exports/<namespace>/<service>` | own control plane | that peer |
+ * | `shared/all/bans/<id>` | own control plane: a ban, signed | every peer |
  * | `peers/<cluster>/<same path below shared/>` | own control plane | own replicas |
  * | `idempotency/<hash of caller and key>` | own control plane | own control plane |
  * | `federated/<trust domain>/{declared,bundle}` | own control plane | own control plane |
- * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` | own control plane | own control plane |
+ * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` · `bans/<id>` | own control plane | own control plane |
  * | `used-evidence/<method>/<sha256>` · `attested-instances/<id>` · `serial-chains/<agent>` | own control plane | own control plane |
  *
  * **Throws** STORE_KEY_INVALID: a segment is empty, longer than 253 characters, or has a slash or other character not in `A-Za-z0-9._:-`.
@@ -51,6 +52,11 @@ export const keys = {
   idempotency: (id: string): string => join('idempotency', id),
   idempotencies: (): string => prefix('idempotency'),
   entry: (role: string, agent: string): string => join('entries', role, agent),
+  /** A ban of this cluster; what peers read of it stands under `sharedBan`. */
+  ban: (id: string): string => join('bans', id),
+  bans: (): string => prefix('bans'),
+  sharedBan: (id: string): string => join('shared', 'all', 'bans', id),
+  sharedBans: (): string => prefix('shared', 'all', 'bans'),
   entries: (role?: string): string => prefix('entries', role),
   /** Which SVIDs of an agent follow which. */
   serialChain: (agent: string): string => join('serial-chains', agent),

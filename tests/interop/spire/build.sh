@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds spire-server and spire-agent from their Go module into a directory, for tests/interop/spire.test.ts. Takes some
-# ten minutes and a gigabyte of Go's caches, so CI does not do it.
+# Builds spire-server and spire-agent from their Go module into a directory, for tests/interop/spire.test.ts. Takes up
+# to half an hour and a gigabyte of Go's caches, so CI does not do it.
 #   sh tests/interop/spire/build.sh DIRECTORY && ISTHMUS_SPIRE=DIRECTORY node --test tests/interop/spire.test.ts
 set -eu
 version=v1.10.4

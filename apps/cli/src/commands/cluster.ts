@@ -42,6 +42,23 @@ export async function removeCluster(context: CommandContext, [name = '']: readon
   printOutcome(context, `${name} is no member any more`, { cluster: name, removed: true });
 }
 
+export async function fenceCluster(context: CommandContext, [name = '']: readonly string[], options: Options): Promise<void> {
+  const reason = typeof options['reason'] === 'string' ? options['reason'] : '';
+  await withChannel(context.socketOf(), (channel) => {
+    const client = channel.client(trust.TrustRootAdminClient);
+    return call(client.fenceCluster.bind(client), { cluster: name, reason }, { timeoutMs: TIMEOUT_MS });
+  });
+  printOutcome(context, `${name} is fenced: nothing it ever signed is trusted in any cluster that hears the trust root`, { cluster: name, fenced: true });
+}
+
+export async function unfenceCluster(context: CommandContext, [name = '']: readonly string[]): Promise<void> {
+  await withChannel(context.socketOf(), (channel) => {
+    const client = channel.client(trust.TrustRootAdminClient);
+    return call(client.unfenceCluster.bind(client), { cluster: name }, { timeoutMs: TIMEOUT_MS });
+  });
+  printOutcome(context, `${name} may join anew: \`isthmus cluster token create ${name} --replace\`, then new tokens for its gateways and agents`, { cluster: name, fenced: false });
+}
+
 export async function listPeers(context: CommandContext): Promise<void> {
   const peers = await withAdmin(context, (api) => api.list('peer'));
   printRows(context, peers, [

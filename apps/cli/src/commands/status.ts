@@ -16,13 +16,14 @@ export async function showStatus(context: CommandContext): Promise<void> {
 export function formatStatus(status: Document, colour: boolean): string {
   const identity = part(status['identity']);
   const store = part(status['store']);
-  const [peers, proxies] = [list(status['peers']), list(status['proxies'])];
+  const [peers, proxies, identities] = [list(status['peers']), list(status['proxies']), list(status['identities'])];
   const facts: readonly (readonly [string, string])[] = [
     ['cluster', `${text(status['cluster'])} of ${text(status['federation'])}${status['locality'] === '' ? '' : `, ${text(status['locality'])}`}`],
     ['store', `${text(store['kind'])}, ${store['current'] === true ? 'up to date' : 'away: last known state in use'}`],
     ['trust root', identity['trustRootReachable'] === true ? 'reachable' : `away (${text(identity['lastError']) ?? 'no answer'})`],
     ['identity lasts', formatDuration(Number(identity['secondsToIdentityLoss'] ?? 0) * 1_000)],
     ['root (SHA-256)', text(identity['rootSha256']) ?? 'unknown'],
+    ['issued', `${text(identity['issued']) ?? '0'} SVIDs since its start; log at record ${text(part(identity['log'])['records']) ?? '?'}${part(identity['log'])['isWritable'] === false ? ', which cannot be written' : ''}`],
     ['declared', `${text(status['services'])} services, ${text(status['exports'])} exported`],
     ['workloads', Object.entries(part(status['workloads'])).map(([health, count]) => `${text(count)} ${health}`).join(', ') || 'none'],
   ];
@@ -35,6 +36,7 @@ export function formatStatus(status: Document, colour: boolean): string {
     peers.length === 0 ? 'no peers' : formatTable(peers, [['peer', (p) => text(p['cluster'])], ['state', (p) => text(p['state'])], ['last heard', (p) => age(p['ageMs'])], ['exports', (p) => text(p['exports'])], ['last error', (p) => text(p['lastError'])]], colour),
     '',
     proxies.length === 0 ? 'no proxies' : formatTable(proxies, [['proxy', (p) => text(p['id'])], ['kind', (p) => text(p['kind'])], ['network', (p) => text(p['network'])], ['snapshot', (p) => (p['inSync'] === true ? 'in sync' : 'behind')]], colour),
+    ...(identities.length === 0 ? [] : ['', formatTable(identities, [['member', (m) => text(m['name'])], ['kind', (m) => text(m['kind'])], ['connected', (m) => (m['isConnected'] === true ? 'yes' : 'no')], ['identity lasts', (m) => lasts(m['secondsToIdentityLoss'])]], colour)]),
   ].join('\n');
 }
 
@@ -49,6 +51,10 @@ function warningsOf(status: Document, peers: readonly Document[], proxies: reado
       .map((f) => `foreign trust domain ${text(f['trustDomain'])}: ${f['state'] === 'none' ? 'no bundle, nobody of it is let in' : `last good bundle of ${age(f['ageMs']) ?? 'long ago'} in use`}${f['lastError'] === undefined ? '' : ` (${text(f['lastError'])})`}`),
     ...proxies.filter((p) => p['nack'] !== undefined).map((p) => `proxy ${text(p['id'])} refused a snapshot: ${text(part(p['nack'])['reason'])}`),
   ];
+}
+
+function lasts(seconds: unknown): string | undefined {
+  return typeof seconds === 'number' ? formatDuration(seconds * 1_000) : undefined;
 }
 
 function age(ageMs: unknown): string | undefined {

@@ -79,12 +79,17 @@ test('endpoints take a PROXY header where it is configured', () => {
   assert.equal(found(engineOf(at('a')), NAME, { sendProxyHeader: true }).pick(new Set())?.takesProxyHeader, true);
 });
 
-test('a service that asks for layer 7 leads to this process itself, and nowhere without it', () => {
-  const views = [aServiceView({ endpoints: [at('a')], gatewayLayer: 7 })];
-  const engine = compile({ version: 1, resources: new Map(views.map((v) => [resourceName(v), v])) });
-  const destination = found(engine, NAME);
+test('a service that asks for layer 7 leads by the name that says so to this process itself, and by its other name to its endpoints', () => {
+  const asking = [aServiceView({ endpoints: [at('a')], gatewayLayer: 7 })];
+  const engine = compile({ version: 1, resources: new Map(asking.map((v) => [resourceName(v), v])) });
+  const name = NAME.replace('.svc.', '.l7.');
+  const destination = found(engine, name);
   assert.deepEqual(destination.pick(new Set()), { id: 'layer7', host: '127.0.0.1', port: 4443, takesProxyHeader: false });
   assert.equal(destination.service, 'shop/payments');
   assert.deepEqual(order(destination), ['layer7']);
-  assert.deepEqual(destinationOf(engine, NAME, rules({ layer7: undefined })), { kind: 'refused', reason: 'unknown-name' });
+  assert.deepEqual(order(found(engine, NAME)), ['a']);
+  assert.deepEqual(destinationOf(engine, name, rules({ layer7: undefined })), { kind: 'refused', reason: 'unknown-name' });
+  assert.deepEqual(destinationOf(engineOf(at('a')), name, rules()), { kind: 'refused', reason: 'unknown-name' }, 'it does not ask');
+  const tcp = [aServiceView({ endpoints: [at('a')], gatewayLayer: 7, ports: [{ name: 'http', port: 80, protocol: 'tcp' }] })];
+  assert.deepEqual(destinationOf(compile({ version: 1, resources: new Map(tcp.map((v) => [resourceName(v), v])) }), name, rules()), { kind: 'refused', reason: 'unknown-name' });
 });

@@ -20,6 +20,7 @@ import { eastBundles, east, endpointAt, engineOf, inboundFor, outboundFor, PAYME
 
 const TD = 'east.acme.example' as TrustDomain;
 const SNI = `http.payments.shop.svc.${TD}`;
+const L7_SNI = `http.payments.shop.l7.${TD}`;
 const GATEWAY_ID = `spiffe://${TD}/gateway` as SpiffeId;
 const gatewaySvid = svidOf(GATEWAY_ID);
 
@@ -80,7 +81,7 @@ function ask(client: ClientHttp2Session, headers: Record<string, string> = {}): 
 }
 
 /** One HTTP/1.1 request over mutual TLS of the test's own, as a peer that says what it likes. */
-async function askRaw(transport: Transport, port: number, as: SpiffeId, expectedId: SpiffeId, headers: readonly string[], sni = SNI): Promise<string> {
+async function askRaw(transport: Transport, port: number, as: SpiffeId, expectedId: SpiffeId, headers: readonly string[], sni = expectedId === GATEWAY_ID ? L7_SNI : SNI): Promise<string> {
   const { stream } = await transport.dialMutualTls({ host: '127.0.0.1', port, sni, expectedId, trustDomain: TD, svids: svidOf(as), bundles: eastBundles(), timeoutMs: 5_000, clock: transport.clock, alpn: ['http/1.1'], allowHalfOpen: false });
   let text = '';
   stream.on('data', (chunk) => (text += chunk.toString('latin1')));
@@ -157,7 +158,7 @@ eachTransport('421 for another service’s name, 404 once the service is offered
   assert.equal(await status('payments.shop.svc.clusterset.local'), '200');
   assert.equal(await status('vault.shop.svc.clusterset.local'), '421');
   assert.equal(await status(`http.vault.shop.svc.${TD}`), '421');
-  const { stream } = await transport.dialMutualTls({ host: '127.0.0.1', port: gateway.port, sni: SNI, expectedId: GATEWAY_ID, trustDomain: TD, svids: svidOf(WEB_ID), bundles: eastBundles(), timeoutMs: 5_000, clock: transport.clock, alpn: ['http/1.1'], allowHalfOpen: false });
+  const { stream } = await transport.dialMutualTls({ host: '127.0.0.1', port: gateway.port, sni: L7_SNI, expectedId: GATEWAY_ID, trustDomain: TD, svids: svidOf(WEB_ID), bundles: eastBundles(), timeoutMs: 5_000, clock: transport.clock, alpn: ['http/1.1'], allowHalfOpen: false });
   t.after(() => stream.destroy());
   const answers: string[] = [];
   let heard: () => void = () => undefined;
@@ -174,6 +175,8 @@ eachTransport('421 for another service’s name, 404 once the service is offered
   setEngine(gatewayEngine(at, { exported: false }));
   await next();
   assert.deepEqual(answers.slice(0, 2), ['200', '404']);
+  setEngine(gatewayEngine(at));
+  assert.equal(await askRaw(transport, gateway.port, WEB_ID, GATEWAY_ID, ['host: payments'], SNI), '', 'by its name of layer 4');
   setEngine(engineOf(at));
   assert.equal(await askRaw(transport, gateway.port, WEB_ID, GATEWAY_ID, ['host: payments']), '');
 });

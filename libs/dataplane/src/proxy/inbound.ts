@@ -235,7 +235,7 @@ class Inbound {
   /** Whether a name is one of this listener's service and port, in whichever trust domain it runs (reliability 50). */
   #isOwnName(name: string): boolean {
     const target = parseSni(name);
-    if (target?.kind !== 'service') return false;
+    if (target?.kind !== 'service' || target.layer === 7) return false;
     const { service, portName } = this.workload;
     return target.service.name === service.name && target.service.namespace === service.namespace && (portName === undefined || target.port === portName);
   }

@@ -212,6 +212,7 @@ export class Outbound {
       connections: limits.endpointConnections,
       queue: limits.queue,
       svids,
+      bundles,
       clock,
       keepAliveMs: limits.keepAliveMs,
       onDialFailed: (destination, error) => this.#noteConnectFailure(destination, error),

@@ -114,7 +114,7 @@ for (const transport of transports) {
 }
 
 test('a ban holds for what was issued before it, to that ID or to that holder, and for nothing else', () => {
-  const issued = (at: number, holder?: string) => ({ spiffeId: PAYMENTS_ID, holder: holder && holderTag(holder), issuedAtMs: at });
+  const issued = (at: number, holder?: string) => [{ spiffeId: PAYMENTS_ID, holder: holder && holderTag(holder), issuedAtMs: at }];
   const bundles: BundleSet = openBundleSet();
   bundles.ban(east.trustDomain, [banOf({ spiffeId: AGENT, holder: holderTag(AGENT), issuedBeforeMs: 1_000 })]);
   const index = bundles.bans(east.trustDomain);
@@ -123,7 +123,7 @@ test('a ban holds for what was issued before it, to that ID or to that holder, a
   assert.equal(index.of(issued(1_000, AGENT)), undefined, 'issued after it: let in again');
   assert.equal(index.of(issued(999, 'spiffe://east.acme.example/agent/vm-2')), undefined, 'another agent’s SVID of the same service');
   assert.equal(index.of(issued(999)), undefined);
-  assert.ok(index.of({ spiffeId: AGENT, holder: undefined, issuedAtMs: 5 }), 'by ID, where the serial number says nothing');
+  assert.ok(index.of([{ spiffeId: AGENT, holder: undefined, issuedAtMs: 5 }]), 'by ID, where the serial number says nothing');
   assert.equal(bundles.bans('west.acme.example'), undefined, 'a ban of east says nothing of west');
 });
 

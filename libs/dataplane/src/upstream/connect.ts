@@ -1,5 +1,5 @@
 // Dials one endpoint as a property of that endpoint: its address, SNI, trust domain and expected identity.
-import { type Endpoint, type ServiceName, serviceSni, type SpiffeId, type TrustDomain } from '@isthmus/model';
+import { type Endpoint, type ServiceName, serviceSni, type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { ClientConnection, HttpLimits } from '../http/exchange.ts';
 import { openHttp1 } from '../http1/index.ts';
@@ -36,7 +36,8 @@ export function destinationOf(service: ServiceName, port: string, endpoint: Endp
     endpoint: endpoint.id,
     host: endpoint.host,
     port: number,
-    sni: serviceSni(service, port, trustDomain),
+    // A gateway that ends TLS is asked for by the name that says so.
+    sni: serviceSni(service, port, trustDomain, endpoint.spiffeId === spiffeIds.gateway(trustDomain) ? 7 : 4),
     expectedId: endpoint.spiffeId as SpiffeId,
     trustDomain,
   };

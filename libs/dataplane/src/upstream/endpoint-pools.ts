@@ -1,5 +1,5 @@
 // The pools of all endpoints of one service; those of endpoints that are gone, or of an older SVID, finish their requests and close.
-import type { SvidSource } from '@isthmus/pki';
+import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { Clock } from '@isthmus/runtime';
 import type { ClientConnection } from '../http/exchange.ts';
 import { type Destination, destinationKey } from './connect.ts';
@@ -14,6 +14,7 @@ export type EndpointPoolsOptions = {
   /** Requests that may wait for a connection to one endpoint. */
   readonly queue: number;
   readonly svids: SvidSource;
+  readonly bundles: BundleSource;
   readonly clock: Clock;
   /** Shorter than the inbound side's, so that the side that sends is the side that closes (no POST lost to a race). */
   readonly keepAliveMs: number;
@@ -23,18 +24,26 @@ export type EndpointPoolsOptions = {
 /** What one new HTTP/2 connection is expected to carry before its peer has said how much it may. Source: RFC 9113 §6.5.2. */
 export const STREAMS_EXPECTED = 100;
 
-/** **Owns** its pools. A new SVID drains all of them, so no connection outlives the identity it was made with by long. */
+/**
+ * **Owns** its pools. A new SVID drains all of them, and so does a root that leaves a bundle: no connection outlives the
+ * identities it was made with by long, and none has to be cut off for it.
+ */
 export class EndpointPools {
   readonly #options: EndpointPoolsOptions;
   readonly #pools = new Map<string, ConnectionPool>();
   readonly #leaving = new Set<ConnectionPool>();
   readonly #stop: () => void;
+  #roots: ReadonlySet<string>;
   /** Called when pools were drained: whoever remembers one must ask again. */
   onDrain: (() => void) | undefined;
 
   constructor(options: EndpointPoolsOptions) {
     this.#options = options;
-    this.#stop = options.svids.onChange(() => this.retain([]));
+    const stops = [options.svids.onChange(() => this.retain([])), options.bundles.onChange(() => this.#bundlesChanged())];
+    this.#stop = () => {
+      for (const stop of stops) stop();
+    };
+    this.#roots = rootsIn(options.bundles);
   }
 
   /** The pool of one destination, made at first use. */
@@ -70,6 +79,12 @@ export class EndpointPools {
     this.onDrain?.();
   }
 
+  #bundlesChanged(): void {
+    const before = this.#roots;
+    this.#roots = rootsIn(this.#options.bundles);
+    if (!before.isSubsetOf(this.#roots)) this.retain([]);
+  }
+
   /** Connections open or being dialled, those that are leaving included. */
   get count(): number {
     let connections = 0;
@@ -86,4 +101,8 @@ export class EndpointPools {
     this.#pools.clear();
     this.#leaving.clear();
   }
+}
+
+function rootsIn(bundles: BundleSource): ReadonlySet<string> {
+  return new Set(bundles.all().flatMap((b) => b.x509Authorities.map((authority) => `${b.trustDomain} ${authority}`)));
 }

@@ -15,7 +15,7 @@ import {
   type TrustFacts,
   trustDomainOf,
 } from '@isthmus/model';
-import { type BundleSource, sha256Hex, type SvidSource } from '@isthmus/pki';
+import { type BundleSet, sha256Hex, type SvidSource } from '@isthmus/pki';
 import type { RpcChannel, trust } from '@isthmus/rpc';
 import { makePrivateDir, retryForever } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
@@ -71,7 +71,7 @@ export interface Authority {
   /** The control plane's own SVID, `spiffe://<td>/control-plane`, client and server. */
   readonly svids: SvidSource;
   /** One bundle for each trust domain of the federation, this one's and the federation's own among them. */
-  readonly bundles: BundleSource;
+  readonly bundles: BundleSet;
   /** SHA-256 (hex) of the root that everything signed here hangs on: what new join tokens pin. */
   readonly rootSha256: string;
   /** Hashes a token may pin now: while a root is rotated, those of both. */
@@ -94,6 +94,10 @@ export interface Authority {
     readonly spiffeId: SpiffeId;
     readonly dnsNames?: readonly string[];
     readonly ttlMs?: number;
+    /** The agent it is for, where that is another ID. */
+    readonly holder?: SpiffeId;
+    /** When it was asked for, before the asker's right was looked up: a ban in between then holds for it. Default now. */
+    readonly askedAtMs?: number;
   }): { readonly chain: readonly Buffer[] };
   /** The cluster's transparency log: what changes who may have which identity is in it before it is told. */
   readonly ledger: ClusterLog;
@@ -136,7 +140,7 @@ class ClusterAuthority implements Authority {
   readonly federation: TrustDomain;
   readonly trustDomain: TrustDomain;
   readonly svids: FreshSvid;
-  readonly bundles: BundleSource;
+  readonly bundles: BundleSet;
   readonly ledger: ClusterLog;
   private readonly options: AuthorityOptions;
   private readonly parent: Parent;
@@ -223,6 +227,8 @@ class ClusterAuthority implements Authority {
       dnsNames: request.dnsNames,
       ttlMs: request.ttlMs ?? this.svidTtlMs,
       nowMs: this.options.clock.nowMs(),
+      holder: request.holder,
+      askedAtMs: request.askedAtMs,
     });
     this.issued += 1;
     return { chain };

@@ -7,7 +7,7 @@ import { openKnownFederation } from './federation-view.ts';
 
 const bundle = (trustDomain: string, sequence: number, authority = 'AAAA'): Bundle => ({ trustDomain, sequence, refreshHintSeconds: 300, x509Authorities: [authority] });
 const member = (cluster: string): Member => ({ cluster, trustDomain: `${cluster}.acme.example`, locality: '', gateways: [] });
-const view = (bundles: Bundle[], members: Member[]) => ({ federation: 'acme.example', bundles: bundles.map(bundleToWire), members: members.map(memberToWire), roots: [] });
+const view = (bundles: Bundle[], members: Member[]) => ({ federation: 'acme.example', bundles: bundles.map(bundleToWire), members: members.map(memberToWire), roots: [], revokedAuthorities: [] });
 const own = [bundle('east.acme.example', 0), bundle('acme.example', 0)];
 const open = () => openKnownFederation(undefined, own, 'acme.example', silentLog());
 

@@ -1,13 +1,14 @@
 // The federation as this cluster knows it: members and bundles, kept on disk, never stepping back.
 import { isDeepStrictEqual } from 'node:util';
-import { type Bundle, type Member } from '@isthmus/model';
+import { type Bundle, type Member, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { openBundleSet } from '@isthmus/pki';
 import type { trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 import { bundleFromWire, memberFromWire, readable } from '../wire.ts';
-import type { RootMark, ViewState } from './state.ts';
+import type { RevokedAuthorities, RootMark, ViewState } from './state.ts';
 
 const MAX_ROOTS = 64;
+const MAX_REVOKED = 1_024;
 
 export type KnownFederation = ReturnType<typeof openKnownFederation>;
 
@@ -21,7 +22,16 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
   const listeners = new Set<(members: readonly Member[]) => void>();
   let members: readonly Member[] = cached?.members ?? [];
   let roots: readonly RootMark[] = cached?.roots ?? [];
+  let revoked: readonly RevokedAuthorities[] = cached?.revokedAuthorities ?? [];
   for (const bundle of cached?.bundles ?? []) bundles.update(bundle);
+  /** Each trust domain that is or was in the list gets what the list now says of it. */
+  const ban = (before: readonly RevokedAuthorities[]): void => {
+    for (const trustDomain of new Set([...before, ...revoked].map((r) => r.trustDomain))) {
+      const banned = revoked.filter((r) => r.trustDomain === trustDomain).map(({ issuedBeforeMs, expiresAtMs }) => ({ spiffeId: spiffeIds.authority(trustDomain as TrustDomain), issuedBeforeMs, expiresAtMs }));
+      bundles.ban(trustDomain, banned, 'root');
+    }
+  };
+  ban([]);
   bundles.revoke(revokedOf(roots));
 
   return {
@@ -55,6 +65,13 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
       const marks = view.roots.slice(0, MAX_ROOTS).map((r) => ({ sha256: Buffer.from(r.sha256).toString('hex'), state: r.state.slice(0, 32) })).filter((r) => r.sha256.length === 64);
       if (!isDeepStrictEqual(marks, roots)) hasChanged = true;
       roots = marks;
+      const told = view.revokedAuthorities.slice(0, MAX_REVOKED).map((r) => ({ trustDomain: r.trustDomain.slice(0, 255), issuedBeforeMs: Number(r.issuedBeforeMs), expiresAtMs: Number(r.expiresAtMs) }));
+      if (!isDeepStrictEqual(told, revoked)) {
+        const before = revoked;
+        revoked = told;
+        ban(before);
+        hasChanged = true;
+      }
       bundles.revoke(revokedOf(roots));
       const readableMembers = readable(view.members, memberFromWire, refuse);
       // A member that is there but does not parse stays as it was last heard.
@@ -65,7 +82,7 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
       for (const listener of listeners) listener(members);
       return true;
     },
-    toState: (): ViewState => ({ version: 1, members: [...members], bundles: [...bundles.all()], roots: [...roots] }),
+    toState: (): ViewState => ({ version: 1, members: [...members], bundles: [...bundles.all()], roots: [...roots], revokedAuthorities: [...revoked] }),
     close: (): void => listeners.clear(),
   };
 }

@@ -33,7 +33,7 @@ export function makeSlot(trustDomain: TrustDomain, key: KeyObject, chain: readon
 /** Signs a leaf; the chain is leaf first, then the intermediate. The life is clipped to the intermediate's rest. */
 export function signWith(
   slot: Slot,
-  request: { readonly publicKey: KeyObject; readonly spiffeId: SpiffeId; readonly dnsNames?: readonly string[] | undefined; readonly ttlMs: number; readonly nowMs: number },
+  request: { readonly publicKey: KeyObject; readonly spiffeId: SpiffeId; readonly dnsNames?: readonly string[] | undefined; readonly ttlMs: number; readonly nowMs: number; readonly holder?: SpiffeId | undefined; readonly askedAtMs?: number | undefined },
 ): readonly Buffer[] {
   const leaf = signSvid({
     issuer: { cert: slot.intermediate, key: slot.key },
@@ -43,6 +43,8 @@ export function signWith(
     nowMs: request.nowMs,
     ttlMs: request.ttlMs,
     backdateMs: BACKDATE_MS,
+    ...(request.holder === undefined ? {} : { holder: request.holder }),
+    ...(request.askedAtMs === undefined ? {} : { askedAtMs: request.askedAtMs }),
   });
   return [leaf, slot.intermediate];
 }

@@ -23,10 +23,15 @@ export const parseSlotState = compileSchema(slotStateSchema);
 export const rootMarkSchema = Type.Object({ sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }), state: Type.String({ maxLength: 32 }) });
 export type RootMark = Static<typeof rootMarkSchema>;
 
+/** Intermediates of a trust domain that the trust root revoked: those issued before this. */
+export const revokedSchema = Type.Object({ trustDomain: Type.String({ maxLength: 255 }), issuedBeforeMs: Type.Integer({ minimum: 0 }), expiresAtMs: Type.Integer({ minimum: 0 }) });
+export type RevokedAuthorities = Static<typeof revokedSchema>;
+
 export const viewStateSchema = Type.Object({
   version: Type.Literal(1),
   members: Type.Array(memberSchema),
   bundles: Type.Array(bundleSchema),
+  revokedAuthorities: Type.Optional(Type.Array(revokedSchema, { maxItems: 1_024 })),
   roots: Type.Optional(Type.Array(rootMarkSchema, { maxItems: 64 })),
 });
 export type ViewState = Static<typeof viewStateSchema>;

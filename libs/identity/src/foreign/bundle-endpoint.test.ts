@@ -114,7 +114,7 @@ describe('the bundle endpoint', { timeout: 120_000 }, () => {
     const silent = connectTcp(endpoint.port, '127.0.0.1').on('error', () => undefined);
     const silentClosed = new Promise<void>((done) => silent.once('close', () => done()));
     assert.equal((await ask(endpoint.port)).status, 200);
-    clock.advance(30_000);
+    await clock.advance(30_000);
     await Promise.all([...slow.map((s) => s.closed), silentClosed]);
     assert.equal((await ask(endpoint.port)).status, 200);
   });
@@ -137,7 +137,7 @@ describe('the bundle endpoint', { timeout: 120_000 }, () => {
     assert.deepEqual((await fetched(first)).bundle, east.bundle);
     const second = await renew();
     await assert.rejects(fetched(second), { code: 'IDENTITY_BUNDLE_ENDPOINT_REFUSED' });
-    clock.advance(60_000);
+    await clock.advance(60_000);
     const limitMs = systemClock.monotonicMs() + 30_000;
     while ((await fetched(second).then(() => false, () => true)) && systemClock.monotonicMs() < limitMs) await systemClock.sleep(10);
     assert.deepEqual((await fetched(second)).bundle, east.bundle);

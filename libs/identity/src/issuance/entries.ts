@@ -124,7 +124,8 @@ function refuseOther(before: Entry | undefined, { method, subject, agent, role }
   if (before.method === method && before.subject === subject) return;
   throw evidenceRefused(method, 'name-taken', `the name ${quote(agent)} belongs to another, who joined by ${before.method ?? 'token'}`, {
     subject,
-    hint: `if it is the same machine: \`isthmus agent remove ${agent}\`, then \`isthmus agent readmit ${agent}\``,
+    // What joined by a token is gone when it is removed; anything else is kept as removed until it is readmitted.
+    hint: `if it is the same machine: \`isthmus agent remove ${agent}\`${before.method === undefined || before.method === 'token' ? '' : `, then \`isthmus agent readmit ${agent}\``}`,
   });
 }
 

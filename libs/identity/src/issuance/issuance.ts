@@ -30,9 +30,10 @@ import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
 import { openRateLimit } from '../rate-limit.ts';
 import { bundleToWire } from '../wire.ts';
+import { type Bans, type BansOptions, openBans } from './bans.ts';
 import { type EntryStore, openEntryStore } from './entries.ts';
 import { type IssuanceQueue, type IssuanceQueueOptions, openIssuanceQueue } from './issuance-queue.ts';
-import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenFence } from './join-tokens.ts';
+import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenFence, type TokenStore } from './join-tokens.ts';
 import type { SerialChain } from './serial-chain.ts';
 import { withEntryRecords, withTokenRecords } from './recorded.ts';
 
@@ -47,6 +48,8 @@ export type IssuanceOptions = {
   readonly attestation?: AttestationConfig | undefined;
   /** Certificates one caller may have at once and a second. Default 200 and 50. */
   readonly rate?: { readonly burst: number; readonly perSecond: number };
+  /** Where `openBans` was called: what it refuses is not issued. */
+  readonly bans?: Pick<Bans, 'refuses'>;
   /** Bounds of those who are served at once and who wait. */
   readonly queue?: Pick<IssuanceQueueOptions, 'maxRunning' | 'maxWaiting' | 'maxWaitMs'> | undefined;
 };
@@ -83,8 +86,7 @@ type Call<Req> = { readonly request: Req; getPeer(): string };
 /** Serves issuance from this authority, with tokens and entries in this store. **Throws** IDENTITY_ATTESTATION_CONFIG. */
 export function serveIssuance(options: IssuanceOptions): Issuance {
   const { log } = options;
-  const tokens = withTokenRecords(openTokenStore(options), options.authority.ledger);
-  const entries = withEntryRecords(openEntryStore(options), options.authority.ledger);
+  const { tokens, entries } = recordedStores(options);
   const attestation = openAttestation(options.attestation ?? {}, { ...options, tokens, trustDomain: options.authority.trustDomain });
   const sweeper = sweepUsedEvidence(options);
   const issuer = new Issuer(options, entries, attestation);
@@ -118,6 +120,17 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
 /** A person's working day: nothing renews an operator's SVID while no command runs. */
 const OPERATOR_TTL_MS = 12 * 3_600_000;
 
+/** Tokens and entries, each change of them with its record. */
+function recordedStores(options: Pick<IssuanceOptions, 'authority' | 'store' | 'cluster' | 'clock' | 'log'>): { readonly tokens: TokenStore; readonly entries: EntryStore } {
+  const { ledger } = options.authority;
+  return { tokens: withTokenRecords(openTokenStore(options), ledger), entries: withEntryRecords(openEntryStore(options), ledger) };
+}
+
+/** The cluster's bans, and with them its tokens and entries. **Throws** STORE_*. */
+export function openClusterBans(options: BansOptions): Promise<Bans> {
+  return openBans(options, recordedStores(options));
+}
+
 class Issuer {
   private readonly options: IssuanceOptions;
   private readonly entries: EntryStore;
@@ -148,12 +161,12 @@ class Issuer {
   join(call: Call<identity.JoinRequest>): Promise<identity.SvidResponse> {
     const facts: CallFacts = { address: hostOf(call.getPeer()), connection: call.getPeer(), csrSha256: createHash('sha256').update(call.request.csr).digest() };
     const method = methodOf(call.request);
-    return this.judged('join', facts.address, async () => {
+    return this.judged('join', facts.address, async (askedAtMs) => {
       try {
         this.attempts.enter(facts);
         const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
         // Who has no identity yet is like one whose identity ends now.
-        const response = await this.queue.run(this.options.clock.nowMs(), () => this.admitted(verdict, call.request.csr));
+        const response = await this.queue.run(this.options.clock.nowMs(), () => this.admitted(verdict, call.request.csr, askedAtMs));
         this.attestation.audit(method, facts, { verdict });
         return response;
       } catch (error) {
@@ -169,11 +182,11 @@ class Issuer {
     this.queue.close();
   }
 
-  private async admitted(verdict: Verdict, csr: Uint8Array): Promise<identity.SvidResponse> {
+  private async admitted(verdict: Verdict, csr: Uint8Array, askedAtMs: number): Promise<identity.SvidResponse> {
     await this.entries.check(verdict);
     const { agent, role } = verdict;
     const { trustDomain } = this.options.authority;
-    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent));
+    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent), askedAtMs);
     await this.entries.admit(verdict, serialOf(response.chain[0] ?? Buffer.alloc(0)));
     return response;
   }
@@ -188,16 +201,16 @@ class Issuer {
   /** The SVID in hand is the right to the next one: it must still be good, and not have been renewed by another. */
   renew(call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
-    return this.judged('renew', caller?.spiffeId ?? 'nobody', async () => {
+    return this.judged('renew', caller?.spiffeId ?? 'nobody', async (askedAtMs) => {
       if (caller === undefined) throw fail('IDENTITY_DENIED', 'this call needs a client certificate of this cluster');
       if (caller.expiresAtMs + CLOCK_SKEW_MS < this.options.clock.nowMs()) throw fail('IDENTITY_DENIED', `the SVID of ${caller.spiffeId} has run out since this connection began`);
-      return this.queue.run(caller.expiresAtMs, () => this.renewed(caller, call));
+      return this.queue.run(caller.expiresAtMs, () => this.renewed(caller, call, askedAtMs));
     });
   }
 
-  private async renewed({ spiffeId, serial }: Caller, call: Call<identity.RenewRequest>): Promise<identity.SvidResponse> {
+  private async renewed({ spiffeId, serial }: Caller, call: Call<identity.RenewRequest>, askedAtMs: number): Promise<identity.SvidResponse> {
     await this.requireEntry(spiffeId);
-    const response = this.sign(call.request.csr, spiffeId);
+    const response = this.sign(call.request.csr, spiffeId, askedAtMs);
     const role = roleOf(spiffeId);
     if (role.kind === 'agent') await this.refuseClone(role.agent, serial, response, hostOf(call.getPeer()));
     return response;
@@ -218,8 +231,8 @@ class Issuer {
   issueService(call: Call<identity.IssueServiceRequest>): Promise<identity.SvidResponse> {
     const caller = this.callerOf(call);
     const { namespace, service: name } = call.request;
-    return this.judged('service', caller?.spiffeId ?? 'nobody', () =>
-      this.queue.run(caller?.expiresAtMs ?? Infinity, async () => this.sign(call.request.csr, await this.serviceFor(caller?.spiffeId, namespace, name))),
+    return this.judged('service', caller?.spiffeId ?? 'nobody', (askedAtMs) =>
+      this.queue.run(caller?.expiresAtMs ?? Infinity, async () => this.sign(call.request.csr, await this.serviceFor(caller?.spiffeId, namespace, name), askedAtMs, caller?.spiffeId)),
     );
   }
 
@@ -246,7 +259,9 @@ class Issuer {
         hint: 'make a join token that lists the service, and join with it',
       });
     }
-    return spiffeIds.service(this.options.authority.trustDomain, service);
+    const spiffeId = spiffeIds.service(this.options.authority.trustDomain, service);
+    if (this.options.bans?.refuses(spiffeId) === true) throw fail('IDENTITY_DENIED', `${spiffeId} is banned`, { hint: '`isthmus ban list` says since when and why' });
+    return spiffeId;
   }
 
   async mayServe(agent: string, service: ServiceName): Promise<boolean> {
@@ -269,17 +284,18 @@ class Issuer {
     throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token, or readmit it' });
   }
 
-  private sign(csr: Uint8Array, spiffeId: SpiffeId): identity.SvidResponse {
+  /** `holder` is the agent that asks for another ID than its own. */
+  private sign(csr: Uint8Array, spiffeId: SpiffeId, askedAtMs: number, holder: SpiffeId = spiffeId): identity.SvidResponse {
     const { authority } = this.options;
     const ttlMs = roleOf(spiffeId).kind === 'operator' ? { ttlMs: OPERATOR_TTL_MS } : {};
-    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId, ...ttlMs });
+    const { chain } = authority.sign({ publicKey: publicKeyOf(csr, spiffeId), spiffeId, holder, askedAtMs, ...ttlMs });
     return { chain: [...chain], bundles: authority.bundles.all().map(bundleToWire) };
   }
 
-  private async judged<T>(kind: 'join' | 'renew' | 'service' | 'jwt', caller: string, issue: () => Promise<T>): Promise<T> {
+  private async judged<T>(kind: 'join' | 'renew' | 'service' | 'jwt', caller: string, issue: (askedAtMs: number) => Promise<T>): Promise<T> {
     try {
       if (kind !== 'join' && !this.limit.take(`${kind === 'jwt' ? 'jwt' : 'svid'} ${caller}`)) throw fail('IDENTITY_RATE_LIMITED', `${caller} asked for too many certificates`);
-      const response = await issue();
+      const response = await issue(this.options.clock.nowMs());
       this.issued.inc({ kind });
       return response;
     } catch (error) {

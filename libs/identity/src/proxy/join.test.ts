@@ -10,7 +10,7 @@ import { call, handleUnary, identity, openChannel, startRpcServer } from '@isthm
 import { systemClock, systemRandom } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { publicKeyOf } from '../csr.ts';
-import { startTestCluster, startTestTrustRoot, testDir, type TestCluster, type TestTrustRoot, until } from '../testing.ts';
+import { FEDERATION, startTestCluster, startTestTrustRoot, testDir, type TestCluster, type TestTrustRoot, until } from '../testing.ts';
 import { bundleToWire } from '../wire.ts';
 import { type Identity, type IdentityOptions, joinOrResume } from './join.ts';
 
@@ -181,9 +181,13 @@ test('an agent restarts from disk with the control plane down, its services’ S
   const { token } = await alone.issuance.createJoinToken({ agent: 'vm-2', role: 'agent', services: ['shop/payments'] });
   const config = options({ token, server: { address: alone.address } });
   const first = await joinOrResume(config);
-  const source = first.serviceSvids(PAYMENTS);
-  await until(() => source.current() !== undefined, 'the service’s SVID');
-  const [own, service] = [first.svids.current(), source.current()];
+  const [source, forProcesses] = [first.serviceSvids(PAYMENTS), first.workloadSvids(PAYMENTS)];
+  await until(() => source.current() !== undefined && forProcesses.current() !== undefined, 'the service’s SVIDs');
+  const [own, service, processes] = [first.svids.current(), source.current(), forProcesses.current()];
+  assert.ok(service && processes);
+  // What its processes are given is the same identity by another key than the agent's own.
+  assert.equal(processes.spiffeId, service.spiffeId);
+  assert.ok(!createPublicKey(processes.key).equals(createPublicKey(service.key)));
   await first.close();
   await alone.close();
 
@@ -193,6 +197,9 @@ test('an agent restarts from disk with the control plane down, its services’ S
   await until(() => resumed.current() !== undefined, 'the service’s SVID from disk');
   assert.deepEqual(resumed.current()?.chain, service?.chain);
   assert.equal(resumed.current()?.spiffeId, 'spiffe://alone.acme.example/ns/shop/svc/payments');
+  const handedOut = second.workloadSvids(PAYMENTS);
+  await until(() => handedOut.current() !== undefined, 'the processes’ SVID from disk');
+  assert.deepEqual(handedOut.current()?.chain, processes.chain);
   await second.close();
   for (const name of await readdir(config.stateDir)) assert.equal((await stat(join(config.stateDir, name))).mode & 0o777, 0o600, name);
 });
@@ -272,6 +279,17 @@ test('without an identity and without a token the reason is said, as for a token
     await assert.rejects(joinOrResume({ ...config, token: undefined, clock: nextDay }), code('IDENTITY_NO_IDENTITY', /not valid/));
     await assert.rejects(joinOrResume({ ...config, clock: nextDay }), code('IDENTITY_NO_IDENTITY', /was spent/));
   });
+});
+
+test('row 91: an agent that slept over the end of its SVID and has nothing but a spent token says which command to run', async () => {
+  const { token } = await east.issuance.createJoinToken({ agent: 'sleeper', role: 'agent', services: [] });
+  let aheadMs = 0;
+  const proxy = await joinOrResume(options({ token, clock: { ...systemClock, nowMs: () => Date.now() + aheadMs } }));
+  aheadMs = 2 * 3_600_000;
+  await proxy.renewNow();
+  assert.match(proxy.status().lastError ?? '', /ran out at .*a join token lets it in once only.*isthmus token create sleeper/s);
+  await proxy.close();
+  await assert.rejects(joinOrResume(options({ token, attestation: { cluster: 'east', federation: FEDERATION, rootSha256: [], source: { method: 'jwt', read: () => Promise.resolve('') } } })), code('IDENTITY_ATTESTATION_CONFIG', /both/));
 });
 
 test('a damaged identity is joined anew with a token and refused without; an exposed one is always refused', async () => {

@@ -272,8 +272,7 @@ class ProxyIdentity implements Identity {
     const ticket = this.unspentTicket();
     if (ticket !== undefined) return this.joinAgain(ticket);
     if (!isExpired) throw refusal;
-    throw fail('IDENTITY_NO_IDENTITY', `the SVID of ${this.spiffeId} ran out at ${new Date(this.svids.current()?.expiresAtMs ?? 0).toISOString()}, and a join token lets it in once only`, {
-      hint: spentHint(this.agent),
+    throw fail('IDENTITY_NO_IDENTITY', `the SVID of ${this.spiffeId} ran out at ${new Date(this.svids.current()?.expiresAtMs ?? 0).toISOString()}, and a join token lets it in once only: ${spentHint(this.agent)}`, {
       cause: refusal,
     });
   }

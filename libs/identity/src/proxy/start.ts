@@ -34,8 +34,11 @@ export type IdentityOptions = {
   readonly joinTimeoutMs?: number;
 };
 
-/** **Throws** IDENTITY_NO_IDENTITY, IDENTITY_TOKEN_REFUSED, IDENTITY_ATTESTATION_REFUSED, IDENTITY_STATE_MISMATCH, RPC_*, STATE_*. */
+/** **Throws** IDENTITY_NO_IDENTITY, IDENTITY_TOKEN_REFUSED, IDENTITY_ATTESTATION_REFUSED, IDENTITY_ATTESTATION_CONFIG, IDENTITY_STATE_MISMATCH, RPC_*, STATE_*. */
 export async function startOf(options: IdentityOptions): Promise<{ readonly start: Start; readonly file: StateOf<ProxyState> }> {
+  if (options.token !== undefined && options.attestation !== undefined) {
+    throw fail('IDENTITY_ATTESTATION_CONFIG', 'both a join token and `attestation` are configured', { hint: 'keep one of them' });
+  }
   const file = openJsonState(join(options.stateDir, 'identity.state'), parseProxyState, MAX_PROXY_BYTES);
   const stored = await readStored(file, options);
   const ticket = ticketOf(options);

@@ -7,7 +7,7 @@ import type { ClusterToken, TrustRootState } from './state.ts';
 
 /** The state before there was any. */
 export function stateBefore(state: TrustRootState): TrustRootState {
-  return { ...state, root: '', members: [], bundles: [], formerSequences: {}, tokens: [], journal: [] };
+  return { ...state, root: '', members: [], bundles: [], formerSequences: {}, tokens: [], journal: [], fences: [] };
 }
 
 /** In the order in which they depend on each other: root, tokens, certificates, members, bundles. Holds no secret and no hash of one. */
@@ -17,6 +17,7 @@ export function changesBetween(before: TrustRootState, after: TrustRootState): r
     ...tokenChanges(before.tokens, after.tokens),
     ...after.journal.filter((entry) => !before.journal.some((known) => known.serial === entry.serial)).map((entry) => ({ kind: 'intermediate-signed', facts: { ...entry } })),
     ...memberChanges(before.members, after.members),
+    ...fenceChanges(before, after),
     ...bundleChanges(before.bundles, after.bundles),
   ];
 }
@@ -40,6 +41,15 @@ function rootCertificate(base64: string): Happening {
     kind: 'root-certificate',
     facts: { certificate: base64, sha256: sha256Hex(der), serial: cert.serialNumber, notBeforeMs: Date.parse(cert.validFrom), expiresAtMs: Date.parse(cert.validTo) },
   };
+}
+
+function fenceChanges(before: TrustRootState, after: TrustRootState): readonly Happening[] {
+  return (after.fences ?? []).flatMap((fence): readonly Happening[] => {
+    const { cluster, trustDomain, reason, fencedAtMs, liftedAtMs } = fence;
+    const was = before.fences?.find((f) => f.trustDomain === trustDomain && f.fencedAtMs === fencedAtMs);
+    if (was === undefined) return [{ kind: 'cluster-fenced', facts: { cluster, trustDomain, reason } }];
+    return liftedAtMs !== undefined && was.liftedAtMs === undefined ? [{ kind: 'cluster-unfenced', facts: { cluster, trustDomain, revokedBeforeMs: liftedAtMs } }] : [];
+  });
 }
 
 function tokenChanges(before: readonly ClusterToken[], after: readonly ClusterToken[]): Happening[] {

@@ -42,6 +42,7 @@ export async function openRootLog(options: {
     fail('IDENTITY_LOG_BROKEN', `${path} ${what}`, { hint: 'restore the log that belongs to this state, or both from one backup', facts: { path } });
   if (state.log !== undefined && !existsSync(path)) throw problem('is missing, and the state knows of one');
   let isFound = known.records === 0;
+  let isRestoreTold = state.restored === undefined;
   const opened = await openTransparencyLog({
     path,
     owner: state.federation,
@@ -50,6 +51,7 @@ export async function openRootLog(options: {
       return { signature: signBytes(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', bytes, key), chain: [cert] };
     },
     replay: (record) => {
+      isRestoreTold ||= record.kind === 'restored' && record.facts['atMs'] === state.restored?.atMs;
       isFound ||= record.index === known.records - 1 && record.hash === known.hash;
     },
     clock,
@@ -61,6 +63,7 @@ export async function openRootLog(options: {
     if (!isFound) throw problem(records < known.records ? `has ${records} records, the state knows of ${known.records}: it was cut` : 'is another log than the one the state knows');
     if (records === 0) await opened.append([{ kind: 'log-opened', facts: { owner: state.federation } }, ...changesBetween(stateBefore(state), state)]);
     else if (records > known.records) await tellNotInForce(opened, known.records, records);
+    if (!isRestoreTold && state.restored !== undefined) await opened.append([{ kind: 'restored', facts: { ...state.restored } }]);
     return opened;
   } catch (error) {
     await opened.close();
@@ -78,4 +81,4 @@ async function tellNotInForce(opened: TransparencyLog, from: number, to: number)
   if (first !== undefined && end !== undefined) await opened.append(notInForce(first.index, end.index + 1));
 }
 
-const NO_CHANGE: ReadonlySet<string> = new Set(['checkpoint', NOT_IN_FORCE, 'torn-line-cut']);
+const NO_CHANGE: ReadonlySet<string> = new Set(['checkpoint', NOT_IN_FORCE, 'torn-line-cut', 'restored']);

@@ -14,9 +14,10 @@ import {
 import { generateKey, type KeyKind, makeToken, makeX509Svid, openBundleSet, sha256Hex, signIntermediate, signSvid, type X509Svid } from '@isthmus/pki';
 import type { trust } from '@isthmus/rpc';
 import type { Clock, Random } from '@isthmus/runtime';
-import type { Counter, Log, Metrics } from '@isthmus/telemetry';
+import type { Counter, Gauge, Log, Metrics } from '@isthmus/telemetry';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
+import type { KeyStore } from '../key-store.ts';
 import { BACKDATE_MS, type FreshSvid, keepFresh } from '../renew.ts';
 import { openSerial } from '../serial.ts';
 import { checkUnspent, DEFAULT_TOKEN_TTL_SECONDS, MAX_TOKEN_TTL_SECONDS, presentedToken, sameHash, tokenRefused } from '../token.ts';
@@ -24,8 +25,9 @@ import type { TransparencyLog } from '../transparency-log/log.ts';
 import { notInForce } from '../transparency-log/record.ts';
 import { bundleToWire, memberFromWire, memberToWire } from '../wire.ts';
 import { changesBetween } from './changes.ts';
+import { isFenced, revokedAuthorities, withFence, withoutFence } from './fence.ts';
 import type { OpenedRoot } from './root-key.ts';
-import { makeRootKey, readRootKey } from './root-key.ts';
+import { readRootKey } from './root-key.ts';
 import { authoritiesOf, openRotation, revokedRoots, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
 import { isSwitched } from './root-rotation.ts';
 import { openRootLog } from './root-log.ts';
@@ -41,6 +43,8 @@ export type TrustRootOptions = {
   readonly federation: TrustDomain;
   /** Kind of the root's key, used on the first start only. Default `ec-p256`. */
   readonly keyKind?: KeyKind;
+  /** Where the root's keys are. Default: plain files of mode 0600 in `stateDir`. */
+  readonly keys?: KeyStore;
   /** Life of a cluster's intermediate. Default 24 h. */
   readonly intermediateTtlMs?: number;
   /** Life of the root itself, used on the first start only. Default 10 years. */
@@ -50,6 +54,9 @@ export type TrustRootOptions = {
   readonly log: Log;
   readonly metrics?: Metrics;
 };
+
+/** With the key store that is used where none was given: files in `stateDir`. */
+export type RootOptions = TrustRootOptions & { readonly keys: KeyStore };
 
 /** An intermediate as it is handed out. */
 export type Issued = { readonly chain: Buffer[]; readonly view: trust.FederationView };
@@ -62,26 +69,29 @@ export class Root {
   private key: KeyObject;
   private cert: Buffer;
   private readonly file: OpenedRoot['file'];
-  private readonly options: TrustRootOptions;
+  private readonly options: RootOptions;
   private readonly serial = openSerial();
   private readonly listeners = new Set<() => void>();
   private readonly issued: Counter | undefined;
+  private readonly ends: Gauge | undefined;
   private state: TrustRootState;
 
   readonly ledger: TransparencyLog;
 
   /** Opens the log beside the state. **Throws** IDENTITY_LOG_BROKEN, IDENTITY_LOG_UNWRITABLE. */
-  static async open(opened: OpenedRoot, options: TrustRootOptions): Promise<Root> {
+  static async open(opened: OpenedRoot, options: RootOptions): Promise<Root> {
     const { cert, key, state } = opened;
     const { stateDir, clock, log, metrics } = options;
     // The log is opened first and signed by whatever the root signs with at the time.
     const opening: { root?: Root } = {};
     const ledger = await openRootLog({ stateDir, state, signer: () => opening.root?.issuer() ?? { cert, key }, clock, log, metrics });
+    // From its first start on the state knows its log, so that the two cannot be parted unseen.
+    if (state.log === undefined) await opened.file.write({ ...state, log: ledger.head() });
     opening.root = new Root(opened, ledger, options);
     return opening.root;
   }
 
-  private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: TrustRootOptions) {
+  private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: RootOptions) {
     this.ledger = ledger;
     this.key = opened.key;
     this.cert = opened.cert;
@@ -89,6 +99,9 @@ export class Root {
     this.state = opened.state;
     this.options = options;
     this.bundles = openBundleSet([...opened.state.bundles]);
+    this.banRevoked();
+    this.ends = options.metrics?.gauge('isthmus_identity_cluster_expires_seconds', 'Unix time at which a member’s newest intermediate runs out', ['cluster']);
+    this.reportEnds();
     const { clock, random, log } = options;
     this.issued = options.metrics?.counter('isthmus_identity_intermediates_total', 'Intermediates signed for clusters, by what for', ['why']);
     this.svids = keepFresh({ request: async () => this.ownSvid(), initial: this.ownSvid(), clock, random, log });
@@ -129,6 +142,7 @@ export class Root {
       const nowMs = clock.nowMs();
       const kept = this.tokenFor(token, nowMs);
       const self = this.selfOf(kept.cluster, wireSelf, tokenRefused);
+      this.refuseFenced(self.trustDomain);
       const publicKey = publicKeyOf(csr, spiffeIds.authority(self.trustDomain as TrustDomain));
       if (!kept.replace) this.refuseDuplicate(kept.cluster);
       const signed = this.sign(self, publicKey, 'join');
@@ -146,6 +160,7 @@ export class Root {
     return this.serial(async () => {
       const member = this.memberOf(trustDomain);
       if (member === undefined) throw fail('IDENTITY_DENIED', `${trustDomain} is no member of ${this.options.federation}`);
+      this.refuseFenced(trustDomain);
       const self = wireSelf === undefined ? member : this.selfOf(member.cluster, wireSelf, (why) => fail('IDENTITY_DENIED', `the renewal is refused: ${why}`));
       const publicKey = publicKeyOf(csr, spiffeIds.authority(trustDomain as TrustDomain));
       const signed = this.sign(self, publicKey, 'renew');
@@ -182,6 +197,33 @@ export class Root {
     });
   }
 
+  /**
+   * Revokes all that a cluster ever signed, for everybody and at once. **Throws** IDENTITY_CLUSTER_NOT_FOUND, STATE_*.
+   */
+  fence(cluster: string, reason: string): Promise<void> {
+    return this.serial(async () => {
+      const member = this.state.members.find((m) => m.cluster === cluster);
+      if (member === undefined) throw fail('IDENTITY_CLUSTER_NOT_FOUND', `no cluster ${quote(cluster)} is a member of ${this.options.federation}`);
+      if (isFenced(this.state, member.trustDomain)) return;
+      await this.commit(withFence(this.state, member, reason.slice(0, 200), this.options.clock.nowMs()));
+      this.options.log.warn('cluster fenced', { cluster, reason: reason.slice(0, 200) });
+    });
+  }
+
+  /** Lets a fenced cluster in again, with a new intermediate only. **Throws** IDENTITY_CLUSTER_NOT_FOUND where it is not fenced, STATE_*. */
+  unfence(cluster: string): Promise<void> {
+    return this.serial(async () => {
+      const next = withoutFence(this.state, cluster, this.options.clock.nowMs() + 1);
+      if (next === this.state) throw fail('IDENTITY_CLUSTER_NOT_FOUND', `no cluster ${quote(cluster)} is fenced`);
+      await this.commit(next);
+      this.options.log.warn('cluster unfenced: it joins anew with a token made with --replace', { cluster });
+    });
+  }
+
+  private refuseFenced(trustDomain: string): void {
+    if (isFenced(this.state, trustDomain)) throw fail('IDENTITY_DENIED', `${trustDomain} is fenced`, { hint: '`isthmus cluster unfence` lets it in again, with a new token' });
+  }
+
   memberOf(trustDomain: string): Member | undefined {
     return this.state.members.find((m) => m.trustDomain === trustDomain);
   }
@@ -189,7 +231,9 @@ export class Root {
   view(): trust.FederationView {
     const { federation, members, bundles } = this.state;
     const roots = rootMarks(this.state).map(({ sha256, state }) => ({ sha256: Buffer.from(sha256, 'hex'), state }));
-    return { federation, members: members.map(memberToWire), bundles: bundles.map(bundleToWire), roots };
+    const revoked = revokedAuthorities(this.state, this.options.clock.nowMs());
+    const revokedAuthoritiesWire = revoked.map((r) => ({ trustDomain: r.trustDomain, issuedBeforeMs: BigInt(r.issuedBeforeMs), expiresAtMs: BigInt(r.expiresAtMs) }));
+    return { federation, members: members.map(memberToWire), bundles: bundles.map(bundleToWire), roots, revokedAuthorities: revokedAuthoritiesWire };
   }
 
   onView(fn: () => void): () => void {
@@ -212,7 +256,7 @@ export class Root {
       const before = this.state;
       const next = await make(before);
       if (next === undefined) return;
-      const key = next.root === before.root ? this.key : await readRootKey(this.options.stateDir, signingRoot(next));
+      const key = next.root === before.root ? this.key : await readRootKey(this.options.keys, signingRoot(next));
       await this.commit(next);
       this.key = key;
       this.cert = Buffer.from(next.root, 'base64');
@@ -220,9 +264,9 @@ export class Root {
     });
   }
 
-  /** A new key of the same kind as the first in a file of this name, found again where it is there. **Throws** STATE_*. */
+  /** A new key of the same kind as the first under this name, found again where it is there. **Throws** as `KeyStore.make`. */
   makeKey(keyFile: string): Promise<KeyObject> {
-    return makeRootKey(this.options.stateDir, keyFile, this.options.keyKind ?? 'ec-p256');
+    return this.options.keys.make(keyFile, this.options.keyKind ?? 'ec-p256');
   }
 
   /** The signing root as an issuer. */
@@ -234,6 +278,21 @@ export class Root {
     this.svids.close();
     this.listeners.clear();
     await this.serial(() => this.ledger.close());
+  }
+
+  /** Which moment each member loses its identity at, by the intermediate signed for it last. */
+  private reportEnds(): void {
+    for (const { cluster } of this.state.members) {
+      const ends = this.state.journal.filter((entry) => entry.cluster === cluster).map((entry) => entry.expiresAtMs);
+      if (ends.length > 0) this.ends?.set(Math.floor(Math.max(...ends) / 1_000), { cluster });
+    }
+  }
+
+  /** Here, too, an intermediate from before a fence is nobody's any more. */
+  private banRevoked(): void {
+    for (const { trustDomain, issuedBeforeMs, expiresAtMs } of revokedAuthorities(this.state, this.options.clock.nowMs())) {
+      this.bundles.ban(trustDomain, [{ spiffeId: spiffeIds.authority(trustDomain as TrustDomain), issuedBeforeMs, expiresAtMs }], 'root');
+    }
   }
 
   private tokenFor(text: string, nowMs: number): TrustRootState['tokens'][number] {
@@ -289,7 +348,9 @@ export class Root {
 
   /** Makes a state durable, and only then the one in force: its changes are in the log and on disk before anything leaves. */
   private async commit(next: TrustRootState): Promise<void> {
-    const state = pruned(next, this.options.clock.nowMs());
+    const changed = { ...next };
+    delete changed.restored;
+    const state = pruned(changed, this.options.clock.nowMs());
     const { records: from } = this.ledger.head();
     try {
       const log = await this.ledger.append(changesBetween(this.state, state));
@@ -305,6 +366,8 @@ export class Root {
     this.state = state;
     for (const bundle of gone) this.bundles.remove(bundle.trustDomain);
     for (const bundle of state.bundles) this.bundles.update(bundle);
+    this.banRevoked();
+    this.reportEnds();
     this.bundles.revoke(revokedRoots(state));
     if (viewChanged) for (const listener of this.listeners) listener();
   }

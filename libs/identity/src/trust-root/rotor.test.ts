@@ -201,6 +201,33 @@ test('on a full disk no step is done; it is tried again until there is room', as
   }
 });
 
+test('a cluster that was away while a compromised root was revoked is listed as cut off, is refused, and joins again with a new token', async () => {
+  const w = await world('away');
+  try {
+    const [, west] = w.clusters as [TestCluster, TestCluster];
+    const before = w.root.root.rootSha256;
+    w.clusters.pop();
+    await west.close();
+    await rotate(w.root, { compromised: true });
+    await atStep(w.root, 'done');
+    const { rotation, roots } = await status(w.root);
+    assert.deepEqual(rotation?.cutOff, ['west/control-plane']);
+    assert.deepEqual(roots.map((r) => [r.sha256 === before, r.state]), [[false, 'signing'], [true, 'revoked']]);
+    const stateDir = join(dir.path, 'away', 'west');
+    const start = async (token?: string) => startTestCluster(stateDir, { cluster: 'west', trustRoot: { address: w.root.address }, token });
+    const lost = await start();
+    await until(() => lost.authority.status().lastError !== undefined, 'it is refused');
+    assert.equal(lost.authority.status().trustRootReachable, false);
+    await lost.close();
+    await rm(join(stateDir, 'authority.state'));
+    w.clusters.push(await start(await w.root.token('west', { replace: true })));
+    await until(() => w.clusters.every((c) => rootsOf(c).join() === w.root.root.rootSha256), 'one root everywhere');
+    assert.ok(ownVerifies(w.clusters[1] as TestCluster, w.clusters[0] as TestCluster));
+  } finally {
+    await w.close();
+  }
+});
+
 test('a root whose key is gone does not sign: the step is tried again and says why, and can be rolled back', async () => {
   const w = await world('lost-key');
   try {

@@ -6,8 +6,7 @@ import type { trust } from '@isthmus/rpc';
 import { backoff } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { MembersTrust } from './members-trust.ts';
-import type { Root, TrustRootOptions } from './root.ts';
-import { destroyRootKey } from './root-key.ts';
+import type { Root, RootOptions } from './root.ts';
 import { beginRotation, behind, hurried, moved, nextTurn, type Participant, rolledBack, type Rotation, ROTATION_STEPS, type RotationFacts, type RotationStep, type RotationTurn, type Waiting, waitingFor, withoutHold } from './root-rotation.ts';
 import { distributed, openRotation, retired, rootMarks, sha256OfRoot, signingRoot, switched } from './rotation-state.ts';
 import type { TrustRootState } from './state.ts';
@@ -54,7 +53,7 @@ export type RotateCommand = {
 export class Rotor {
   readonly members = new MembersTrust();
   readonly #root: Root;
-  readonly #options: TrustRootOptions;
+  readonly #options: RootOptions;
   readonly #retry;
   #timer: { cancel(): void } | undefined;
   #turning: Promise<void> | undefined;
@@ -62,7 +61,7 @@ export class Rotor {
   #isClosed = false;
   #lastError: string | undefined;
 
-  constructor(root: Root, options: TrustRootOptions) {
+  constructor(root: Root, options: RootOptions) {
     this.#root = root;
     this.#options = options;
     this.#retry = backoff({ baseMs: 500, maxMs: 15_000, random: options.random });
@@ -139,11 +138,11 @@ export class Rotor {
 
   /** One turn; whether another may follow at once. */
   async #turn(): Promise<boolean> {
-    const { log, stateDir } = this.#options;
+    const { log, keys } = this.#options;
     const before = this.#root.current();
     // A key whose root is gone is destroyed here, so that a process killed between commit and destruction does it at its next start.
     const goneKey = goneKeyOf(before);
-    if (goneKey !== undefined) await destroyRootKey(stateDir, goneKey);
+    if (goneKey !== undefined) await keys.destroy(goneKey);
     const rotation = openRotation(before);
     if (rotation === undefined) return false;
     const turn = nextTurn(rotation, this.#facts(before, rotation));

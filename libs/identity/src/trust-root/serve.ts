@@ -66,6 +66,14 @@ export function serveTrustRootAdmin(root: Root, rotor: Rotor, log: Log): trust.T
       await root.remove(cluster);
       return {};
     }, log),
+    fenceCluster: handleUnary(async ({ cluster, reason }) => {
+      await root.fence(cluster, reason);
+      return {};
+    }, log),
+    unfenceCluster: handleUnary(async ({ cluster }) => {
+      await root.unfence(cluster);
+      return {};
+    }, log),
     getFederation: handleUnary(async () => root.view(), log),
     rotate: handleUnary(async (request) => toWire(await rotor.command(readRotateCommand(request))), log),
     getRotation: handleUnary(async () => toWire(rotor.document()), log),

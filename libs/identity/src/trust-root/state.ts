@@ -29,6 +29,18 @@ const journalEntrySchema = Type.Object({
 });
 export type JournalEntry = Static<typeof journalEntrySchema>;
 
+const fenceSchema = Type.Object({
+  cluster: Type.String(),
+  trustDomain: Type.String(),
+  reason: Type.String(),
+  fencedAtMs: Type.Integer(),
+  /** From then on it is let in again, with intermediates issued since. */
+  liftedAtMs: Type.Optional(Type.Integer()),
+  /** When the last intermediate from before has run out. */
+  revokedUntilMs: Type.Optional(Type.Integer()),
+});
+export type Fence = Static<typeof fenceSchema>;
+
 export const trustRootStateSchema = Type.Object({
   version: Type.Literal(1),
   federation: Type.String(),
@@ -43,11 +55,15 @@ export const trustRootStateSchema = Type.Object({
   members: Type.Array(memberSchema),
   /** Of the federation and of each member. */
   bundles: Type.Array(bundleSchema),
+  /** Clusters that were cut off as a whole, the last fence of each. */
+  fences: Type.Optional(Type.Array(fenceSchema, { maxItems: 1_024 })),
   /** Last sequences of bundles that were taken out, so that one that comes back goes on from there. */
   formerSequences: Type.Record(Type.String(), Type.Integer()),
   tokens: Type.Array(clusterTokenSchema),
   /** The intermediates that have not run out: what is in force. What was is in the transparency log. */
   journal: Type.Array(journalEntrySchema),
+  /** Set by a restore, until the first change after it. */
+  restored: Type.Optional(Type.Object({ atMs: Type.Integer(), backupMadeAtMs: Type.Integer(), sequenceLeap: Type.Integer() })),
   /** Where the transparency log stood when this state was written; absent before there was a log. */
   log: Type.Optional(Type.Object({ records: Type.Integer({ minimum: 0 }), hash: Type.String({ pattern: '^[0-9a-f]{64}$' }) })),
 });
@@ -87,6 +103,7 @@ export function withoutMember(state: TrustRootState, cluster: string, trustDomai
     ...state,
     members: state.members.filter((m) => m.cluster !== cluster),
     bundles: state.bundles.filter((b) => b.trustDomain !== trustDomain),
+    ...(state.fences !== undefined && { fences: state.fences.filter((fence) => fence.cluster !== cluster) }),
     formerSequences: bundle === undefined ? state.formerSequences : { ...state.formerSequences, [trustDomain]: bundle.sequence },
     tokens: state.tokens.filter((t) => t.cluster !== cluster || t.usedAtMs !== undefined),
   };

@@ -185,6 +185,20 @@ test('every intermediate is in the journal on disk by the time it is handed out'
   assert.ok(state.includes(new X509Certificate(intermediate).serialNumber));
 });
 
+test('every change of tokens, members, certificates and bundles is in the log, in the order it was made, with no secret', async () => {
+  const { records: from } = root.root.log.head();
+  const token = await root.token('logged');
+  await root.token('logged');
+  await joinWith(token, { cluster: 'logged' });
+  await call<trust.RemoveClusterRequest, trust.RemoveClusterResponse>(root.admin.removeCluster.bind(root.admin), { cluster: 'logged' }, { timeoutMs: 5_000 });
+  const records = await root.root.log.read(from, 100);
+  assert.deepEqual(
+    records.map((record) => record.kind),
+    ['cluster-token-created', 'cluster-token-created', 'cluster-token-spent', 'intermediate-signed', 'member-joined', 'bundle', 'cluster-token-void', 'member-removed', 'bundle-removed'],
+  );
+  assert.equal(JSON.stringify(records).includes(token.split('.').at(-1) ?? token), false);
+});
+
 test('key and state are 0600, and the state holds no token', async () => {
   const token = await root.token('hushed');
   for (const name of ['root.key', 'trust-root.state']) {

@@ -1,6 +1,7 @@
 // The federation's root: one CA, its members, their bootstrap tokens and bundles, all durable before they are told.
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { trust } from '@isthmus/rpc';
+import { fileKeyStore } from '../key-store.ts';
 import type { TransparencyLog } from '../transparency-log/log.ts';
 import { DAY_MS, Root, type TrustRootOptions } from './root.ts';
 import { openRoot } from './root-key.ts';
@@ -33,15 +34,17 @@ export interface TrustRoot {
  * **Throws** IDENTITY_STATE_MISMATCH, IDENTITY_STATE_CORRUPT, and runtime's STATE_* of a file that is cut short, exposed or on a full disk.
  */
 export async function openTrustRoot(options: TrustRootOptions): Promise<TrustRoot> {
+  const keys = options.keys ?? fileKeyStore(options.stateDir);
   const opened = await openRoot({
+    keys,
     stateDir: options.stateDir,
     federation: options.federation,
     keyKind: options.keyKind ?? 'ec-p256',
     rootTtlMs: options.rootTtlMs ?? 3_650 * DAY_MS,
     nowMs: options.clock.nowMs(),
   });
-  const root = await Root.open(opened, options);
-  const rotor = new Rotor(root, options);
+  const root = await Root.open(opened, { ...options, keys });
+  const rotor = new Rotor(root, { ...options, keys });
   const service = serveTrustRoot(root, rotor, options.log);
   return {
     service: { definition: trust.TrustRootService, implementation: service.implementation },

@@ -52,6 +52,17 @@ test('a workload gets a token for its audience, which the API itself takes for t
   });
 });
 
+test('a token of a service that was banned after it was issued is refused, a later one is not', async () => {
+  await withApi({}, async (client, api) => {
+    const { svids: [svid] } = await client.fetch(['ledger']);
+    const [nowMs, expiresAtMs] = [Date.now(), Date.now() + 3_600_000];
+    api.bundles.ban(api.east.trustDomain, [{ spiffeId: ID, issuedBeforeMs: nowMs + 60_000, expiresAtMs }]);
+    await assert.rejects(client.validate('ledger', svid?.svid ?? ''), { code: status.INVALID_ARGUMENT, details: /banned/ });
+    api.bundles.ban(api.east.trustDomain, [{ spiffeId: ID, issuedBeforeMs: nowMs - 60_000, expiresAtMs }]);
+    assert.equal((await client.validate('ledger', svid?.svid ?? '')).spiffeId, ID);
+  });
+});
+
 test('a process that is two workloads gets both tokens, or the one it names; never another’s', async () => {
   await withApi({ workloads: [PAYMENTS, LEDGER].map((service) => ({ service, selectors: HERE })) }, async (client) => {
     assert.deepEqual((await client.fetch(['x'])).svids.map((s) => s.hint), ['shop/payments', 'bank/ledger']);

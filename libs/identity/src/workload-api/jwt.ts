@@ -1,6 +1,6 @@
 // JWT-SVIDs over the Workload API: issued to whom they are of, bundles for who checks them, and checking itself (SPIFFE Workload API §6).
 import { createPublicKey } from 'node:crypto';
-import { type Bundle, type ServiceName, spiffeIds } from '@isthmus/model';
+import { type Bundle, type ServiceName, spiffeIds, trustDomainOf } from '@isthmus/model';
 import { verifyJwtSvid } from '@isthmus/pki';
 import { workloadApi } from '@isthmus/rpc';
 import { checkAudience } from '../audience.ts';
@@ -30,9 +30,14 @@ export async function fetchJwtSvids(served: Served, { peer, services }: Visit, r
 /** Who a token is, when it is good for that audience. **Throws** WORKLOAD_API_INVALID saying why it is not. */
 export async function validateJwtSvid(served: Served, { audience, svid }: workloadApi.ValidateJWTSVIDRequest): Promise<workloadApi.ValidateJWTSVIDResponse> {
   if (audience === '' || svid === '') throw fail('WORKLOAD_API_INVALID', 'a token is checked for an audience; one of the two is missing');
-  const verdict = await verifyJwtSvid({ token: svid, audience, bundles: served.identity.bundles, nowMs: served.clock.nowMs() });
+  const { bundles } = served.identity;
+  const verdict = await verifyJwtSvid({ token: svid, audience, bundles, nowMs: served.clock.nowMs() });
   if (!verdict.ok) throw fail('WORKLOAD_API_INVALID', `the token is refused: ${verdict.detail}`, { facts: { reason: verdict.reason } });
-  return { spiffeId: verdict.svid.spiffeId, claims: { ...verdict.svid.claims } };
+  const { spiffeId, issuedAtMs = 0 } = verdict.svid;
+  // A token names no holder: a ban of the service it is for is what reaches it.
+  const ban = bundles.bans(trustDomainOf(spiffeId))?.of([{ spiffeId, holder: undefined, issuedAtMs }]);
+  if (ban !== undefined) throw fail('WORKLOAD_API_INVALID', `the token is refused: ${spiffeId} is banned`, { facts: { reason: 'banned' } });
+  return { spiffeId, claims: { ...verdict.svid.claims } };
 }
 
 /** The keys of every trust domain, at every change. */

@@ -112,6 +112,10 @@ export const REFUSED_PATHS: readonly ChainCase[] = [
     const { chain, roots } = p.three();
     return { chain: [...chain, ...roots], roots: [p.root({ key: p.keys.other, subject: derName('other') }).cert] };
   }),
+  no('untrusted', 'the root is sent along, and the bundle holds another of its name', 'SPIFFE-ID §3.1', (p) => {
+    const { chain, roots } = p.three();
+    return { chain: [...chain, ...roots], roots: [p.root({ key: p.keys.other }).cert] };
+  }),
   no('untrusted', 'a leaf that signed itself', 'X509-SVID §5.1', (p) => ({ chain: [selfSigned(p)], roots: p.three().roots })),
   no('not-a-ca', 'a leaf that signed itself and is in the bundle', 'X509-SVID §3.2', (p) => {
     const leaf = selfSigned(p);

@@ -10,6 +10,8 @@ import { openTrustTraffic, type TrustTraffic } from './trust-traffic.ts';
 import type { Walk } from './tours.ts';
 
 const STEP_LIMIT_MS = 60_000;
+/** Longer than proxies leave connections of a root that has gone. */
+const OLD_CONNECTIONS_MS = 35_000;
 /** Answers each kind of traffic must give in a row before the next thing is done. */
 const SETTLED = 20;
 
@@ -31,6 +33,7 @@ export async function walkTrust(walk: Walk): Promise<void> {
   const traffic = await openTrustTraffic(walk.federation);
   try {
     if (!(await walkRotation(walk, traffic))) return;
+    await walkAfterwards(walk, traffic);
     await walkRollback(walk, traffic);
     await walkCompromise(walk, traffic);
   } finally {
@@ -85,6 +88,17 @@ async function walkRotation(walk: Walk, traffic: TrustTraffic): Promise<boolean>
     record.figure('rotationFailedRequests', facts.failures.length);
     record.figure('rotationLongestGapMs', ms(facts.longestGapMs));
     return { detail: `${short(before)} → ${short(after)} in ${ms(tookMs / 1_000)} s with ${kills} processes killed on the way; ${facts.failures.length} of ${facts.requests} requests failed; the old key is destroyed` };
+  });
+}
+
+/** Half a minute after a root has gone, proxies close what still stands on it: by then nothing may. */
+async function walkAfterwards({ record }: Walk, traffic: TrustTraffic): Promise<void> {
+  await record.step('old-connections-leave', async () => {
+    traffic.mark();
+    await systemClock.sleep(OLD_CONNECTIONS_MS);
+    const facts = traffic.facts();
+    need(facts.failures.length === 0, `${facts.failures.length} of ${facts.requests} requests failed, the first: ${facts.failures[0] ?? ''}`);
+    return { detail: `0 of ${facts.requests} requests failed in the ${OLD_CONNECTIONS_MS / 1_000} s after, longest gap ${ms(facts.longestGapMs)} ms` };
   });
 }
 

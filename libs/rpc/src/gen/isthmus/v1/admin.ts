@@ -133,6 +133,29 @@ export interface CreateJoinTokenResponse {
   replayed: boolean;
 }
 
+export interface BanRequest {
+  /** agent | service */
+  kind: string;
+  /** of a service */
+  namespace: string;
+  name: string;
+  /** at most 200 characters */
+  reason: string;
+}
+
+export interface BanResponse {
+}
+
+export interface UnbanRequest {
+  kind: string;
+  namespace: string;
+  name: string;
+}
+
+export interface UnbanResponse {
+  existed: boolean;
+}
+
 export interface StatusRequest {
 }
 
@@ -1664,6 +1687,343 @@ export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
   },
 };
 
+function createBaseBanRequest(): BanRequest {
+  return { kind: "", namespace: "", name: "", reason: "" };
+}
+
+export const BanRequest: MessageFns<BanRequest> = {
+  encode(message: BanRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(18).string(message.namespace);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BanRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBanRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BanRequest {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: BanRequest): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BanRequest>, I>>(base?: I): BanRequest {
+    return BanRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BanRequest>, I>>(object: I): BanRequest {
+    const message = createBaseBanRequest();
+    message.kind = object.kind ?? "";
+    message.namespace = object.namespace ?? "";
+    message.name = object.name ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseBanResponse(): BanResponse {
+  return {};
+}
+
+export const BanResponse: MessageFns<BanResponse> = {
+  encode(_: BanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BanResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBanResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): BanResponse {
+    return {};
+  },
+
+  toJSON(_: BanResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BanResponse>, I>>(base?: I): BanResponse {
+    return BanResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BanResponse>, I>>(_: I): BanResponse {
+    const message = createBaseBanResponse();
+    return message;
+  },
+};
+
+function createBaseUnbanRequest(): UnbanRequest {
+  return { kind: "", namespace: "", name: "" };
+}
+
+export const UnbanRequest: MessageFns<UnbanRequest> = {
+  encode(message: UnbanRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(18).string(message.namespace);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnbanRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnbanRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnbanRequest {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: UnbanRequest): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UnbanRequest>, I>>(base?: I): UnbanRequest {
+    return UnbanRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnbanRequest>, I>>(object: I): UnbanRequest {
+    const message = createBaseUnbanRequest();
+    message.kind = object.kind ?? "";
+    message.namespace = object.namespace ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseUnbanResponse(): UnbanResponse {
+  return { existed: false };
+}
+
+export const UnbanResponse: MessageFns<UnbanResponse> = {
+  encode(message: UnbanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnbanResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnbanResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnbanResponse {
+    return { existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false };
+  },
+
+  toJSON(message: UnbanResponse): unknown {
+    const obj: any = {};
+    if (message.existed !== false) {
+      obj.existed = message.existed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UnbanResponse>, I>>(base?: I): UnbanResponse {
+    return UnbanResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnbanResponse>, I>>(object: I): UnbanResponse {
+    const message = createBaseUnbanResponse();
+    message.existed = object.existed ?? false;
+    return message;
+  },
+};
+
 function createBaseStatusRequest(): StatusRequest {
   return {};
 }
@@ -1872,7 +2232,7 @@ export const AdminService = {
     responseSerialize: (value: DeleteResponse): Buffer => Buffer.from(DeleteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteResponse => DeleteResponse.decode(value),
   },
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
   list: {
     path: "/isthmus.admin.v1.Admin/List" as const,
     requestStream: false as const,
@@ -1913,6 +2273,25 @@ export const AdminService = {
       Buffer.from(CreateJoinTokenResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateJoinTokenResponse => CreateJoinTokenResponse.decode(value),
   },
+  /** Refuses what was issued to an agent, or as a service, up to now: here and in every peer. */
+  ban: {
+    path: "/isthmus.admin.v1.Admin/Ban" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BanRequest): Buffer => Buffer.from(BanRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BanRequest => BanRequest.decode(value),
+    responseSerialize: (value: BanResponse): Buffer => Buffer.from(BanResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BanResponse => BanResponse.decode(value),
+  },
+  unban: {
+    path: "/isthmus.admin.v1.Admin/Unban" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UnbanRequest): Buffer => Buffer.from(UnbanRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UnbanRequest => UnbanRequest.decode(value),
+    responseSerialize: (value: UnbanResponse): Buffer => Buffer.from(UnbanResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UnbanResponse => UnbanResponse.decode(value),
+  },
   status: {
     path: "/isthmus.admin.v1.Admin/Status" as const,
     requestStream: false as const,
@@ -1938,13 +2317,16 @@ export interface AdminServer extends UntypedServiceImplementation {
   /** Creates or replaces a service or an export. */
   apply: handleUnaryCall<ApplyRequest, ApplyResponse>;
   delete: handleUnaryCall<DeleteRequest, DeleteResponse>;
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
   list: handleUnaryCall<ListRequest, ListResponse>;
   /** One thing, as the store has it now. */
   get: handleUnaryCall<GetRequest, GetResponse>;
   /** All things of a kind, then every change; a reader that falls behind gets the latest of each thing, not each step. */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
   createJoinToken: handleUnaryCall<CreateJoinTokenRequest, CreateJoinTokenResponse>;
+  /** Refuses what was issued to an agent, or as a service, up to now: here and in every peer. */
+  ban: handleUnaryCall<BanRequest, BanResponse>;
+  unban: handleUnaryCall<UnbanRequest, UnbanResponse>;
   status: handleUnaryCall<StatusRequest, StatusResponse>;
   /** The SVID of this cluster's admin API, for whoever may open this socket. */
   issueAdminApi: handleUnaryCall<IssueAdminApiRequest, SvidResponse>;
@@ -1982,7 +2364,7 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteResponse) => void,
   ): ClientUnaryCall;
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
   list(request: ListRequest, callback: (error: ServiceError | null, response: ListResponse) => void): ClientUnaryCall;
   list(
     request: ListRequest,
@@ -2029,6 +2411,34 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateJoinTokenResponse) => void,
+  ): ClientUnaryCall;
+  /** Refuses what was issued to an agent, or as a service, up to now: here and in every peer. */
+  ban(request: BanRequest, callback: (error: ServiceError | null, response: BanResponse) => void): ClientUnaryCall;
+  ban(
+    request: BanRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BanResponse) => void,
+  ): ClientUnaryCall;
+  ban(
+    request: BanRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BanResponse) => void,
+  ): ClientUnaryCall;
+  unban(
+    request: UnbanRequest,
+    callback: (error: ServiceError | null, response: UnbanResponse) => void,
+  ): ClientUnaryCall;
+  unban(
+    request: UnbanRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UnbanResponse) => void,
+  ): ClientUnaryCall;
+  unban(
+    request: UnbanRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UnbanResponse) => void,
   ): ClientUnaryCall;
   status(
     request: StatusRequest,

@@ -53,6 +53,15 @@ export interface FederationView {
   /** one a trust domain, never merged */
   bundles: Bundle[];
   roots: RootMark[];
+  revokedAuthorities: RevokedAuthorities[];
+}
+
+/** Intermediates of a trust domain that are revoked: those issued before this, from before a fence that was lifted. */
+export interface RevokedAuthorities {
+  trustDomain: string;
+  issuedBeforeMs: bigint;
+  /** when the last of them has run out */
+  expiresAtMs: bigint;
 }
 
 export interface Member {
@@ -102,6 +111,22 @@ export interface RemoveClusterRequest {
 }
 
 export interface RemoveClusterResponse {
+}
+
+export interface FenceClusterRequest {
+  cluster: string;
+  /** at most 200 characters */
+  reason: string;
+}
+
+export interface FenceClusterResponse {
+}
+
+export interface UnfenceClusterRequest {
+  cluster: string;
+}
+
+export interface UnfenceClusterResponse {
 }
 
 export interface GetFederationRequest {
@@ -515,7 +540,7 @@ export const WatchFederationRequest: MessageFns<WatchFederationRequest> = {
 };
 
 function createBaseFederationView(): FederationView {
-  return { federation: "", members: [], bundles: [], roots: [] };
+  return { federation: "", members: [], bundles: [], roots: [], revokedAuthorities: [] };
 }
 
 export const FederationView: MessageFns<FederationView> = {
@@ -531,6 +556,9 @@ export const FederationView: MessageFns<FederationView> = {
     }
     for (const v of message.roots) {
       RootMark.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.revokedAuthorities) {
+      RevokedAuthorities.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -580,6 +608,14 @@ export const FederationView: MessageFns<FederationView> = {
             message.roots.push(RootMark.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.revokedAuthorities.push(RevokedAuthorities.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -598,6 +634,11 @@ export const FederationView: MessageFns<FederationView> = {
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
       bundles: globalThis.Array.isArray(object?.bundles) ? object.bundles.map((e: any) => Bundle.fromJSON(e)) : [],
       roots: globalThis.Array.isArray(object?.roots) ? object.roots.map((e: any) => RootMark.fromJSON(e)) : [],
+      revokedAuthorities: globalThis.Array.isArray(object?.revokedAuthorities)
+        ? object.revokedAuthorities.map((e: any) => RevokedAuthorities.fromJSON(e))
+        : globalThis.Array.isArray(object?.revoked_authorities)
+        ? object.revoked_authorities.map((e: any) => RevokedAuthorities.fromJSON(e))
+        : [],
     };
   },
 
@@ -615,6 +656,9 @@ export const FederationView: MessageFns<FederationView> = {
     if (message.roots?.length) {
       obj.roots = message.roots.map((e) => RootMark.toJSON(e));
     }
+    if (message.revokedAuthorities?.length) {
+      obj.revokedAuthorities = message.revokedAuthorities.map((e) => RevokedAuthorities.toJSON(e));
+    }
     return obj;
   },
 
@@ -627,6 +671,130 @@ export const FederationView: MessageFns<FederationView> = {
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
     message.bundles = object.bundles?.map((e) => Bundle.fromPartial(e)) || [];
     message.roots = object.roots?.map((e) => RootMark.fromPartial(e)) || [];
+    message.revokedAuthorities = object.revokedAuthorities?.map((e) => RevokedAuthorities.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRevokedAuthorities(): RevokedAuthorities {
+  return { trustDomain: "", issuedBeforeMs: 0n, expiresAtMs: 0n };
+}
+
+export const RevokedAuthorities: MessageFns<RevokedAuthorities> = {
+  encode(message: RevokedAuthorities, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.trustDomain !== "") {
+      writer.uint32(10).string(message.trustDomain);
+    }
+    if (message.issuedBeforeMs !== 0n) {
+      if (BigInt.asIntN(64, message.issuedBeforeMs) !== message.issuedBeforeMs) {
+        throw new globalThis.Error("value provided for field message.issuedBeforeMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.issuedBeforeMs);
+    }
+    if (message.expiresAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.expiresAtMs) !== message.expiresAtMs) {
+        throw new globalThis.Error("value provided for field message.expiresAtMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.expiresAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokedAuthorities {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokedAuthorities();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.trustDomain = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.issuedBeforeMs = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expiresAtMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RevokedAuthorities {
+    return {
+      trustDomain: isSet(object.trustDomain)
+        ? globalThis.String(object.trustDomain)
+        : isSet(object.trust_domain)
+        ? globalThis.String(object.trust_domain)
+        : "",
+      issuedBeforeMs: isSet(object.issuedBeforeMs)
+        ? BigInt(object.issuedBeforeMs)
+        : isSet(object.issued_before_ms)
+        ? BigInt(object.issued_before_ms)
+        : 0n,
+      expiresAtMs: isSet(object.expiresAtMs)
+        ? BigInt(object.expiresAtMs)
+        : isSet(object.expires_at_ms)
+        ? BigInt(object.expires_at_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: RevokedAuthorities): unknown {
+    const obj: any = {};
+    if (message.trustDomain !== "") {
+      obj.trustDomain = message.trustDomain;
+    }
+    if (message.issuedBeforeMs !== 0n) {
+      obj.issuedBeforeMs = message.issuedBeforeMs.toString();
+    }
+    if (message.expiresAtMs !== 0n) {
+      obj.expiresAtMs = message.expiresAtMs.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RevokedAuthorities>, I>>(base?: I): RevokedAuthorities {
+    return RevokedAuthorities.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevokedAuthorities>, I>>(object: I): RevokedAuthorities {
+    const message = createBaseRevokedAuthorities();
+    message.trustDomain = object.trustDomain ?? "";
+    message.issuedBeforeMs = (object.issuedBeforeMs !== undefined && object.issuedBeforeMs !== null)
+      ? BigInt(object.issuedBeforeMs)
+      : 0n;
+    message.expiresAtMs = (object.expiresAtMs !== undefined && object.expiresAtMs !== null)
+      ? BigInt(object.expiresAtMs)
+      : 0n;
     return message;
   },
 };
@@ -1380,6 +1548,262 @@ export const RemoveClusterResponse: MessageFns<RemoveClusterResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<RemoveClusterResponse>, I>>(_: I): RemoveClusterResponse {
     const message = createBaseRemoveClusterResponse();
+    return message;
+  },
+};
+
+function createBaseFenceClusterRequest(): FenceClusterRequest {
+  return { cluster: "", reason: "" };
+}
+
+export const FenceClusterRequest: MessageFns<FenceClusterRequest> = {
+  encode(message: FenceClusterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster !== "") {
+      writer.uint32(10).string(message.cluster);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FenceClusterRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFenceClusterRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FenceClusterRequest {
+    return {
+      cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: FenceClusterRequest): unknown {
+    const obj: any = {};
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FenceClusterRequest>, I>>(base?: I): FenceClusterRequest {
+    return FenceClusterRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FenceClusterRequest>, I>>(object: I): FenceClusterRequest {
+    const message = createBaseFenceClusterRequest();
+    message.cluster = object.cluster ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseFenceClusterResponse(): FenceClusterResponse {
+  return {};
+}
+
+export const FenceClusterResponse: MessageFns<FenceClusterResponse> = {
+  encode(_: FenceClusterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FenceClusterResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFenceClusterResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): FenceClusterResponse {
+    return {};
+  },
+
+  toJSON(_: FenceClusterResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FenceClusterResponse>, I>>(base?: I): FenceClusterResponse {
+    return FenceClusterResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FenceClusterResponse>, I>>(_: I): FenceClusterResponse {
+    const message = createBaseFenceClusterResponse();
+    return message;
+  },
+};
+
+function createBaseUnfenceClusterRequest(): UnfenceClusterRequest {
+  return { cluster: "" };
+}
+
+export const UnfenceClusterRequest: MessageFns<UnfenceClusterRequest> = {
+  encode(message: UnfenceClusterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster !== "") {
+      writer.uint32(10).string(message.cluster);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnfenceClusterRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnfenceClusterRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnfenceClusterRequest {
+    return { cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "" };
+  },
+
+  toJSON(message: UnfenceClusterRequest): unknown {
+    const obj: any = {};
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UnfenceClusterRequest>, I>>(base?: I): UnfenceClusterRequest {
+    return UnfenceClusterRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnfenceClusterRequest>, I>>(object: I): UnfenceClusterRequest {
+    const message = createBaseUnfenceClusterRequest();
+    message.cluster = object.cluster ?? "";
+    return message;
+  },
+};
+
+function createBaseUnfenceClusterResponse(): UnfenceClusterResponse {
+  return {};
+}
+
+export const UnfenceClusterResponse: MessageFns<UnfenceClusterResponse> = {
+  encode(_: UnfenceClusterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnfenceClusterResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnfenceClusterResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): UnfenceClusterResponse {
+    return {};
+  },
+
+  toJSON(_: UnfenceClusterResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UnfenceClusterResponse>, I>>(base?: I): UnfenceClusterResponse {
+    return UnfenceClusterResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnfenceClusterResponse>, I>>(_: I): UnfenceClusterResponse {
+    const message = createBaseUnfenceClusterResponse();
     return message;
   },
 };
@@ -2776,6 +3200,29 @@ export const TrustRootAdminService = {
       Buffer.from(RemoveClusterResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RemoveClusterResponse => RemoveClusterResponse.decode(value),
   },
+  /** Empties a cluster's bundle: all it ever signed is revoked, for everybody and at once. */
+  fenceCluster: {
+    path: "/isthmus.trust.v1.TrustRootAdmin/FenceCluster" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FenceClusterRequest): Buffer => Buffer.from(FenceClusterRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FenceClusterRequest => FenceClusterRequest.decode(value),
+    responseSerialize: (value: FenceClusterResponse): Buffer =>
+      Buffer.from(FenceClusterResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FenceClusterResponse => FenceClusterResponse.decode(value),
+  },
+  /** Lets it in again, with an intermediate of a new token only. */
+  unfenceCluster: {
+    path: "/isthmus.trust.v1.TrustRootAdmin/UnfenceCluster" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UnfenceClusterRequest): Buffer =>
+      Buffer.from(UnfenceClusterRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UnfenceClusterRequest => UnfenceClusterRequest.decode(value),
+    responseSerialize: (value: UnfenceClusterResponse): Buffer =>
+      Buffer.from(UnfenceClusterResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UnfenceClusterResponse => UnfenceClusterResponse.decode(value),
+  },
   getFederation: {
     path: "/isthmus.trust.v1.TrustRootAdmin/GetFederation" as const,
     requestStream: false as const,
@@ -2829,6 +3276,10 @@ export const TrustRootAdminService = {
 export interface TrustRootAdminServer extends UntypedServiceImplementation {
   createClusterToken: handleUnaryCall<CreateClusterTokenRequest, CreateClusterTokenResponse>;
   removeCluster: handleUnaryCall<RemoveClusterRequest, RemoveClusterResponse>;
+  /** Empties a cluster's bundle: all it ever signed is revoked, for everybody and at once. */
+  fenceCluster: handleUnaryCall<FenceClusterRequest, FenceClusterResponse>;
+  /** Lets it in again, with an intermediate of a new token only. */
+  unfenceCluster: handleUnaryCall<UnfenceClusterRequest, UnfenceClusterResponse>;
   getFederation: handleUnaryCall<GetFederationRequest, FederationView>;
   /** Begins, pauses, resumes or rolls back the rotation of the root. */
   rotate: handleUnaryCall<RotateRequest, RotationStatus>;
@@ -2869,6 +3320,38 @@ export interface TrustRootAdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RemoveClusterResponse) => void,
+  ): ClientUnaryCall;
+  /** Empties a cluster's bundle: all it ever signed is revoked, for everybody and at once. */
+  fenceCluster(
+    request: FenceClusterRequest,
+    callback: (error: ServiceError | null, response: FenceClusterResponse) => void,
+  ): ClientUnaryCall;
+  fenceCluster(
+    request: FenceClusterRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FenceClusterResponse) => void,
+  ): ClientUnaryCall;
+  fenceCluster(
+    request: FenceClusterRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FenceClusterResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets it in again, with an intermediate of a new token only. */
+  unfenceCluster(
+    request: UnfenceClusterRequest,
+    callback: (error: ServiceError | null, response: UnfenceClusterResponse) => void,
+  ): ClientUnaryCall;
+  unfenceCluster(
+    request: UnfenceClusterRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UnfenceClusterResponse) => void,
+  ): ClientUnaryCall;
+  unfenceCluster(
+    request: UnfenceClusterRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UnfenceClusterResponse) => void,
   ): ClientUnaryCall;
   getFederation(
     request: GetFederationRequest,
