@@ -135,11 +135,8 @@ await runProcess({
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
     const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans }), clock, log });
-    const operators = await startRpcServer({
-      listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
-      services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service],
-      log,
-    });
+    const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
+    const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });
 
     if (config.health !== undefined) {
