@@ -35,7 +35,7 @@ export async function openApiIdentity(options: { readonly controlPlane: ControlP
   // A root or an identity that is taken away must be gone here within seconds, not at the next renewal.
   const following = Promise.all([
     follow('bundle', (_key, document) => take(document as Bundle), (trustDomain) => bundles.remove(trustDomain)),
-    follow('ban', (trustDomain, document) => bundles.ban(trustDomain, (document as Pick<BansOfDomain, 'bans'>).bans), (trustDomain) => bundles.ban(trustDomain, [])),
+    follow('banned', (trustDomain, document) => bundles.ban(trustDomain, (document as Pick<BansOfDomain, 'bans'>).bans), (trustDomain) => bundles.ban(trustDomain, [])),
   ]);
   return {
     spiffeId,

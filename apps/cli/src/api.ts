@@ -55,14 +55,10 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
       const { value } = await client.call<{ token?: string; id: string; expiresAtMs: number }>('createJoinTokens', { params: { cluster }, body: { agent, role, services, ttlSeconds }, idempotencyKey: randomUUID() });
       return { token: value.token ?? '', id: value.id, expiresAtMs: value.expiresAtMs };
     },
-    ban: () => Promise.reject(onlyLocally('ban')),
-    unban: () => Promise.reject(onlyLocally('unban')),
+    ban: () => Promise.reject(fail('CLI_BAD_INPUT', 'bans are made at the control plane’s own socket', { hint: 'name it with --socket' })),
+    unban: () => Promise.reject(fail('CLI_BAD_INPUT', 'bans are lifted at the control plane’s own socket', { hint: 'name it with --socket' })),
     status: async () => (await client.call<Document>('getStatus', { params: { cluster } })).value,
   };
-}
-
-function onlyLocally(verb: string): Error {
-  return fail('CLI_BAD_INPUT', `the admin API has no ${verb}`, { hint: 'run it at the cluster’s control plane, with --socket' });
 }
 
 /** Opens the context's identity and a client of its admin API, hands it to `use`, closes both. */

@@ -108,12 +108,6 @@ async function get(parts: AdminParts, { kind, key }: admin.GetRequest): Promise<
   return found === undefined ? { document: Buffer.alloc(0), revision: 0n } : { document: toJson(found.document), revision: found.revision };
 }
 
-function subjectOf(kind: string, namespace: string, name: string): BanSubject {
-  if (kind === 'agent') return { kind, agent: name };
-  if (kind === 'service') return { kind, service: { namespace, name } };
-  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents and services can be banned, not ${JSON.stringify(kind)}`, { hint: 'gateways share one identity: remove the gateway’s entry, or fence the cluster' });
-}
-
 /** The admin API's SVID and every bundle: whoever may open this socket is trusted with more than that. */
 function issueAdminApi(authority: Authority, csr: Uint8Array): { chain: Buffer[]; bundles: ReturnType<typeof bundleToWire>[] } {
   const spiffeId = spiffeIds.adminApi(authority.trustDomain);
@@ -127,4 +121,10 @@ function toWatchItem({ key, document, revision }: Item): admin.WatchItem {
 
 function toJson(value: object): Buffer {
   return Buffer.from(JSON.stringify(value, (_key, v: unknown) => (typeof v === 'bigint' ? Number(v) : v)));
+}
+
+function subjectOf(kind: string, namespace: string, name: string): BanSubject {
+  if (kind === 'agent') return { kind, agent: name };
+  if (kind === 'service') return { kind, service: { namespace, name } };
+  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents and services can be banned, not ${JSON.stringify(kind)}`, { hint: 'gateways share one identity: remove the gateway’s entry, or fence the cluster' });
 }

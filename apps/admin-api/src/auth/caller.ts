@@ -54,7 +54,7 @@ function verified(chain: readonly Buffer[], { bundles, nowMs }: AuthenticateOpti
   if (id === undefined || !id.ok) throw fail('API_UNAUTHENTICATED', `the client certificate is no SVID: ${id === undefined ? 'there is none' : formatProblems(id.problems)}`);
   const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs: nowMs() });
   if (!verdict.ok) throw fail('API_UNAUTHENTICATED', `the client certificate is refused (${verdict.reason}): ${verdict.detail}`, { hint: 'log in again' });
-  if (leaf !== undefined && bundles.bans(trustDomainOf(id.value))?.of(svidFacts(verdict.spiffeId, chain)) !== undefined) throw fail('API_UNAUTHENTICATED', `${verdict.spiffeId} is banned`);
+  if (bundles.bans(trustDomainOf(id.value))?.of(svidFacts(verdict.spiffeId, chain)) !== undefined) throw fail('API_UNAUTHENTICATED', `${verdict.spiffeId} is banned`);
   return verdict.spiffeId;
 }
 

@@ -117,6 +117,9 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
   };
 }
 
+/** A person's working day: nothing renews an operator's SVID while no command runs. */
+const OPERATOR_TTL_MS = 12 * 3_600_000;
+
 /** Tokens and entries, each change of them with its record. */
 function recordedStores(options: Pick<IssuanceOptions, 'authority' | 'store' | 'cluster' | 'clock' | 'log'>): { readonly tokens: TokenStore; readonly entries: EntryStore } {
   const { ledger } = options.authority;
@@ -127,8 +130,6 @@ function recordedStores(options: Pick<IssuanceOptions, 'authority' | 'store' | '
 export function openClusterBans(options: BansOptions): Promise<Bans> {
   return openBans(options, recordedStores(options));
 }
-/** A person's working day: nothing renews an operator's SVID while no command runs. */
-const OPERATOR_TTL_MS = 12 * 3_600_000;
 
 class Issuer {
   private readonly options: IssuanceOptions;
