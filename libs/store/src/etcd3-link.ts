@@ -27,7 +27,7 @@ export function openEtcd3Link(options: Etcd3Options): StoreLink {
       const response = await kv.range(
         {
           key: request.key,
-          range_end: request.rangeEnd,
+          ...rangeEndOf(request.rangeEnd),
           limit: String(request.limit),
           revision: String(request.revision),
           keys_only: request.keysOnly,
@@ -44,7 +44,7 @@ export function openEtcd3Link(options: Etcd3Options): StoreLink {
       return { revision: BigInt(header.revision) };
     },
     deleteRange: async (request, deadlineMs) => {
-      const { deleted } = await kv.deleteRange({ key: request.key, range_end: request.rangeEnd }, timed(deadlineMs));
+      const { deleted } = await kv.deleteRange({ key: request.key, ...rangeEndOf(request.rangeEnd) }, timed(deadlineMs));
       return { deleted: BigInt(deleted) };
     },
     txn: async (request, deadlineMs) => {
@@ -137,6 +137,11 @@ type Etcd3WatchResponse = {
   readonly events: readonly { readonly type: string; readonly kv: IKeyValue | null; readonly prev_kv: IKeyValue | null }[];
 };
 
+/** An empty end that is on the wire means every key from here on; one that is left out means this key. */
+function rangeEndOf(end: Uint8Array): { readonly range_end?: Buffer } {
+  return end.length === 0 ? {} : { range_end: Buffer.from(end) };
+}
+
 function toHeader(header: Etcd3Header | null): etcd.ResponseHeader | undefined {
   if (header === null) return undefined;
   return { clusterId: BigInt(header.cluster_id), memberId: BigInt(header.member_id), revision: BigInt(header.revision), raftTerm: BigInt(header.raft_term) };
@@ -176,7 +181,7 @@ function toWatchRequest({ requestUnion: union }: etcd.WatchRequest): object {
       return {
         create_request: {
           key: union.value.key,
-          range_end: union.value.rangeEnd,
+          ...rangeEndOf(union.value.rangeEnd),
           start_revision: String(union.value.startRevision),
           progress_notify: union.value.progressNotify,
           watch_id: String(union.value.watchId),
@@ -195,7 +200,7 @@ function toWatchRequest({ requestUnion: union }: etcd.WatchRequest): object {
 /* The enums of etcd3's protos have the same numbers as etcd's. */
 function toCompare(compare: etcd.Compare): ICompare {
   const union = compare.targetUnion;
-  const base = { key: compare.key, range_end: compare.rangeEnd, result: compare.result as number, target: compare.target as number };
+  const base = { key: compare.key, ...rangeEndOf(compare.rangeEnd), result: compare.result as number, target: compare.target as number };
   switch (union?.$case) {
     case 'version':
       return { ...base, version: String(union.value) };
@@ -217,7 +222,7 @@ function toOp({ request }: RequestOp): IRequestOp {
     case 'requestPut':
       return { request_put: { key: request.value.key, value: request.value.value, lease: String(request.value.lease) } };
     case 'requestDeleteRange':
-      return { request_delete_range: { key: request.value.key, range_end: request.value.rangeEnd } };
+      return { request_delete_range: { key: request.value.key, ...rangeEndOf(request.value.rangeEnd) } };
     default:
       throw new TypeError(`a store transaction has no ${request?.$case ?? 'empty'} operations`);
   }
