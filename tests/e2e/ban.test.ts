@@ -24,6 +24,7 @@ function openStream(): ClientHttp2Stream {
   session.on('error', () => undefined);
   const stream = session.request({ ':path': '/?delayMs=600000', ':authority': 'ledger.shop.svc.clusterset.local' });
   stream.on('error', () => undefined);
+  stream.resume(); // one that is not read never closes
   return stream;
 }
 
