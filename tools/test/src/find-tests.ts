@@ -9,6 +9,8 @@ const STAGES: readonly (Omit<Stage, 'files'> & { readonly patterns: readonly str
   { name: 'architecture', patterns: ['tests/architecture/**/*.test.ts'], concurrency: 1, timeoutMs: 60_000 },
   { name: 'unit', patterns: ['{libs,tools,apps}/*/src/**/*.test.ts'], concurrency: 2, timeoutMs: 180_000 },
   { name: 'whole processes', patterns: ['tests/{harness,e2e,interop,netns,reliability,soak}/**/*.test.ts'], concurrency: 1, timeoutMs: 240_000 },
+  // They make a Debian of their own first.
+  { name: 'packages', patterns: ['tests/packages/**/*.test.ts'], concurrency: 1, timeoutMs: 480_000 },
 ];
 
 /** The stages under `root` with their files, sorted; `only` keeps files whose path contains it or matches it as a pattern. */
