@@ -239,13 +239,13 @@ function addExport(program: Command): void {
 function addRest(program: Command): void {
   program
     .command('apply')
-    .description('create or replace the services and exports of YAML or JSON documents; all of them, or none if one is wrong')
+    .description('create or replace the services, exports and foreign trust domains of YAML or JSON documents; all of them, or none if one is wrong')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
     .option('--dry-run', 'check everything, change nothing')
     .action(run('control-plane', async () => (await import('./commands/apply.ts')).applyFile));
   program
     .command('get <kind> [name]')
-    .description('things of a kind: services, exports, workloads, imports, peers, proxies, clusters, certificates, bundles, tokens, entries')
+    .description('things of a kind: services, exports, workloads, imports, peers, proxies, clusters, certificates, bundles, foreign-trust-domains, bans, tokens, entries')
     .option('-n, --namespace <namespace>', 'of this namespace only')
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).getResources));
   program
@@ -255,7 +255,7 @@ function addRest(program: Command): void {
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).diffFile));
   program
     .command('delete')
-    .description('delete the services and exports a file declares')
+    .description('delete what a file declares')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).deleteFile));
   const certificate = program.command('certificate').description('X.509 SVIDs');

@@ -131,7 +131,7 @@ await runProcess({
     const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
-    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans }), clock, log });
+    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust }), clock, log });
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
     const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });

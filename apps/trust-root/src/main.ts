@@ -20,6 +20,7 @@ await runProcess({
       federation: valueOf(parseTrustDomain(config.federation, 'federation')),
       keyKind: config.keyKind,
       keys: fileKeyStore(config.stateDir, { passphrase: config.keyPassphraseFile === undefined ? undefined : await readPassphrase(config.keyPassphraseFile), log }),
+      operators: config.operators,
       intermediateTtlMs: valueOf(intermediateTtlOf(config)),
       clock,
       random: systemRandom,
@@ -29,7 +30,7 @@ await runProcess({
     own({ name: 'trust root', stop: () => root.close() });
 
     const { svids, bundles } = root;
-    const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [root.service], log, metrics, clock });
+    const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [root.service, root.remote], log, metrics, clock });
     own({ name: 'rpc', stop: () => server.close(1_000) });
 
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
