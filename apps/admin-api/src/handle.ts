@@ -1,6 +1,6 @@
 // What each route does: this cluster's through its control plane, another cluster's through that cluster's own admin API.
 import { fail, openApiDocument } from '@isthmus/api';
-import type { Clock } from '@isthmus/runtime';
+import { type Clock, programVersion } from '@isthmus/runtime';
 import type { Audit } from './audit.ts';
 import { type Grant, grantsOf } from './auth/grants.ts';
 import type { Config } from './config.ts';
@@ -57,7 +57,7 @@ async function single(parts: HandleParts, document: object, work: Work): Promise
     case 'getOpenApi':
       return { status: 200, value: document };
     case 'getWhoAmI':
-      return { status: 200, value: { caller: work.caller.id, cluster: config.cluster, grants: grantsOf(parts.grants, work.caller).map(({ who: _who, ...grant }) => grant) } };
+      return { status: 200, value: { caller: work.caller.id, cluster: config.cluster, version: programVersion(), grants: grantsOf(parts.grants, work.caller).map(({ who: _who, ...grant }) => grant) } };
     case 'listClusters':
       return listKind(controlPlane, 'member', work, config.cluster);
     case 'getFederationStatus':

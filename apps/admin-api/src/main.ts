@@ -1,5 +1,7 @@
 // The admin API of one cluster: the REST face of its control plane, and the way to the admin APIs of the others.
+import { join } from 'node:path';
 import { clusterTrustDomain } from '@isthmus/model';
+import { serveLogs, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { openAudit } from './audit.ts';
@@ -38,6 +40,8 @@ await runProcess({
     own({ name: 'oidc', stop: async () => oidc?.close() });
     const server = await startApiServer({ config, grants, svids, bundles, audit, handle, oidc, ...parts });
     own({ name: 'server', stop: () => server.close() });
+    const operators = await startRpcServer({ listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') }, services: [serveLogs(log)], log });
+    own({ name: 'admin', stop: () => operators.close(1_000) });
     if (config.health !== undefined) {
       const checks = { identity: () => (svids.current()?.expiresAtMs ?? 0) > systemClock.nowMs() };
       const health = await serveHealth({ ...config.health, metrics: parts.metrics, checks });

@@ -56,8 +56,18 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
       const { value } = await client.call<{ token?: string; id: string; expiresAtMs: number }>('createJoinTokens', { params: { cluster }, body: { agent, role, services, ttlSeconds }, idempotencyKey: randomUUID() });
       return { token: value.token ?? '', id: value.id, expiresAtMs: value.expiresAtMs };
     },
-    ban: () => Promise.reject(fail('CLI_BAD_INPUT', 'bans are made at the control plane’s own socket', { hint: 'name it with --socket' })),
-    unban: () => Promise.reject(fail('CLI_BAD_INPUT', 'bans are lifted at the control plane’s own socket', { hint: 'name it with --socket' })),
+    ban: async ({ kind, namespace, name, reason }) => {
+      const body = { kind, name, ...(namespace !== '' && { namespace }), ...(reason !== '' && { reason }) };
+      return (await client.call('createBan', { params: { cluster }, body })).value;
+    },
+    unban: async ({ kind, namespace, name }) => {
+      const path = kind === 'agent' ? `/agent/${name}` : `/ns/${namespace}/svc/${name}`;
+      for await (const { key, document } of client.list('listBans', { params: { cluster } })) {
+        if (document['lifted'] === true || !String(document['spiffeId']).endsWith(path)) continue;
+        return { existed: (await known(client.call('deleteBan', { params: { cluster, ban: key } }))) !== undefined };
+      }
+      return { existed: false };
+    },
     status: async () => (await client.call<Document>('getStatus', { params: { cluster } })).value,
   };
 }

@@ -4,7 +4,7 @@ import { openRegistry, openViews, servePush } from '@isthmus/discovery';
 import { type ExportedService, openFederation } from '@isthmus/federation';
 import { activeBans, openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
-import { admin, openChannel, startRpcServer } from '@isthmus/rpc';
+import { admin, openChannel, serveLogs, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { serveShared } from '@isthmus/store';
 import { openLog, openMetrics } from '@isthmus/telemetry';
@@ -133,7 +133,7 @@ await runProcess({
     own({ name: 'idempotency', stop: () => idempotency.close() });
     const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust }), clock, log });
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
-    const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service], log });
+    const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service, serveLogs(log)], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });
 
     if (config.health !== undefined) {

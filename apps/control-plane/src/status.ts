@@ -3,7 +3,7 @@ import type { ProxyStatus, Push, Registry } from '@isthmus/discovery';
 import type { Federation } from '@isthmus/federation';
 import type { Authority, Bans, ForeignTrust, Issuance } from '@isthmus/identity';
 import { type Export, formatServiceName, type Service } from '@isthmus/model';
-import { systemClock } from '@isthmus/runtime';
+import { programVersion, systemClock } from '@isthmus/runtime';
 import type { Config } from './config.ts';
 import type { Item, Source } from './feed.ts';
 import type { Resources } from './resources.ts';
@@ -80,6 +80,7 @@ function certificates(authority: Authority): readonly object[] {
 export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly config: Config }): () => object {
   const { config, authority, federation, foreign, push, registry, resources } = parts;
   return () => ({
+    version: programVersion(),
     cluster: config.cluster,
     federation: config.federation,
     locality: config.locality,

@@ -60,7 +60,7 @@ await runProcess({
     const drainMs = config.drainMs ?? 5_000;
     own({ name: 'east-west', stop: () => Promise.all([proxy.close({ drainMs }), layer7.close({ drainMs })]).then(() => undefined) });
 
-    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log });
+    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log, recent: log.recent });
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {

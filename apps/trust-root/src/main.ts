@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { fileKeyStore, openTrustRoot, readPassphrase } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, valueOf } from '@isthmus/model';
-import { startRpcServer } from '@isthmus/rpc';
+import { serveLogs, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { configSchema, intermediateTtlOf } from './config.ts';
@@ -34,7 +34,7 @@ await runProcess({
     own({ name: 'rpc', stop: () => server.close(1_000) });
 
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
-    const operators = await startRpcServer({ listen: { unixPath }, services: [root.admin], log });
+    const operators = await startRpcServer({ listen: { unixPath }, services: [root.admin, serveLogs(log)], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });
 
     if (config.health !== undefined) {

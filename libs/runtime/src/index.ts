@@ -14,4 +14,5 @@ export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-fil
 export { portBusy, runProcess, type Stoppable } from './process.ts';
 export { openStateFile, type StateFile } from './state-file.ts';
 export { suggest } from './suggest.ts';
+export { programVersion } from './version.ts';
 export { formatYaml, parseYaml, type YamlDocument } from './yaml.ts';

@@ -60,7 +60,7 @@ const createdToken = Type.Object({
 });
 
 const peer = Type.Object({ cluster: label, state: Type.String({ description: 'fresh, stale, presumed-dead or fenced' }), ageMs: Type.Optional(Type.Number({ minimum: 0 })), exports: Type.Optional(count), refused: Type.Optional(count) });
-const proxy = Type.Object({ id: Type.String(), kind: Type.String(), network: Type.String(), sentVersion: Type.Number(), ackedVersion: Type.Number(), inSync: Type.Boolean({ description: 'whether the configuration sent last is acknowledged' }) });
+const proxy = Type.Object({ id: Type.String(), kind: Type.String(), network: Type.String(), version: Type.Optional(Type.String({ description: 'of its program' })), sentVersion: Type.Number(), ackedVersion: Type.Number(), inSync: Type.Boolean({ description: 'whether the configuration sent last is acknowledged' }), nack: Type.Optional(Type.Object({ version: Type.Number(), reason: Type.String() }, { description: 'the configuration it refused last' })) });
 const imported = Type.Object({ namespace: label, name: label, cluster: label, ports: Type.Array(servicePortSchema), readyCount: count, totalCount: count, state: Type.String(), gateways: Type.Array(Type.String()), locality: Type.String() });
 const certificate = Type.Object({ name: Type.String(), spiffeId: Type.String(), expiresAtMs: Type.Number() });
 

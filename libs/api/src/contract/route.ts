@@ -63,13 +63,20 @@ const clusterPart = Type.Object({
   problem: Type.Optional(problem),
 });
 
+const attention = Type.Object({
+  severity: Type.Union([Type.Literal('failing'), Type.Literal('expiring'), Type.Literal('stale'), Type.Literal('under-way')]),
+  cluster: Type.String({ description: 'empty for what is the whole federation’s' }),
+  subject: Type.String(),
+  detail: Type.String(),
+});
+
 const auditEntry = Type.Object({ sequence: Type.Integer({ minimum: 1 }), atMs: Type.Number(), event: Type.String(), request: Type.String(), caller: Type.String(), method: Type.String(), path: Type.String() }, { additionalProperties: true });
 
 const SINGLE: readonly Route[] = [
-  { ...base, id: 'getWhoAmI', method: 'GET', path: '/v1/whoami', summary: 'who the caller is, and what it may do', roles: [], scope: 'any', answers: { 200: Type.Object({ caller: Type.String(), cluster: Type.String(), grants: Type.Array(freeForm) }) } },
+  { ...base, id: 'getWhoAmI', method: 'GET', path: '/v1/whoami', summary: 'who the caller is, and what it may do', roles: [], scope: 'any', answers: { 200: Type.Object({ caller: Type.String(), cluster: Type.String(), version: Type.String({ description: 'of this admin API' }), grants: Type.Array(freeForm) }) } },
   { ...base, id: 'getOpenApi', method: 'GET', path: '/v1/openapi.json', summary: 'this API as an OpenAPI 3.1 document', roles: [], scope: 'any', answers: { 200: freeForm } },
   { ...base, id: 'listClusters', method: 'GET', path: '/v1/clusters', summary: 'clusters of the federation', scope: 'any', query: { ...paging }, isWatchable: false, answers: { 200: listSchema(memberSchema) } },
-  { ...base, id: 'getFederationStatus', method: 'GET', path: '/v1/status', summary: 'every cluster’s state; a cluster that cannot be reached is a problem in its part only', scope: 'cluster', answers: { 200: Type.Object({ cluster: Type.String(), clusters: Type.Array(clusterPart) }) } },
+  { ...base, id: 'getFederationStatus', method: 'GET', path: '/v1/status', summary: 'every cluster’s state; a cluster that cannot be reached is a problem in its part only', scope: 'cluster', answers: { 200: Type.Object({ cluster: Type.String(), clusters: Type.Array(clusterPart), trust: Type.Optional(freeForm), attention: Type.Array(attention, { description: 'what needs a look, gravest first' }) }) } },
   { ...base, id: 'getStatus', method: 'GET', path: '/v1/clusters/{cluster}/status', summary: 'state of one cluster', scope: 'cluster', params: clusterParam, answers: { 200: freeForm } },
   { ...base, id: 'listAudit', method: 'GET', path: '/v1/clusters/{cluster}/audit', summary: 'writes and refusals, newest first', roles: ['trust-admin'], scope: 'cluster', params: clusterParam, query: { ...paging }, answers: { 200: listSchema(auditEntry) } },
 ];
