@@ -42,10 +42,11 @@ export function formatLine(line: string, form: CommandContext['output'], colour:
     return `${line} (${messageOf(error)})\n`;
   }
   if (form === 'yaml') return `---\n${formatYaml(fields)}`;
-  const { time, level, program: _program, msg, ...rest } = fields;
+  const { time, level, msg, ...others } = fields;
+  const rest = Object.entries(others).filter(([key]) => key !== 'program');
   const word = String(level).padEnd(5);
   const shown = colour ? `\x1b[${COLOURS[String(level)] ?? '0'}m${word}\x1b[0m` : word;
-  return `${[String(time), shown, String(msg), ...Object.entries(rest).map(([key, value]) => `${key}=${JSON.stringify(value)}`)].join(' ')}\n`;
+  return `${[String(time), shown, String(msg), ...rest.map(([key, value]) => `${key}=${JSON.stringify(value)}`)].join(' ')}\n`;
 }
 
 /** The first socket there is: of the demo by a process's name or a program's, else of the packages. **Throws** CLI_SOCKET_ABSENT. */
