@@ -7,13 +7,14 @@ import { parseArgs } from 'node:util';
 import { openApiDocument } from '@isthmus/api';
 import { ERROR_CLASSES } from '@isthmus/model';
 import type { ConfigSchema } from '@isthmus/runtime';
+import { cliPage, type CommandShape } from './cli-page.ts';
 import { duplicates, errorsIn, metricsIn } from './catalogue.ts';
 import { configurationPage, errorsPage, metricsPage } from './reference.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const { values } = parseArgs({ options: { check: { type: 'boolean' } } });
 
-const made = new Map([...referencePages(), ['docs/reference/configuration.md', configurationPage(await programs())] as const, ['docs/reference/openapi.json', `${JSON.stringify(openApiDocument(), undefined, 1)}\n`] as const, ...protobufCode()]);
+const made = new Map([...referencePages(), ['docs/reference/configuration.md', configurationPage(await programs())] as const, ['docs/reference/cli.md', cliPage(await commandTree(), ERROR_CLASSES)] as const, ['docs/reference/openapi.json', `${JSON.stringify(openApiDocument(), undefined, 1)}\n`] as const, ...protobufCode()]);
 const stale = [...made].filter(([path, text]) => text !== textOf(path)).map(([path]) => path);
 const orphaned = globSync('libs/rpc/src/gen/**/*.ts', { cwd: root }).filter((path) => !made.has(path));
 
@@ -56,6 +57,12 @@ async function programs(): Promise<readonly { readonly program: string; readonly
       return { program: path.split(/[\\/]/)[1] ?? '', schema: loaded.configSchema };
     }),
   );
+}
+
+/** The commands of `isthmus`. */
+async function commandTree(): Promise<CommandShape> {
+  const { makeProgram } = (await import(join(root, 'apps/cli/src/program.ts'))) as { readonly makeProgram: () => CommandShape };
+  return makeProgram();
 }
 
 /** Runs buf on a copy, so that a check changes nothing. */
