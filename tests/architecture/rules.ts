@@ -18,8 +18,8 @@ const DOORS: Readonly<Record<string, string | readonly string[]>> = {
   etcd3: 'libs/store',
   'node:sqlite': 'libs/store',
   'dns-packet': 'libs/dataplane',
-  // The data path's loop, and peer credentials (decision 0012).
-  koffi: ['libs/dataplane', 'libs/runtime'],
+  // The data path's loop, peer credentials (decision 0012), and PKCS#11 (decision 0020).
+  koffi: ['libs/dataplane', 'libs/runtime', 'libs/identity'],
   esbuild: 'tools/release',
   protobufjs: 'tools/release',
   fastify: 'apps/admin-api',
