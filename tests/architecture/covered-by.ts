@@ -38,6 +38,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/transport/linux/libc.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
   'libs/dataplane/src/worker/thread.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
   'libs/discovery/src/': 'libs/discovery/src/push.test.ts',
+  'libs/discovery/src/source/kubernetes/': 'libs/discovery/src/source/kubernetes/source.test.ts',
   'libs/discovery/src/workload-records.ts': 'libs/discovery/src/registry.test.ts',
   'libs/federation/src/': 'libs/federation/src/federation.test.ts',
   'libs/identity/src/': 'libs/identity/src/proxy/join.test.ts',

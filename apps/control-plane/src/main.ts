@@ -11,10 +11,10 @@ import { makeAdminService } from './admin.ts';
 import { readToken } from './bootstrap-token.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
+import { openDeclarations } from './declarations.ts';
 import { openClusterFederation } from './federation.ts';
 import { openForeign } from './foreign.ts';
 import { openIdempotency } from './idempotency.ts';
-import { openResources } from './resources.ts';
 import { makeSources, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
 import { followTrust } from './trust.ts';
@@ -51,12 +51,13 @@ await runProcess({
 
     // Declarations feed views and exports; registry and federation feed the views: one direction each.
     let onDeclared = (_changed: readonly ServiceName[]): void => undefined;
-    const resources = await openResources({ store, log, metrics, clock, onChange: (changed) => onDeclared(changed) });
+    const resources = await openDeclarations(config, { store, registry, ...parts, onChange: (changed) => onDeclared(changed) });
     own({ name: 'resources', stop: () => resources.close() });
     const bans = await openClusterBans({ authority, store, cluster: config.cluster, ...parts });
     own({ name: 'bans', stop: () => bans.close() });
     const federation = await openClusterFederation(config, { authority, resources, registry, bans }, { store, ...parts });
     own({ name: 'federation', stop: () => federation.close() });
+    resources.followFederation(federation);
 
     const foreign = await openForeign(config, authority, { store, ...parts });
     own({ name: 'foreign trust domains', stop: () => foreign.close() });
