@@ -2,17 +2,17 @@
 
 locals {
   address = { trust_root = "${var.network}.0.1", east = "${var.network}.1.1", west = "${var.network}.2.1", ledger = "${var.network}.2.2", vm = "${var.network}.3.1" }
-  root    = { for name in keys(local.address) : name => "${var.directory}/${name}" }
+  root    = { for name in concat(keys(local.address), ["operator"]) : name => "${var.directory}/${name}" }
   # The operator logs in at east; west lets east's admin API forward what that one asks for.
   grants = [for role in ["operator", "trust-admin"] : { who = "spiffe://east.${var.federation}/operator/terraform", role = role }]
 }
 
 # First made and last destroyed: every host lies in it.
 resource "terraform_data" "directory" {
-  input = { path = var.directory, operator = "${var.directory}/operator" }
+  input = { path = var.directory }
 
   provisioner "local-exec" {
-    command = "mkdir -p -m 0700 '${self.input.path}' '${self.input.operator}'"
+    command = "mkdir -p -m 0700 '${self.input.path}'"
   }
   provisioner "local-exec" {
     when    = destroy
@@ -78,7 +78,7 @@ module "west" {
   forwarders          = { east = ["operator", "trust-admin"] }
   root_dir            = local.root.west
   user                = ""
-  reach               = { trust_root = module.trust_root_host.reach, host = module.west_host.reach }
+  bootstrap_token     = isthmus_cluster.west.bootstrap_token
 }
 
 module "west_host" {

@@ -72,43 +72,48 @@ locals {
     gateway       = "until test -s ${local.gateway_token} -o -s ${local.state}/gateway/identity.state; do sleep 1; done"
   }
   drop_ins = [for unit, command in local.wait : {
-    path        = "${local.systemd}/isthmus-${unit}.service.d/20-wait.conf"
-    content     = <<-UNIT
-      # Written by Terraform.
-      [Unit]
-      StartLimitIntervalSec=0
-      [Service]
-      ExecStartPre=/bin/sh -c '${command}'
-      TimeoutStartSec=infinity
-    UNIT
+    path = "${local.systemd}/isthmus-${unit}.service.d/20-wait.conf"
+    content = join("\n", [
+      "# Written by Terraform.",
+      "[Unit]",
+      "StartLimitIntervalSec=0",
+      "[Service]",
+      "ExecStartPre=/bin/sh -c '${command}'",
+      "TimeoutStartSec=infinity",
+      "",
+    ])
     permissions = "0644"
     owner       = ""
   }]
   # The gateway is beside its control plane: its token never leaves the host.
   gateway_token_unit = {
-    path        = "${local.systemd}/isthmus-gateway-token.service"
-    content     = <<-UNIT
-      # Written by Terraform.
-      [Unit]
-      Description=Join token for the gateway of this host
-      ConditionPathExists=!${local.state}/gateway/identity.state
-      [Service]
-      Type=oneshot
-      RemainAfterExit=yes
-      %{~if var.user != ""}
-      User=${var.user}
-      %{~endif}
-      StateDirectory=isthmus/gateway-token
-      StateDirectoryMode=0700
-      UMask=0077
-      TimeoutStartSec=infinity
-      ExecStart=/bin/sh -c 'until isthmus token create ${local.gateway_name} --role gateway --ttl 10m --socket ${local.control_plane_socket} > ${local.gateway_token}.new 2>/dev/null; do sleep 1; done; mv ${local.gateway_token}.new ${local.gateway_token}'
-      [Install]
-      WantedBy=multi-user.target
-    UNIT
+    path = "${local.systemd}/isthmus-gateway-token.service"
+    content = join("\n", concat(
+      [
+        "# Written by Terraform.",
+        "[Unit]",
+        "Description=Join token for the gateway of this host",
+        "ConditionPathExists=!${local.state}/gateway/identity.state",
+        "[Service]",
+        "Type=oneshot",
+        "RemainAfterExit=yes",
+      ],
+      var.user == "" ? [] : ["User=${var.user}"],
+      [
+        "StateDirectory=isthmus/gateway-token",
+        "StateDirectoryMode=0700",
+        "UMask=0077",
+        "TimeoutStartSec=infinity",
+        "ExecStart=/bin/sh -c '${local.make_gateway_token}'",
+        "[Install]",
+        "WantedBy=multi-user.target",
+        "",
+      ],
+    ))
     permissions = "0644"
     owner       = ""
   }
+  make_gateway_token = "until isthmus token create ${local.gateway_name} --role gateway --ttl 10m --socket ${local.control_plane_socket} > ${local.gateway_token}.new; do sleep 1; done; mv ${local.gateway_token}.new ${local.gateway_token}"
 
   host_files = concat(
     [
@@ -118,6 +123,7 @@ locals {
       local.gateway_token_unit,
     ],
     local.drop_ins,
+    var.bootstrap_token == null ? [] : [{ path = local.bootstrap_token, content = "${var.bootstrap_token}\n", permissions = "0600", owner = var.user }],
     local.is_etcd ? [
       { path = "${local.etc}/store/ca.pem", content = var.etcd_tls.ca, permissions = "0644", owner = "" },
       { path = "${local.etc}/store/client.pem", content = var.etcd_tls.client_cert, permissions = "0644", owner = "" },

@@ -209,6 +209,22 @@ variable "reach" {
   }
 }
 
+variable "bootstrap_token" {
+  description = "The cluster's one-time token, such as `isthmus_cluster.east.bootstrap_token`, to be put into the host's files; in place of `reach`."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = var.bootstrap_token == null ? true : can(regex("^ict1\\.[A-Za-z0-9._-]+$", var.bootstrap_token))
+    error_message = "bootstrap_token: this is no cluster's token; it begins with ict1. (a join token, ijt1., lets agents and gateways in)."
+  }
+  validation {
+    condition     = var.bootstrap_token == null || var.reach == null
+    error_message = "bootstrap_token: give it or reach, not both."
+  }
+}
+
 variable "host_id" {
   description = "What changes when the host is made anew, such as the instance's ID: the cluster is then admitted again."
   type        = string
