@@ -4,7 +4,7 @@ terraform {
   required_version = ">= 1.9"
   required_providers {
     isthmus = {
-      source = "isthmus/isthmus"
+      source = "isthmus.example/isthmus/isthmus"
     }
   }
 }
@@ -12,7 +12,7 @@ terraform {
 # Known before there is any cluster, so it can let the first one in.
 provider "isthmus" {
   alias             = "trust_root"
-  trust_root_socket = "${local.root.trust_root}/var/lib/isthmus/trust-root/admin.sock"
+  trust_root_socket = module.federation.socket
 }
 
 # Not known until the login is done: Terraform asks east nothing before.
@@ -72,11 +72,13 @@ resource "isthmus_export" "ledger" {
 resource "isthmus_join_token" "ledger" {
   cluster  = isthmus_service.ledger.cluster
   agent    = "ledger"
+  role     = "agent"
   services = ["${isthmus_service.ledger.namespace}/${isthmus_service.ledger.name}"]
 }
 
 resource "isthmus_join_token" "vm" {
   cluster  = module.east.name
   agent    = "vm-1"
+  role     = "agent"
   services = ["shop/web"]
 }

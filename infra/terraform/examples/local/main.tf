@@ -35,6 +35,7 @@ module "trust_root_host" {
   root_dir   = local.root.trust_root
   files      = module.federation.files
   units      = module.federation.units
+  ready      = module.federation.socket
   ends_with  = var.ends_with
   depends_on = [terraform_data.directory]
 }

@@ -22,6 +22,14 @@ resource "terraform_data" "admission" {
     remove = local.remove
   }
 
+  lifecycle {
+    # Not a validation of the variable: the host's files would then wait for what waits for the host.
+    precondition {
+      condition     = var.bootstrap_token == null
+      error_message = "bootstrap_token: give it or reach, not both."
+    }
+  }
+
   provisioner "local-exec" {
     command     = "sh '${self.input.script}'"
     environment = { FROM = self.input.from, MAKE = local.admit, TO = self.input.to, TAKE = local.take }

@@ -219,10 +219,6 @@ variable "bootstrap_token" {
     condition     = var.bootstrap_token == null ? true : can(regex("^ict1\\.[A-Za-z0-9._-]+$", var.bootstrap_token))
     error_message = "bootstrap_token: this is no cluster's token; it begins with ict1. (a join token, ijt1., lets agents and gateways in)."
   }
-  validation {
-    condition     = var.bootstrap_token == null || var.reach == null
-    error_message = "bootstrap_token: give it or reach, not both."
-  }
 }
 
 variable "host_id" {

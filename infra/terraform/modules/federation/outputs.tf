@@ -17,6 +17,11 @@ output "admission" {
   }
 }
 
+output "socket" {
+  description = "Unix socket of the trust root's operators on its host: the provider's `trust_root_socket` where Terraform runs there, or where `ssh -L` brings it."
+  value       = local.socket
+}
+
 output "user_data" {
   description = "cloud-init user-data of the trust root's host."
   value       = module.cloud_init.user_data

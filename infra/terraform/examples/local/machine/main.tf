@@ -25,6 +25,12 @@ variable "ends_with" {
   type        = string
 }
 
+variable "ready" {
+  description = "File on the host, such as a socket, that says it serves; empty for none. Nothing that depends on the host begins before."
+  type        = string
+  default     = ""
+}
+
 resource "terraform_data" "host" {
   # Other files are another host, started anew over the state of the one before.
   triggers_replace = [nonsensitive(sha256(jsonencode([var.files, var.units])))]
@@ -35,6 +41,7 @@ resource "terraform_data" "host" {
     environment = {
       HOST_FILES     = join("\n", [for file in var.files : "${file.permissions} ${file.path} ${base64encode(file.content)}"])
       HOST_UNITS     = join(" ", var.units)
+      HOST_READY     = var.ready
       HOST_ENDS_WITH = var.ends_with
     }
   }
