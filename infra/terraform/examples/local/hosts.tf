@@ -1,5 +1,10 @@
 # The two hosts with workloads: one inside west, and a VM far from both clusters, which belongs to east.
 
+locals {
+  checkout = abspath("${path.module}/../../../..")
+  sample   = "${local.checkout}/node_modules/.bin/node ${local.checkout}/apps/cli/src/demo/sample-workload.ts"
+}
+
 module "ledger" {
   source        = "../../modules/vm-agent"
   name          = "ledger"
@@ -32,7 +37,7 @@ module "ledger_host" {
   # The application is anybody's program; here it comes with the host.
   files = concat(module.ledger.files, [{
     path        = "${local.root.ledger}/etc/systemd/system/application.service"
-    content     = "[Service]\nExecStart=${abspath("${path.module}/../../../../node_modules/.bin/node")} ${abspath("${path.module}/../../../../apps/cli/src/demo/sample-workload.ts")} ${var.application_port} west ledger-1\n"
+    content     = "[Service]\nExecStart=${coalesce(var.application, local.sample)} ${var.application_port} west ledger-1\n"
     permissions = "0644"
     owner       = ""
   }])

@@ -43,6 +43,12 @@ variable "ledger_weight" {
   nullable    = false
 }
 
+variable "application" {
+  description = "Command of the application behind `ledger`; port, cluster and instance follow it. The demo's sample program where this is null."
+  type        = string
+  default     = null
+}
+
 variable "application_port" {
   description = "Port on 127.0.0.1 where the sample application behind `ledger` listens."
   type        = number
