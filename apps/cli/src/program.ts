@@ -179,6 +179,11 @@ function addContexts(program: Command): void {
   context.command('list').description('contexts, and which is in use').action(run('process', async () => (await load()).listContexts));
   context.command('use <name>').description('use this context from now on').action(run('process', async () => (await load()).chooseContext));
   context.command('remove <name>').description('forget a context and its identity').action(run('process', async () => (await load()).forgetContext));
+  context
+    .command('export [name]')
+    .description('write a context’s identity as PEM files, for curl, Terraform and the like; renewed first where it is past its half')
+    .requiredOption('--out <dir>', 'where to: svid.pem, key.pem and ca.pem')
+    .action(run('process', async () => (await load()).exportContext));
   program.command('completion <shell>').description('a script that completes commands: bash, zsh or fish').action(run('process', async () => {
     const { printCompletion } = await import('./commands/completion.ts');
     return (given, args) => printCompletion(given, args, program);

@@ -9,7 +9,7 @@ import { noticesOf } from './notices.ts';
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** The programs in one executable; which of them runs is told by the name it is called by. */
-export const PROGRAMS = ['agent', 'control-plane', 'gateway', 'trust-root'] as const;
+export const PROGRAMS = ['admin-api', 'agent', 'control-plane', 'gateway', 'trust-root'] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 export type Bundles = {
