@@ -1,6 +1,7 @@
 // Every setting of an agent: name, type, unit, default and what it is for.
 import { proxyAttestationSchema } from '@isthmus/identity';
 import { byLabel, schemas, type Static, strict, Type, workloadSchema } from '@isthmus/model';
+import { healthSchema, logSchema } from '@isthmus/runtime';
 
 const serviceName = Type.String({ pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$', description: 'namespace/service' });
 const port = Type.Integer({ minimum: 0, maximum: 65_535 });
@@ -73,12 +74,7 @@ export const configSchema = strict({
   ),
   drainMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how long requests may still take when the agent stops' })),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
-  health: Type.Optional(strict({ host: Type.Optional(Type.String({ default: LOOPBACK })), port })),
-  log: Type.Optional(
-    strict({
-      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
-      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
-    }),
-  ),
+  health: healthSchema,
+  log: logSchema,
 });
 export type Config = Static<typeof configSchema>;

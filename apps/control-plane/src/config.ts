@@ -1,6 +1,7 @@
 // Every setting of a control plane: name, type, unit, default and what it is for.
 import { attestationSchema } from '@isthmus/identity';
 import { schemas, type Static, strict, Type } from '@isthmus/model';
+import { healthSchema, logSchema } from '@isthmus/runtime';
 
 const tlsFilesSchema = strict({
   ca: Type.String({ description: 'PEM file with the CA that signed the store’s certificate' }),
@@ -58,12 +59,7 @@ export const configSchema = strict({
   ),
   attestation: Type.Optional(attestationSchema),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
-  health: Type.Optional(strict({ host: Type.String({ default: '127.0.0.1' }), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),
-  log: Type.Optional(
-    strict({
-      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
-      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
-    }),
-  ),
+  health: healthSchema,
+  log: logSchema,
 });
 export type Config = Static<typeof configSchema>;

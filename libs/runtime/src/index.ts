@@ -12,6 +12,7 @@ export * from './http-client.ts';
 export { openPeerCredentials, type PeerCredentials, type ReadPeer } from './peer-credentials.ts';
 export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';
 export { portBusy, runProcess, type Stoppable } from './process.ts';
+export { healthSchema, logSchema } from './process-settings.ts';
 export { openStateFile, type StateFile } from './state-file.ts';
 export { suggest } from './suggest.ts';
 export { formatYaml, parseYaml, type YamlDocument } from './yaml.ts';
