@@ -16,6 +16,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'apps/cli/src/demo/tour/': 'tests/e2e/main-walk.test.ts',
   'apps/control-plane/src/': 'tests/e2e/main-walk.test.ts',
   'apps/gateway/src/': 'tests/e2e/main-walk.test.ts',
+  'apps/terraform-provider/src/': 'tests/interop/terraform.test.ts',
   'apps/control-plane/src/writes.ts': 'tests/e2e/admin-api.test.ts',
   'apps/control-plane/src/idempotency.ts': 'tests/e2e/admin-api.test.ts',
   'apps/trust-root/src/': 'tests/e2e/main-walk.test.ts',
