@@ -198,16 +198,16 @@ test('commands over a context cover trust, and say what to do where something is
   const file = join(home, 'partner.json');
   writeFileSync(file, document);
   assert.match(await ok(['trust', 'federate', partner.trustDomain, '--bundle', file, '--sha256', sha256]), /is federated/);
-  assert.match(await ok(['trust', 'list']), new RegExp(`${partner.trustDomain.replaceAll('.', '\\.')} +file`));
-  assert.equal(await ok(['trust', 'bundle', 'export', partner.trustDomain]), document);
   const yaml = `kind: federated-trust-domain\ntrustDomain: ${partner.trustDomain}\nsource: { profile: file }\n`;
-  assert.equal(await ok(['diff', '-f', '-'], yaml), 'nothing differs\n');
-  assert.match(await ok(['get', 'foreign-trust-domains', '-o', 'yaml']), /profile: file/);
+  const [listed, exported, differs, got] = await Promise.all([ok(['trust', 'list']), ok(['trust', 'bundle', 'export', partner.trustDomain]), ok(['diff', '-f', '-'], yaml), ok(['get', 'foreign-trust-domains', '-o', 'yaml'])]);
+  assert.match(listed, new RegExp(`${partner.trustDomain.replaceAll('.', '\\.')} +file`));
+  assert.deepEqual([exported, differs], [document, 'nothing differs\n']);
+  assert.match(got, /profile: file/);
   assert.match(await ok(['delete', '-f', '-'], yaml), /deleted/);
-  assert.match(await ok(['cluster', 'list']), /east[^]*west/);
-  assert.match(await ok(['trust', 'status']), /signing[^]*east +yes/);
-  assert.match(await ok(['trust', 'log', '--last', '5']), /INDEX/);
-  const compromised = await cli(['trust', 'rotate', '--compromised', '--yes', '--no-follow']);
+  const [clusters, trust, log, compromised] = await Promise.all([ok(['cluster', 'list']), ok(['trust', 'status']), ok(['trust', 'log', '--last', '5']), cli(['trust', 'rotate', '--compromised', '--yes', '--no-follow'])]);
+  assert.match(clusters, /east[^]*west/);
+  assert.match(trust, /signing[^]*east +yes/);
+  assert.match(log, /INDEX/);
   assert.deepEqual([compromised.code, /hint: run the same command on the trust root’s machine/.test(compromised.stderr)], [77, true], compromised.stderr);
   assert.match(await ok(['agent', 'ban', 'vm-lost', '--reason', 'test']), /is banned/);
   assert.match(await ok(['agent', 'unban', 'vm-lost']), /is lifted/);
@@ -217,10 +217,10 @@ test('commands over a context cover trust, and say what to do where something is
 });
 
 test('the newest log lines of each program are at its own socket', async () => {
-  for (const program of ['trust-root', 'control-plane', 'gateway', 'admin-api']) {
+  await Promise.all(['trust-root', 'control-plane', 'gateway', 'admin-api'].map(async (program) => {
     const lines = (await ok(['logs', program, '--state', mesh.paths.root, '--cluster', 'east', '-o', 'json', '-n', '2000'])).trim().split('\n').map((line) => JSON.parse(line) as { msg: string; program: string });
     assert.ok(lines.some((l) => l.msg === 'ready' && l.program === program), program);
-  }
+  }));
   const absent = await cli(['logs', 'agent', '--state', mesh.paths.root]);
   assert.deepEqual([absent.code, /journalctl -u isthmus-agent/.test(absent.stderr)], [69, true], absent.stderr);
 });

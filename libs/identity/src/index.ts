@@ -21,7 +21,9 @@ export { openTransparencyLog, type TransparencyLog } from './transparency-log/lo
 export { type LogVerdict, verifyLog } from './transparency-log/verify.ts';
 export { openClusterBans } from './issuance/issuance.ts';
 export { activeBans, type Bans, type BanSubject } from './issuance/bans.ts';
-export { fileKeyStore, type KeyStore, memoryKeyStore, readPassphrase } from './key-store.ts';
+export { fileKeyStore, type KeyStore, memoryKeyStore, movingKeyStore, readPassphrase, type StoredKey } from './key-store.ts';
+export { pkcs11KeyStore, type Pkcs11Options } from './pkcs11/key-store.ts';
+export { programKeyStore, type ProgramOptions } from './program/key-store.ts';
 export { type BackupFacts, backupTrustRoot, restoreTrustRoot } from './trust-root/backup.ts';
 export { chooseIssuer, openTokenIssuer, type TokenIssuer, tokenIssuerFields, tokenIssuerProblems } from './attest/token-issuer.ts';
 export { type Claims, claimsMatch, claimsMatchSchema } from './attest/rules.ts';

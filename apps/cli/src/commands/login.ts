@@ -1,7 +1,8 @@
 // `isthmus login` and `isthmus context …`: getting an identity from a cluster, and choosing which of them commands use.
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { clusterTrustDomain, messageOf, reservedSni, type TrustDomain } from '@isthmus/model';
 import { openIdentity, withApi } from '../api.ts';
 import type { CommandContext } from '../context.ts';
@@ -9,13 +10,14 @@ import { type BearerSource, findContext, identityDir, readContexts, removeContex
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
+import { instant } from './token.ts';
 
 /** Remembers a cluster as a context: with an SVID of an operator's join token, or with a bearer token or an issuer that gives them. */
 export async function login(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
   const file = options['tokenFile'] ?? options['token'];
   if (typeof options['issuer'] === 'string') return loginByToken(context, options, await credentialsOf(options));
   if (typeof file !== 'string') throw fail('CLI_BAD_INPUT', 'nothing says who you are', { hint: 'give --token-file with an operator’s join token or a bearer token, or --issuer with --client-id and --client-secret-file' });
-  const token = readToken(file);
+  const token = await readToken(file);
   if (!/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token) || token.startsWith('ijt1.') || token.startsWith('ict1.')) return loginByJoinToken(context, options, token);
   // A file stays with whoever keeps it fresh; what came by standard input or in the command itself is kept here.
   const isFile = file !== '-' && file !== token;
@@ -77,7 +79,7 @@ function serverOf(options: Options): string {
 async function rootsOf(options: Options, address: string, trustDomain: TrustDomain): Promise<readonly Buffer[]> {
   const { root, rootSha256 } = options;
   if (typeof root === 'string') {
-    const blocks = readText('--root', root).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+    const blocks = (await readText('--root', root)).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
     if (blocks.length === 0) throw fail('CLI_BAD_INPUT', `--root: ${root} holds no PEM certificate`);
     return blocks.map((block) => new X509Certificate(block).raw);
   }
@@ -89,14 +91,15 @@ async function rootsOf(options: Options, address: string, trustDomain: TrustDoma
 const PIN_TIMEOUT_MS = 5_000;
 
 /** A token given as text would stay in the shell's history: a file or standard input is better. */
-function readToken(given: string): string {
+async function readToken(given: string): Promise<string> {
   if (given.startsWith('ijt1.') || given.startsWith('eyJ')) return given;
-  return readText('--token', given).trim();
+  return (await readText('--token', given)).trim();
 }
 
-function readText(option: string, file: string): string {
+async function readText(option: string, file: string): Promise<string> {
   try {
-    return readFileSync(file === '-' ? 0 : file, 'utf8');
+    // Who makes the token may still be at it: a pipe is waited for.
+    return file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
   } catch (error) {
     throw fail('CLI_BAD_INPUT', `${option}: cannot read ${file}: ${messageOf(error)}`);
   }
@@ -116,6 +119,32 @@ export async function listContexts(context: CommandContext): Promise<void> {
 export async function chooseContext(context: CommandContext, [name = '']: readonly string[]): Promise<void> {
   await useContext(name);
   printOutcome(context, `context ${name} is in use`, { current: name });
+}
+
+/**
+ * Writes a context's identity, renewed where it is past its half, as PEM for programs that ask the admin API themselves,
+ * such as curl or Terraform: `svid.pem`, `key.pem` and `ca.pem`, each of mode 0600.
+ */
+export async function exportContext(context: CommandContext, [name]: readonly string[], options: Options): Promise<void> {
+  const chosen = await findContext(name);
+  if (chosen === undefined) throw fail('CLI_CONTEXT_UNKNOWN', 'no context is in use', { hint: 'get one with `isthmus login`' });
+  if (chosen.bearer !== undefined) throw fail('CLI_BAD_INPUT', `context ${chosen.name} has a bearer token and no certificate`, { hint: 'give the program the token itself' });
+  const [{ svidToPem, toPem }, { makePrivateDir, writePrivateFile }] = await Promise.all([import('@isthmus/pki'), import('@isthmus/runtime')]);
+  const identity = await openIdentity(chosen);
+  try {
+    const svid = identity.svids.current();
+    const bundle = identity.bundles.get(clusterTrustDomain(chosen.cluster, chosen.federation));
+    if (svid === undefined || bundle === undefined) throw fail('CLI_LOGGED_OUT', 'the login has run out', { hint: 'get a new token and run `isthmus login`' });
+    const dir = resolve(String(options['out']));
+    const { certPem, keyPem } = svidToPem(svid);
+    await makePrivateDir(dir);
+    await writePrivateFile(join(dir, 'key.pem'), keyPem);
+    await writePrivateFile(join(dir, 'svid.pem'), certPem);
+    await writePrivateFile(join(dir, 'ca.pem'), bundle.x509Authorities.map((der) => toPem(Buffer.from(der, 'base64'))).join(''));
+    printOutcome(context, `${svid.spiffeId} in ${dir}, good until ${instant(svid.expiresAtMs) ?? ''}`, { spiffeId: svid.spiffeId, directory: dir, expiresAtMs: svid.expiresAtMs });
+  } finally {
+    await identity.close();
+  }
 }
 
 export async function forgetContext(context: CommandContext, [name = '']: readonly string[]): Promise<void> {

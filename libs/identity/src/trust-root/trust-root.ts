@@ -3,8 +3,9 @@ import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { trust } from '@isthmus/rpc';
 import { fileKeyStore } from '../key-store.ts';
 import type { TransparencyLog } from '../transparency-log/log.ts';
-import { DAY_MS, Root, type TrustRootOptions } from './root.ts';
+import { Root, type TrustRootOptions } from './root.ts';
 import { openRoot } from './root-key.ts';
+import { DAY_MS } from './root-signer.ts';
 import { Rotor } from './rotor.ts';
 import { type RemoteOperator, serveRemoteOperators } from './serve-remote.ts';
 import { serveTrustRoot, serveTrustRootAdmin } from './serve.ts';
@@ -26,6 +27,8 @@ export interface TrustRoot {
   readonly rootSha256: string;
   /** Whether the last change could be made durable; false while the disk is full. */
   isDurable(): boolean;
+  /** Whether the root's key signed when it was last asked; false while its token or program is away. */
+  isKeyAvailable(): boolean;
   /** The transparency log: every certificate, bundle and change of members and tokens. */
   readonly log: TransparencyLog;
   /** Ends the streams and the renewal. Idempotent. */
@@ -45,6 +48,7 @@ export async function openTrustRoot(options: TrustRootOptions & { readonly opera
     keyKind: options.keyKind ?? 'ec-p256',
     rootTtlMs: options.rootTtlMs ?? 3_650 * DAY_MS,
     nowMs: options.clock.nowMs(),
+    log: options.log,
   });
   const root = await Root.open(opened, { ...options, keys });
   const rotor = new Rotor(root, { ...options, keys });
@@ -60,6 +64,7 @@ export async function openTrustRoot(options: TrustRootOptions & { readonly opera
       return root.rootSha256;
     },
     log: root.ledger,
+    isKeyAvailable: () => root.signer.isAvailable,
     isDurable: () => root.durable && root.ledger.isWritable(),
     close: async () => {
       service.close();
