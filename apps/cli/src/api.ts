@@ -39,6 +39,7 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
       return { changed: value.changed };
     },
     delete: async (kind, namespace, name) => {
+      if (kind === 'attestation') throw fail('CLI_BAD_INPUT', 'who may attest again is said at the control plane’s own socket', { hint: 'run it on the control plane’s machine, with --socket' });
       const params = { cluster, namespace, name, id: name, role: kind, agent: name, trustDomain: name };
       const id = kind === 'join-token' ? 'deleteJoinTokens' : kind === 'agent' || kind === 'gateway' || kind === 'operator' ? 'deleteEntries' : writeOf(kind).remove;
       return { existed: (await known(client.call(id, { params }))) !== undefined };
