@@ -12,7 +12,6 @@ export * from './http-client.ts';
 export { openPeerCredentials, type PeerCredentials, type ReadPeer } from './peer-credentials.ts';
 export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';
 export { type HandOver, portBusy, runProcess, type StartRole, type Stoppable, type StopReason } from './process.ts';
-export { portBusy, runProcess, type Stoppable } from './process.ts';
 export { healthSchema, logSchema } from './process-settings.ts';
 export { openStateFile, type StateFile } from './state-file.ts';
 export { suggest } from './suggest.ts';
