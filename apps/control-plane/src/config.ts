@@ -57,6 +57,15 @@ export const configSchema = strict({
   foreignTrustDomains: Type.Optional(
     strict({ pollFloorMs: Type.Integer({ minimum: 100, default: 10_000, description: 'no foreign bundle endpoint is asked more often, whatever its hint says' }) }),
   ),
+  kubernetes: Type.Optional(
+    strict({
+      kubeconfig: Type.Optional(Type.String({ maxLength: 4_096, description: 'kubeconfig of the Kubernetes cluster whose Services and ServiceExports are declared here (default: this pod’s own service account)' })),
+      context: Type.Optional(Type.String({ maxLength: 512, description: 'context of the kubeconfig (default: its current one)' })),
+      server: Type.Optional(Type.String({ maxLength: 2_048, description: 'in a pod: address of the API server (default: https://kubernetes.default.svc)' })),
+      namespaces: Type.Optional(Type.Array(schemas.dnsLabel, { maxItems: 64, description: 'only these namespaces (default: all but kube-…)' })),
+      writeStatus: Type.Optional(Type.Boolean({ default: true, description: 'write the conditions Valid, Ready and Conflict of ServiceExports' })),
+    }),
+  ),
   attestation: Type.Optional(attestationSchema),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: healthSchema,

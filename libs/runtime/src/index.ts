@@ -15,4 +15,5 @@ export { type HandOver, portBusy, runProcess, type StartRole, type Stoppable, ty
 export { healthSchema, logSchema } from './process-settings.ts';
 export { openStateFile, type StateFile } from './state-file.ts';
 export { suggest } from './suggest.ts';
+export { programVersion } from './version.ts';
 export { formatYaml, parseYaml, type YamlDocument } from './yaml.ts';
