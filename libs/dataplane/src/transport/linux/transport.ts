@@ -39,8 +39,9 @@ function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, watch:
     watch.add(stream);
     stream.once('close', () => open.delete(stream));
     onStream(stream);
-  }, () => options.onExhausted?.());
-  return { host: listener.host, port: listener.port, open, close: () => listener.close() };
+  }, () => options.onExhausted?.(), options.listen.sharesPort === undefined ? {} : { sharesPort: options.listen.sharesPort });
+  // What the system has accepted for this listener is served, not reset.
+  return { host: listener.host, port: listener.port, open, close: () => listener.drain() };
 }
 
 function listenMutualTls(loop: Loop, watch: SilenceWatch, options: MutualTlsListenOptions, onStream: (secure: SecureStream) => void, onRefused: (error: unknown, remoteAddress: string | undefined) => void): TransportListener {
