@@ -34,6 +34,8 @@ export class RelayStream {
   /** Read and not yet sent. */
   #rest: Buffer = NOTHING;
   #pipe: Pipe | undefined;
+  /** The last read filled all the room there was: the next one goes through a pipe, also after a pause that gave it back. */
+  #isBulk = false;
   #inPipe = 0;
   #ended = false;
   /** Both its end has been read and everything has been sent, the end too. */
@@ -63,6 +65,7 @@ export class RelayStream {
         return 'idle';
       }
       if (budget <= 0) return 'again';
+      if (this.#isBulk) this.#pipe ??= this.#pipes.take();
       const count = this.#pipe === undefined ? this.#copy() : this.#splice(this.#pipe);
       if (count < 0) return 'reset';
       budget -= count;
@@ -108,7 +111,7 @@ export class RelayStream {
       // A short read empties the socket: the next byte is an event, and after an end there is none.
       if (!this.#from.peerEnded) this.#from.readable = false;
       else if (!this.#from.sawUrgent) this.#ended = true;
-    } else this.#pipe = this.#pipes.take();
+    } else this.#isBulk = true;
     let sent = 0;
     if (this.#to.writable) {
       if (this.#to.delays) hurry(this.#to);
@@ -128,6 +131,7 @@ export class RelayStream {
     if (count === 0) this.#ended = true;
     if (count <= 0) return this.#noBytes(count);
     this.bytes += count;
+    this.#isBulk = count >= COPY_BYTES;
     this.#inPipe = count;
     return count;
   }
