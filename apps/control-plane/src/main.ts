@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
 import { type ExportedService, openFederation } from '@isthmus/federation';
-import { activeBans, openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
+import { activeBans, fileKeyStore, openAuthority, openClusterBans, readPassphrase, serveIssuance } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
 import { admin, openChannel, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
@@ -30,8 +30,10 @@ await runProcess({
     const parts = { clock, random, log, metrics };
     const federationDomain = valueOf(parseTrustDomain(config.federation, 'federation'));
 
+    const authorityDir = join(config.stateDir, 'authority');
     const authority = await openAuthority({
-      stateDir: join(config.stateDir, 'authority'),
+      stateDir: authorityDir,
+      keys: fileKeyStore(authorityDir, { passphrase: config.keyPassphraseFile === undefined ? undefined : await readPassphrase(config.keyPassphraseFile), log }),
       cluster: config.cluster,
       federation: federationDomain,
       trustRoot: config.trustRoot,
