@@ -26,6 +26,7 @@ const DOORS: Readonly<Record<string, string | readonly string[]>> = {
   commander: 'apps/cli',
   listr2: 'apps/cli',
   'cli-table3': 'apps/cli',
+  '@msgpack/msgpack': 'apps/terraform-provider',
 };
 const TEST_DOORS = new Set(['fast-check']);
 
@@ -243,8 +244,11 @@ function listedEqually(repository: Repository, page: string, entry: RegExp, decl
   ];
 }
 
-/** Where the real clock, chance and environment are: runtime and telemetry; rpc and the data plane own sockets and their limits. The CLI is a person's tool. */
-const AMBIENT_OWNERS = ['libs/runtime/', 'libs/telemetry/', 'apps/cli/', 'tools/', 'tests/'];
+/**
+ * Where the real clock, chance and environment are: runtime and telemetry; rpc and the data plane own sockets and their limits.
+ * The CLI is a person's tool; Terraform speaks to what it starts by the environment.
+ */
+const AMBIENT_OWNERS = ['libs/runtime/', 'libs/telemetry/', 'apps/cli/', 'apps/terraform-provider/src/main.ts', 'tools/', 'tests/'];
 const LIMITED_OWNERS = ['libs/rpc/', 'libs/dataplane/'];
 
 function ambient(repository: Repository): string[] {

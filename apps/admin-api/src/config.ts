@@ -1,5 +1,6 @@
 // Every setting of an admin API: name, type, unit, default and what it is for.
 import { schemas, type Static, strict, Type } from '@isthmus/model';
+import { healthSchema, logSchema } from '@isthmus/runtime';
 
 const roleSchema = Type.Union([Type.Literal('viewer'), Type.Literal('operator'), Type.Literal('trust-admin')]);
 const allOr = (what: string) => Type.Union([Type.Literal('all'), Type.Array(schemas.dnsLabel, { minItems: 1, maxItems: 512 })], { default: 'all', description: what });
@@ -35,12 +36,7 @@ export const configSchema = strict({
       connections: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_536, default: 1_024, description: 'connections open at once' })),
     }),
   ),
-  health: Type.Optional(strict({ host: Type.String({ default: '127.0.0.1' }), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),
-  log: Type.Optional(
-    strict({
-      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
-      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
-    }),
-  ),
+  health: healthSchema,
+  log: logSchema,
 });
 export type Config = Static<typeof configSchema>;

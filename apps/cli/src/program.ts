@@ -40,6 +40,7 @@ export function makeProgram(): Command {
   addToken(program);
   addService(program);
   addExport(program);
+  addTerraform(program);
   addRest(program);
   for (const command of everyCommand(program)) command.exitOverride();
   return program;
@@ -179,6 +180,11 @@ function addContexts(program: Command): void {
   context.command('list').description('contexts, and which is in use').action(run('process', async () => (await load()).listContexts));
   context.command('use <name>').description('use this context from now on').action(run('process', async () => (await load()).chooseContext));
   context.command('remove <name>').description('forget a context and its identity').action(run('process', async () => (await load()).forgetContext));
+  context
+    .command('export [name]')
+    .description('write a context’s identity as PEM files, for curl, Terraform and the like; renewed first where it is past its half')
+    .requiredOption('--out <dir>', 'where to: svid.pem, key.pem and ca.pem')
+    .action(run('process', async () => (await load()).exportContext));
   program.command('completion <shell>').description('a script that completes commands: bash, zsh or fish').action(run('process', async () => {
     const { printCompletion } = await import('./commands/completion.ts');
     return (given, args) => printCompletion(given, args, program);
@@ -234,6 +240,17 @@ function addExport(program: Command): void {
   exports.command('list').description('exports of this cluster').action(run('control-plane', async () => (await load()).listExports));
   exports.command('imports').description('what other clusters offer to this one').action(run('control-plane', async () => (await load()).listImports));
   exports.command('delete <namespace/name>').description('offer a service no longer').action(run('control-plane', async () => (await load()).deleteExport));
+}
+
+function addTerraform(program: Command): void {
+  program
+    .command('terraform')
+    .description('the Terraform provider')
+    .command('mirror <directory>')
+    .description('lay the provider out where `terraform init` can install it from, without a registry')
+    .option('--cli-config <file>', 'write the Terraform CLI configuration that uses it to this file')
+    .option('--link', 'link to this executable instead of copying it')
+    .action(run('process', async () => (await import('./commands/terraform.ts')).mirrorProvider));
 }
 
 function addRest(program: Command): void {

@@ -6,7 +6,7 @@ import { type Export, formatServiceName, type Service } from '@isthmus/model';
 import { systemClock } from '@isthmus/runtime';
 import type { Config } from './config.ts';
 import type { Item, Source } from './feed.ts';
-import type { Resources } from './resources.ts';
+import type { Declarations } from './declarations.ts';
 import { identitiesOf } from './trust.ts';
 
 type Parts = {
@@ -14,7 +14,7 @@ type Parts = {
   readonly federation: Federation;
   readonly push: Push;
   readonly registry: Registry;
-  readonly resources: Resources;
+  readonly resources: Declarations;
   readonly issuance: Issuance;
   readonly bans: Bans;
 };
@@ -85,6 +85,7 @@ export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly 
     workloads: countBy(registry.list(), (w) => w.health),
     peers: federation.peers(),
     foreignTrustDomains: foreign.status(),
+    ...(config.kubernetes !== undefined && { kubernetes: resources.kubernetesStatus() }),
     proxies: push.proxies().map(withLag),
     identities: identitiesOf(push).map((member) => ({ ...member, ...(member.expiresAtMs !== undefined && { secondsToIdentityLoss: Math.max(0, Math.floor((member.expiresAtMs - systemClock.nowMs()) / 1_000)) }) })),
   });

@@ -1,5 +1,6 @@
 // Every setting of the trust root: name, type, unit, default and what it is for.
 import { type Parsed, parseDuration, refused, type Static, strict, Type } from '@isthmus/model';
+import { healthSchema, logSchema } from '@isthmus/runtime';
 
 const keyPlaces = {
   pkcs11: Type.Optional(
@@ -40,18 +41,8 @@ export const configSchema = strict({
   ),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for the operator (default: <stateDir>/admin.sock)' })),
   intermediateTtl: Type.String({ default: '24h', description: 'life of a cluster’s intermediate, 10s to 90d; renewed at half of it' }),
-  health: Type.Optional(
-    strict({
-      host: Type.String({ default: '127.0.0.1', description: 'address of /healthz, /readyz and /metrics' }),
-      port: Type.Integer({ minimum: 0, maximum: 65_535, description: 'port of the same' }),
-    }),
-  ),
-  log: Type.Optional(
-    strict({
-      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
-      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
-    }),
-  ),
+  health: healthSchema,
+  log: logSchema,
 });
 export type Config = Static<typeof configSchema>;
 

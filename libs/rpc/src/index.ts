@@ -11,6 +11,8 @@ export * as workloadApi from './gen/spiffe/workload.ts';
 export * as sds from './gen/envoy/service/secret/v3/sds.ts';
 export * as discoveryV3 from './gen/envoy/service/discovery/v3/discovery.ts';
 export * as envoyTls from './gen/envoy/extensions/transport_sockets/tls/v3/tls.ts';
+export * as terraform from './gen/tfplugin6/tfplugin6.ts';
+export * as plugin from './gen/plugin/plugin.ts';
 export * as health from './gen/health/health.ts';
 export { splitAddress } from './address.ts';
 export { dialTls, type SpiffeTls } from './credentials.ts';

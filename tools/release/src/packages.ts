@@ -20,6 +20,7 @@ export type PlannedFile = { readonly path: string; readonly from: { readonly kin
 const HOME = '/usr/lib/isthmus';
 
 const SUMMARIES: Readonly<Record<Program, { readonly summary: string; readonly description: string; readonly folders: readonly string[] }>> = {
+  'admin-api': { summary: 'the admin API of an Isthmus cluster', description: 'Remote operation of a federation beside the control plane of each cluster: roles, watches, an audit log.', folders: [] },
   agent: {
     summary: 'joins the workloads of this machine to an Isthmus federation',
     description: 'Identity, name resolution, mutual TLS, failover and health checks for the workloads of this machine. `isthmus-agent join` lets it in.',

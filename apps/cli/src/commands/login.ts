@@ -1,16 +1,19 @@
 // `isthmus login` and `isthmus context …`: getting an identity from a cluster, and choosing which of them commands use.
-import { readFileSync } from 'node:fs';
-import { messageOf } from '@isthmus/model';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { clusterTrustDomain, messageOf } from '@isthmus/model';
 import { openIdentity, withApi } from '../api.ts';
 import type { CommandContext } from '../context.ts';
 import { findContext, identityDir, readContexts, removeContext, saveContext, useContext } from '../contexts.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
+import { instant } from './token.ts';
 
 /** Spends an operator's join token and remembers the cluster as a context. */
 export async function login(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
-  const token = readToken(String(options['token']));
+  const token = await readToken(String(options['token']));
   const server = String(options['server']);
   const api = typeof options['api'] === 'string' ? options['api'] : server;
   const { parseToken } = await import('@isthmus/pki');
@@ -28,10 +31,11 @@ export async function login(context: CommandContext, _args: readonly string[], o
 }
 
 /** A token given as text would stay in the shell's history: a file or standard input is better. */
-function readToken(given: string): string {
+async function readToken(given: string): Promise<string> {
   if (given.startsWith('ijt1.')) return given;
   try {
-    return readFileSync(given === '-' ? 0 : given, 'utf8').trim();
+    // Who makes the token may still be at it: a pipe is waited for.
+    return (given === '-' ? await text(process.stdin) : await readFile(given, 'utf8')).trim();
   } catch (error) {
     throw fail('CLI_BAD_INPUT', `--token: cannot read ${given}: ${messageOf(error)}`);
   }
@@ -51,6 +55,31 @@ export async function listContexts(context: CommandContext): Promise<void> {
 export async function chooseContext(context: CommandContext, [name = '']: readonly string[]): Promise<void> {
   await useContext(name);
   printOutcome(context, `context ${name} is in use`, { current: name });
+}
+
+/**
+ * Writes a context's identity, renewed where it is past its half, as PEM for programs that ask the admin API themselves,
+ * such as curl or Terraform: `svid.pem`, `key.pem` and `ca.pem`, each of mode 0600.
+ */
+export async function exportContext(context: CommandContext, [name]: readonly string[], options: Options): Promise<void> {
+  const chosen = await findContext(name);
+  if (chosen === undefined) throw fail('CLI_CONTEXT_UNKNOWN', 'no context is in use', { hint: 'get one with `isthmus login`' });
+  const [{ svidToPem, toPem }, { makePrivateDir, writePrivateFile }] = await Promise.all([import('@isthmus/pki'), import('@isthmus/runtime')]);
+  const identity = await openIdentity(chosen);
+  try {
+    const svid = identity.svids.current();
+    const bundle = identity.bundles.get(clusterTrustDomain(chosen.cluster, chosen.federation));
+    if (svid === undefined || bundle === undefined) throw fail('CLI_LOGGED_OUT', 'the login has run out', { hint: 'get a new token and run `isthmus login`' });
+    const dir = resolve(String(options['out']));
+    const { certPem, keyPem } = svidToPem(svid);
+    await makePrivateDir(dir);
+    await writePrivateFile(join(dir, 'key.pem'), keyPem);
+    await writePrivateFile(join(dir, 'svid.pem'), certPem);
+    await writePrivateFile(join(dir, 'ca.pem'), bundle.x509Authorities.map((der) => toPem(Buffer.from(der, 'base64'))).join(''));
+    printOutcome(context, `${svid.spiffeId} in ${dir}, good until ${instant(svid.expiresAtMs) ?? ''}`, { spiffeId: svid.spiffeId, directory: dir, expiresAtMs: svid.expiresAtMs });
+  } finally {
+    await identity.close();
+  }
 }
 
 export async function forgetContext(context: CommandContext, [name = '']: readonly string[]): Promise<void> {
