@@ -63,7 +63,7 @@ await runProcess({
     const callAs = config.identity?.callAs;
     if (callAs !== undefined) services.set(callAs, valueOf(parseServiceName(callAs, 'identity.callAs')));
     const svids = [identity.svids, ...[...services.values()].map((service) => identity.serviceSvids(service))];
-    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, svids, workloadApi }, parts);
+    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, svids, workloadApi, recent: log.recent }, parts);
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {

@@ -64,7 +64,7 @@ await runProcess({
     engine = proxy.engine;
     own({ name: 'east-west', carriesTraffic: true, drainMs, stop: (why) => Promise.all([proxy, layer7].map((open) => open.close({ drainMs: drainMs(why) }))).then(() => undefined) });
 
-    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log });
+    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log, recent: log.recent });
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {

@@ -1,4 +1,5 @@
 // Every setting of the trust root: name, type, unit, default and what it is for.
+import { remoteOperatorSchema } from '@isthmus/identity';
 import { type Parsed, parseDuration, refused, type Static, strict, Type } from '@isthmus/model';
 import { healthSchema, logSchema } from '@isthmus/runtime';
 
@@ -40,6 +41,7 @@ export const configSchema = strict({
     },
   ),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for the operator (default: <stateDir>/admin.sock)' })),
+  operators: Type.Array(remoteOperatorSchema, { default: [], maxItems: 512, description: 'clusters whose admin API may ask for changes here, for whom and which; nobody without an entry' }),
   intermediateTtl: Type.String({ default: '24h', description: 'life of a cluster’s intermediate, 10s to 90d; renewed at half of it' }),
   health: healthSchema,
   log: logSchema,

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { openTrustRoot } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, valueOf } from '@isthmus/model';
-import { startRpcServer } from '@isthmus/rpc';
+import { serveLogs, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { configSchema, intermediateTtlOf } from './config.ts';
@@ -23,6 +23,7 @@ await runProcess({
       federation: valueOf(parseTrustDomain(config.federation, 'federation')),
       keyKind: config.keyKind,
       keys,
+      operators: config.operators,
       intermediateTtlMs: valueOf(intermediateTtlOf(config)),
       clock,
       random: systemRandom,
@@ -32,11 +33,11 @@ await runProcess({
     own({ name: 'trust root', stop: () => root.close() });
 
     const { svids, bundles } = root;
-    const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [root.service], log, metrics, clock });
+    const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [root.service, root.remote], log, metrics, clock });
     own({ name: 'rpc', stop: () => server.close(1_000) });
 
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
-    const operators = await startRpcServer({ listen: { unixPath }, services: [root.admin], log });
+    const operators = await startRpcServer({ listen: { unixPath }, services: [root.admin, serveLogs(log)], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });
 
     if (config.health !== undefined) {

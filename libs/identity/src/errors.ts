@@ -16,6 +16,8 @@ export const fail = defineErrors({
   IDENTITY_CLUSTER_NOT_FOUND: { class: 'not-found', doc: 'No cluster of that name is a member of the federation.' },
   IDENTITY_CSR_REFUSED: { class: 'invalid', doc: 'A certificate signing request is malformed, weak, not signed by its own key, or asks for a name that is not the caller’s.' },
   IDENTITY_DENIED: { class: 'denied', doc: 'The caller may not have what it asked for.' },
+  IDENTITY_OPERATOR_DENIED: { class: 'denied', doc: 'The trust root’s configuration does not let this person, asked for by that cluster’s admin API, do this over the network.' },
+  IDENTITY_SOCKET_ONLY: { class: 'denied', doc: 'This is done at the trust root’s own Unix socket only, by design: a certificate could not prove who asks.' },
   IDENTITY_RATE_LIMITED: { class: 'exhausted', doc: 'One caller asked for too many certificates; ask again later.' },
   IDENTITY_NO_IDENTITY: { class: 'unauthenticated', doc: 'There is neither a valid stored identity nor a token to get one with.' },
   IDENTITY_EXPIRED: { class: 'unavailable', doc: 'The signing certificate has run out and could not be renewed, so nothing can be issued.' },

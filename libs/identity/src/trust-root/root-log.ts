@@ -76,4 +76,4 @@ async function tellNotInForce(opened: TransparencyLog, from: number, to: number)
   if (first !== undefined && end !== undefined) await opened.append(notInForce(first.index, end.index + 1));
 }
 
-const NO_CHANGE: ReadonlySet<string> = new Set(['checkpoint', NOT_IN_FORCE, 'torn-line-cut', 'restored']);
+const NO_CHANGE: ReadonlySet<string> = new Set(['checkpoint', NOT_IN_FORCE, 'torn-line-cut', 'restored', 'operator-request']);

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { type Member, messageOf, quote } from '@isthmus/model';
 import { draftRoot, draftRootLink, signDraft } from '@isthmus/pki';
 import type { trust } from '@isthmus/rpc';
-import { backoff } from '@isthmus/runtime';
+import { backoff, programVersion } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { MembersTrust } from './members-trust.ts';
 import type { Root, RootOptions } from './root.ts';
@@ -32,6 +32,8 @@ export type ClusterTrust = {
 
 /** The whole of the federation's trust, for `isthmus trust status`. */
 export type RotationDocument = {
+  /** Of the trust root's program. */
+  readonly version?: string;
   readonly federation: string;
   readonly roots: readonly { readonly sha256: string; readonly state: string; readonly expiresAtMs?: number }[];
   readonly rotation?: Omit<Rotation, 'from' | 'to' | 'link' | 'required'> & {
@@ -99,6 +101,7 @@ export class Rotor {
       return { sha256, state: mark, ...(root !== undefined && { expiresAtMs: Date.parse(new X509Certificate(Buffer.from(root, 'base64')).validTo) }) };
     });
     return {
+      version: programVersion(),
       federation: state.federation,
       roots,
       ...(rotation !== undefined && { rotation: this.#shown(state, rotation) }),
