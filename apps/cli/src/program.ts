@@ -311,16 +311,21 @@ function addRest(program: Command): void {
   const banning = () => import('./commands/ban.ts');
   agent
     .command('ban <agent>')
-    .description('refuse every SVID this agent holds, in all clusters, and close its connections')
+    .description('refuse every SVID this agent or gateway holds, in all clusters, and close its connections')
     .option('--reason <text>', 'why, for the log')
+    .addOption(banRole())
     .action(run('control-plane', async () => (await banning()).banAgent));
-  agent.command('unban <agent>').description('take the ban of an agent back; it joins by a new token').action(run('control-plane', async () => (await banning()).unbanAgent));
+  agent.command('unban <agent>').description('take the ban of an agent or gateway back; it joins by a new token').addOption(banRole()).action(run('control-plane', async () => (await banning()).unbanAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
       .command(`${verb} <agent> <namespace/service> <instance>`)
       .description(verb === 'drain' ? 'take a workload out of service without stopping it' : 'bring a drained workload back')
       .action(run('proxy', async () => (await load())[verb]));
   }
+}
+
+function banRole(): Option {
+  return new Option('--role <role>', 'what it is').choices(['agent', 'gateway']).default('agent');
 }
 
 function addHost(agent: Command): void {
@@ -343,6 +348,22 @@ function addHost(agent: Command): void {
     .option('--no-start', 'write the files only')
     .option('--force', 'replace a configuration that is there')
     .action(run('proxy', async () => (await load()).joinHost));
+  agent
+    .command('install-script')
+    .description('print a script that lets a host in: it fetches the packages, checks them, installs them and joins')
+    .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane from inside')
+    .requiredOption('--packages <dir>', 'directory of a release, for its SHA256SUMS')
+    .option('--url <url>', 'where hosts fetch the packages; without it the script is given a directory with them')
+    .option('--token-file <file>', 'file with the join token, - for standard input')
+    .option('--token <token>', 'the join token itself; others may see it in the list of processes')
+    .option('--network <name>', 'as of `agent join`')
+    .option('--locality <region/zone>', 'as of `agent join`')
+    .option('--address <host>', 'as of `agent join`')
+    .option('--call-as <namespace/name>', 'as of `agent join`')
+    .option('--dns-port <port>', 'as of `agent join`')
+    .option('--resolver', 'as of `agent join`')
+    .option('--no-start', 'as of `agent join`')
+    .action(run('process', async () => (await import('./commands/install-script.ts')).printInstallScript));
   folders(agent.command('leave'))
     .description('take this host out again: stop its agent and remove its configuration')
     .option('--purge', 'remove its keys and state too')
