@@ -29,7 +29,7 @@ locals {
   }
   store = { for key, value in {
     kind      = local.is_etcd ? "etcd" : "embedded"
-    port      = local.is_etcd ? null : var.embedded_store_port
+    port      = var.embedded_store_port
     endpoints = local.is_etcd ? local.etcd_endpoints : null
     tls       = local.is_etcd ? { ca = "${local.etc}/store/ca.pem", cert = "${local.etc}/store/client.pem", key = "${local.etc}/store/client-key.pem" } : null
   } : key => value if value != null }

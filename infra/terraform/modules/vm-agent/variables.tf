@@ -38,7 +38,7 @@ variable "address" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F:.]+)$", var.address))
+    condition     = can(regex("^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$", var.address))
     error_message = "address: must be an IP address or a host name, without port."
   }
 }
