@@ -143,10 +143,11 @@ locals {
 }
 
 module "cloud_init" {
-  source          = "../cloud-init"
-  for_each        = local.units
-  files           = local.files[each.key]
-  units           = each.value
-  packages        = each.key == var.host.name ? var.packages : []
-  system_packages = contains(each.value, "etcd") ? ["etcd-server"] : []
+  source              = "../cloud-init"
+  for_each            = local.units
+  files               = local.files[each.key]
+  units               = each.value
+  packages            = each.key == var.host.name ? var.packages : []
+  system_packages     = contains(each.value, "etcd") ? ["etcd-server"] : []
+  ssh_authorized_keys = var.ssh_authorized_keys
 }
