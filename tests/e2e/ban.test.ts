@@ -1,4 +1,4 @@
-// Row 48 across processes: a ban in one cluster is in force in every other within seconds, and open connections do not outlive it.
+// Row 48 across processes: a ban in one cluster, or the fencing of a whole one, is in force everywhere within seconds, and open connections do not outlive it.
 import assert from 'node:assert/strict';
 import { connect, type ClientHttp2Stream } from 'node:http2';
 import { after, before, test } from 'node:test';
@@ -18,8 +18,8 @@ const cli = async (cluster: string, ...args: string[]): Promise<string> => {
 };
 
 /** A request whose answer is still to come. */
-function openStream(): ClientHttp2Stream {
-  const { host, port } = outboundOf(mesh.federation, 'vm-1', LEDGER);
+function openStream(agent: string): ClientHttp2Stream {
+  const { host, port } = outboundOf(mesh.federation, agent, LEDGER);
   const session = connect(`http://${host}:${port}`);
   session.on('error', () => undefined);
   const stream = session.request({ ':path': '/?delayMs=600000', ':authority': 'ledger.shop.svc.clusterset.local' });
@@ -41,7 +41,7 @@ test('a service that is banned in west is called by nobody in east, until it is 
 });
 
 test('row 48: an agent that is banned in east loses the stream it has open to west, and gets no other', { timeout: 150_000 }, async () => {
-  const stream = openStream();
+  const stream = openStream('vm-1');
   // The ledger counts what it gets: once the one after it is answered, the first is with it.
   await waitFor('requests to reach west', 10_000, async () => ((await request(outboundOf(mesh.federation, 'vm-1', LEDGER))).ok ? true : undefined), 50);
   let status: unknown;
@@ -57,4 +57,35 @@ test('row 48: an agent that is banned in east loses the stream it has open to we
   assert.match(mesh.log('west-2'), /banned/);
   await waitFor('its control plane to be closed to it', 20_000, async () => ((await mesh.federation.proxy('vm-1').status())['connected'] === false ? true : undefined), 50);
   assert.equal((await request(outboundOf(mesh.federation, 'east-1', PAYMENTS))).ok, true, 'another agent of the cluster goes on');
+});
+
+// The last one: west does not come back.
+test('fencing west empties its bundle everywhere, takes its endpoints, and closes what is open to it; east goes on', { timeout: 150_000 }, async () => {
+  const to = outboundOf(mesh.federation, 'east-1', LEDGER);
+  const stream = openStream('east-1');
+  await waitFor('requests to reach west', 20_000, async () => ((await request(to)).ok ? true : undefined), 50);
+  let status: unknown;
+  stream.once('response', (headers) => (status = headers[':status']));
+  const closed = new Promise<void>((resolve) => stream.once('close', () => resolve()));
+  assert.equal(stream.closed, false);
+  const trustRoot = mesh.paths.socket(names.trustRoot);
+  const fenced = await isthmus(['cluster', 'fence', 'west', '--reason', 'its control plane was taken over', '--socket', trustRoot], { limitMs: 120_000 });
+  assert.equal(fenced.code, 0, fenced.stderr);
+  await closed;
+  assert.notEqual(status, 200, 'it was cut off, not answered');
+  await waitFor('east to call west fenced', 20_000, async () => {
+    const peer = (await mesh.federation.admin('east').list('peer')).find((p) => p['cluster'] === 'west');
+    return peer?.['state'] === 'fenced' ? true : undefined;
+  }, 50);
+  await waitFor('ledger, which only west has, to be gone', 20_000, async () => ((await request(to)).ok ? undefined : true), 50);
+  const payments = await waitFor('payments to answer from east', 20_000, async () => {
+    const outcome = await request(outboundOf(mesh.federation, 'east-1', PAYMENTS));
+    return outcome.ok ? outcome : undefined;
+  }, 50);
+  assert.equal(payments.cluster, 'east');
+  const log = await isthmus(['trust', 'log', '--kind', 'cluster-fenced', '--socket', trustRoot], { limitMs: 120_000 });
+  assert.match(log.stdout, /cluster-fenced +cluster=west .*reason=its control plane was taken over/);
+  const verified = await isthmus(['trust', 'verify-log', `${mesh.paths.state(names.trustRoot)}/transparency.log`], { limitMs: 120_000 });
+  assert.equal(verified.code, 0, verified.stderr);
+  assert.match(verified.stdout, /^OK: \d+ records of demo\.isthmus\.example/);
 });

@@ -6,13 +6,9 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFile
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { isthmus, reservePorts, run, smallTopology, startFederation, type TestFederation, waitFor } from '@isthmus/harness';
-import { type BareRoot, makeBareRoot, whyNoBareRoot } from './bare-root.ts';
+import { AS_AGENT, type BareRoot, isthmus, makeBareRoot, makePackages, reservePorts, run, smallTopology, startFederation, type TestFederation, waitFor, whyNoBareRoot } from '@isthmus/harness';
 
-const RELEASE = fileURLToPath(new URL('../../tools/release/src/main.ts', import.meta.url));
-const AS_AGENT = ['setpriv', '--reuid=isthmus', '--regid=isthmus', '--clear-groups', '--inh-caps=+net_bind_service', '--ambient-caps=+net_bind_service'];
-const skip = whyNoBareRoot();
+const skip = whyNoBareRoot() ?? false;
 
 let vm: BareRoot;
 let mesh: TestFederation;
@@ -24,14 +20,9 @@ let agentSaid = '';
 before(async () => {
   if (skip !== false) return;
   packages = mkdtempSync(join(tmpdir(), 'isthmus-packages-'));
-  const [root, built, federation] = await Promise.all([
-    makeBareRoot(),
-    run(process.execPath, [RELEASE, '--out', packages, '--only', 'deb'], { limitMs: 200_000 }),
-    startFederation({ topology: smallTopology(['east-1', 'vm-1', 'west-2']) }),
-  ]);
+  const [root, federation] = await Promise.all([makeBareRoot(), startFederation({ topology: smallTopology(['east-1', 'vm-1', 'west-2']) }), makePackages(packages)]);
   vm = root;
   mesh = federation;
-  assert.equal(built.code, 0, built.stderr);
   dnsPort = (await reservePorts()).from;
 }, { timeout: 400_000 });
 

@@ -40,6 +40,7 @@ export function makeProgram(): Command {
   addToken(program);
   addService(program);
   addExport(program);
+  addTerraform(program);
   addRest(program);
   for (const command of everyCommand(program)) command.exitOverride();
   return program;
@@ -241,16 +242,27 @@ function addExport(program: Command): void {
   exports.command('delete <namespace/name>').description('offer a service no longer').action(run('control-plane', async () => (await load()).deleteExport));
 }
 
+function addTerraform(program: Command): void {
+  program
+    .command('terraform')
+    .description('the Terraform provider')
+    .command('mirror <directory>')
+    .description('lay the provider out where `terraform init` can install it from, without a registry')
+    .option('--cli-config <file>', 'write the Terraform CLI configuration that uses it to this file')
+    .option('--link', 'link to this executable instead of copying it')
+    .action(run('process', async () => (await import('./commands/terraform.ts')).mirrorProvider));
+}
+
 function addRest(program: Command): void {
   program
     .command('apply')
-    .description('create or replace the services and exports of YAML or JSON documents; all of them, or none if one is wrong')
+    .description('create or replace the services, exports and foreign trust domains of YAML or JSON documents; all of them, or none if one is wrong')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
     .option('--dry-run', 'check everything, change nothing')
     .action(run('control-plane', async () => (await import('./commands/apply.ts')).applyFile));
   program
     .command('get <kind> [name]')
-    .description('things of a kind: services, exports, workloads, imports, peers, proxies, clusters, certificates, bundles, tokens, entries')
+    .description('things of a kind: services, exports, workloads, imports, peers, proxies, clusters, certificates, bundles, foreign-trust-domains, bans, tokens, entries')
     .option('-n, --namespace <namespace>', 'of this namespace only')
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).getResources));
   program
@@ -260,9 +272,17 @@ function addRest(program: Command): void {
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).diffFile));
   program
     .command('delete')
-    .description('delete the services and exports a file declares')
+    .description('delete what a file declares')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).deleteFile));
+  program
+    .command('logs [program]')
+    .description('newest log lines of a program of this machine: trust-root, control-plane (default), gateway, agent, admin-api, or a process of the demo')
+    .option('-n, --last <number>', 'how many of the lines there are', '100')
+    .addOption(new Option('--level <level>', 'this and what is graver').choices(['error', 'warn', 'info', 'debug']).default('debug'))
+    .option('-f, --follow', 'go on with the lines that come')
+    .action(run('process', async () => (await import('./commands/logs.ts')).showLogs));
+  program.command('version').description('this program’s version, and with a context those of the federation’s parts').action(run('control-plane', async () => (await import('./commands/version.ts')).showVersion));
   const certificate = program.command('certificate').description('X.509 SVIDs');
   certificate.command('list').description('certificates in use here and when they end').action(run('control-plane', async () => (await import('./commands/certificate.ts')).listCertificates));
   certificate
@@ -270,7 +290,7 @@ function addRest(program: Command): void {
     .description('SVIDs an agent or gateway holds (default: vm-1)')
     .option('--file <pem>', 'read a PEM file instead')
     .action(run('control-plane', async () => (await import('./commands/certificate.ts')).showCertificate));
-  program.command('status').description('how the cluster’s control plane is').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
+  program.command('status').description('the federation on one screen, what needs a look first; one cluster with --cluster, or over its own socket').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
   const load = () => import('./commands/agent.ts');
   const agent = program.command('agent').description('agents and gateways, through their own socket');
   addHost(agent);
@@ -327,9 +347,11 @@ function run(target: Target | 'process', load: () => Promise<Run>) {
     const [{ makeContext }, work] = await Promise.all([import('./context.ts'), load()]);
     const isGiven = (name: string): boolean => ['cli', 'env'].includes(command.getOptionValueSourceWithGlobals(name) ?? '');
     // A socket or a demo that is named goes before the context in use, and a context that is named before both.
-    const mayUseContext = target === 'control-plane' && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
+    const mayUseContext = (target === 'control-plane' || target === 'trust-root') && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
     const api = mayUseContext ? await (await import('./contexts.ts')).findContext(options['context'] as string | undefined) : undefined;
-    await work(makeContext(target === 'process' ? 'control-plane' : target, options, api, isGiven('cluster')), command.args, options);
+    // Where no cluster is named, a command can tell: what is meant is the context's, or all of them.
+    const named = isGiven('cluster') ? options : { ...options, cluster: undefined };
+    await work(makeContext(target === 'process' ? 'control-plane' : target, options, api, isGiven('cluster')), command.args, named);
   };
 }
 

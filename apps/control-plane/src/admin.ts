@@ -97,15 +97,22 @@ function isIn({ document }: Item, namespace: string): boolean {
 
 /** One thing; what is declared is read from the store itself, so that its revision is good to write against. */
 async function get(parts: AdminParts, { kind, key }: admin.GetRequest): Promise<admin.GetResponse> {
-  if (kind === 'service' || kind === 'export') {
-    const [namespace = '', name = ''] = key.split('/');
-    const found = await parts.store.get(keys.resource(kind, namespace, name));
+  const storeKey = storeKeyOf(kind, key);
+  if (storeKey !== undefined) {
+    const found = await parts.store.get(storeKey);
     return found === undefined ? { document: Buffer.alloc(0), revision: 0n } : { document: found.value, revision: found.modRevision };
   }
   const source = Object.hasOwn(parts.sources, kind) ? parts.sources[kind] : undefined;
   if (source === undefined) throw unknownKind(parts, kind);
   const found = (await source.list()).find((item) => item.key === key);
   return found === undefined ? { document: Buffer.alloc(0), revision: 0n } : { document: toJson(found.document), revision: found.revision };
+}
+
+/** Where a declaration is kept; undefined for what is no declaration. */
+function storeKeyOf(kind: string, key: string): string | undefined {
+  if (kind === 'federated-trust-domain') return keys.federated(key, 'declared');
+  const [namespace = '', name = ''] = key.split('/');
+  return kind === 'service' || kind === 'export' ? keys.resource(kind, namespace, name) : undefined;
 }
 
 /** The admin API's SVID and every bundle: whoever may open this socket is trusted with more than that. */

@@ -1,6 +1,7 @@
 // Every setting of a control plane: name, type, unit, default and what it is for.
 import { attestationSchema } from '@isthmus/identity';
 import { schemas, type Static, strict, Type } from '@isthmus/model';
+import { healthSchema, logSchema } from '@isthmus/runtime';
 
 const tlsFilesSchema = strict({
   ca: Type.String({ description: 'PEM file with the CA that signed the store’s certificate' }),
@@ -56,14 +57,18 @@ export const configSchema = strict({
   foreignTrustDomains: Type.Optional(
     strict({ pollFloorMs: Type.Integer({ minimum: 100, default: 10_000, description: 'no foreign bundle endpoint is asked more often, whatever its hint says' }) }),
   ),
-  attestation: Type.Optional(attestationSchema),
-  adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
-  health: Type.Optional(strict({ host: Type.String({ default: '127.0.0.1' }), port: Type.Integer({ minimum: 0, maximum: 65_535 }) })),
-  log: Type.Optional(
+  kubernetes: Type.Optional(
     strict({
-      level: Type.Union([Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
-      format: Type.Union([Type.Literal('json'), Type.Literal('text')], { default: 'json' }),
+      kubeconfig: Type.Optional(Type.String({ maxLength: 4_096, description: 'kubeconfig of the Kubernetes cluster whose Services and ServiceExports are declared here (default: this pod’s own service account)' })),
+      context: Type.Optional(Type.String({ maxLength: 512, description: 'context of the kubeconfig (default: its current one)' })),
+      server: Type.Optional(Type.String({ maxLength: 2_048, description: 'in a pod: address of the API server (default: https://kubernetes.default.svc)' })),
+      namespaces: Type.Optional(Type.Array(schemas.dnsLabel, { maxItems: 64, description: 'only these namespaces (default: all but kube-…)' })),
+      writeStatus: Type.Optional(Type.Boolean({ default: true, description: 'write the conditions Valid, Ready and Conflict of ServiceExports' })),
     }),
   ),
+  attestation: Type.Optional(attestationSchema),
+  adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
+  health: healthSchema,
+  log: logSchema,
 });
 export type Config = Static<typeof configSchema>;

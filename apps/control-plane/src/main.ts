@@ -1,10 +1,9 @@
 // The control plane of one cluster: takes services and workloads, issues identities, federates, and pushes snapshots.
 import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
-import { type ExportedService, openFederation } from '@isthmus/federation';
-import { activeBans, openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
-import { messageOf, parseTrustDomain, reservedSni, type ServiceName, spiffeIds, type TrustDomain, valueOf } from '@isthmus/model';
-import { admin, openChannel, startRpcServer } from '@isthmus/rpc';
+import { openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
+import { messageOf, parseTrustDomain, type ServiceName, valueOf } from '@isthmus/model';
+import { admin, serveLogs, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { serveShared } from '@isthmus/store';
 import { openLog, openMetrics } from '@isthmus/telemetry';
@@ -12,9 +11,10 @@ import { makeAdminService } from './admin.ts';
 import { readToken } from './bootstrap-token.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
+import { openDeclarations } from './declarations.ts';
+import { openClusterFederation } from './federation.ts';
 import { openForeign } from './foreign.ts';
 import { openIdempotency } from './idempotency.ts';
-import { openResources } from './resources.ts';
 import { makeSources, makeStatus } from './status.ts';
 import { openClusterStore } from './store.ts';
 import { followTrust } from './trust.ts';
@@ -51,41 +51,13 @@ await runProcess({
 
     // Declarations feed views and exports; registry and federation feed the views: one direction each.
     let onDeclared = (_changed: readonly ServiceName[]): void => undefined;
-    const resources = await openResources({ store, log, metrics, clock, onChange: (changed) => onDeclared(changed) });
+    const resources = await openDeclarations(config, { store, registry, ...parts, onChange: (changed) => onDeclared(changed) });
     own({ name: 'resources', stop: () => resources.close() });
     const bans = await openClusterBans({ authority, store, cluster: config.cluster, ...parts });
     own({ name: 'bans', stop: () => bans.close() });
-    const exportOf = (name: ServiceName): ExportedService | undefined => {
-      const declared = resources.export(name);
-      const service = resources.service(name);
-      return declared && service && { export: declared, service, ...registry.capacity(name) };
-    };
-    const federation = await openFederation({
-      store,
-      cluster: config.cluster,
-      trustDomain,
-      locality: config.locality,
-      gateways: config.gateways,
-      svids,
-      bundles,
-      members: () => authority.members(),
-      onMembers: (fn) => authority.onMembers(() => fn()),
-      dialPeer: (member) =>
-        openChannel({
-          address: member.gateways,
-          serverName: reservedSni('store', member.trustDomain as TrustDomain),
-          expectedId: spiffeIds.controlPlane(member.trustDomain as TrustDomain),
-          svids,
-          bundles,
-          log,
-        }),
-      exports: () => resources.exports().flatMap((e) => exportOf(e) ?? []),
-      exportOf,
-      bans: () => bans.all(),
-      onPeerBans: (domain, banned) => bundles.ban(domain, activeBans(banned, clock.nowMs())),
-      ...parts,
-    });
+    const federation = await openClusterFederation(config, { authority, resources, registry, bans }, { store, ...parts });
     own({ name: 'federation', stop: () => federation.close() });
+    resources.followFederation(federation);
 
     const foreign = await openForeign(config, authority, { store, ...parts });
     own({ name: 'foreign trust domains', stop: () => foreign.close() });
@@ -131,9 +103,9 @@ await runProcess({
     const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
-    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans }), clock, log });
+    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust }), clock, log });
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
-    const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service], log });
+    const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service, serveLogs(log)], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });
 
     if (config.health !== undefined) {

@@ -5,3 +5,6 @@ export { buildView, type BuiltResource, openViews, type PeerView, type Views, ty
 export { type Push, type PushOptions, servePush } from './push.ts';
 export type { ProxyStatus, ProxyTrustFacts } from './proxy-stream.ts';
 export { subscribe, type SubscribeOptions, type Subscription, type SubscriptionStatus } from './subscribe.ts';
+export { type KubernetesSource, type KubernetesSourceOptions, type KubernetesStatus, openKubernetesSource } from './source/kubernetes/source.ts';
+export { type NodeEndpoints, type NodeEndpointsOptions, openNodeEndpoints } from './source/kubernetes/front.ts';
+export { localityOf, type ServiceEndpoint } from './source/kubernetes/endpoints.ts';

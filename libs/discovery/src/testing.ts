@@ -34,3 +34,12 @@ export function anImport(over: Partial<ImportedService> = {}): ImportedService {
     ...over,
   };
 }
+
+/** Waits for a condition, however slow the machine. **Throws** after half a minute. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  for (let i = 0; i < 3_000; i += 1) {
+    if (condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`waited in vain for ${what}`);
+}

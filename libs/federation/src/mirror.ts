@@ -1,22 +1,20 @@
-// One peer's life here: dialled, watched, verified, mirrored; what it said last stays until it says otherwise.
+// What one peer said: verified, held in memory and mirrored in the own store; it stays until the peer says otherwise.
 import {
   type Ban,
   type ClusterRecord,
   type Digest,
-  ERROR_CLASSES,
   formatServiceName,
   type ImportedService,
-  IsthmusError,
   MAX_BANS,
   type Member,
-  messageOf,
   type ServiceName,
 } from '@isthmus/model';
 import type { BundleSource } from '@isthmus/pki';
-import { backoff, type Clock, type Random } from '@isthmus/runtime';
-import { keys, type PeerStore } from '@isthmus/store';
+import type { Clock, Random } from '@isthmus/runtime';
+import { keys } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { readableKeys } from './digest.ts';
+import { PeerFollower, type PeerLink } from './follow-peer.ts';
 import type { MirrorRecords } from './mirror-records.ts';
 import { PeerHealth, type PeerTimes } from './peer-state.ts';
 import { parseRecord, type PeerRecord, readRecord, type RecordOrigin } from './record.ts';
@@ -45,9 +43,6 @@ export type PeerStatus = {
 export type PeerQuota = { readonly maxRecords: number; readonly maxBytes: number };
 export const DEFAULT_PEER_QUOTA: PeerQuota = { maxRecords: 10_000, maxBytes: 16 * 1_048_576 };
 
-/** The way to one peer's shared keys; owned by who opened it. */
-export type PeerLink = { readonly store: PeerStore; close(): Promise<void> };
-
 export type MirrorOptions = {
   readonly member: Member;
   /** The own cluster: the consumer that peers' exports name. */
@@ -74,15 +69,14 @@ type HeldDigest = { readonly digest: Digest; readonly bytes: Uint8Array | undefi
 type HeldBan = { readonly ban: Ban; readonly bytes: Uint8Array | undefined };
 type SetAside = { readonly reason: string; readonly bytes: Uint8Array | undefined };
 
-const RECONNECT = { baseMs: 200, maxMs: 10_000 } as const;
 const MAX_SET_ASIDE = 1_000;
 /** A heartbeat's record is written to the mirror when it says something new, else only so often. */
 const CLUSTER_RECORD_EVERY_MS = 60_000;
 
 /**
- * Follows `shared/cluster`, `shared/all/` and `shared/to/<own cluster>/` of one peer. A record that is not that peer's
- * own, does not parse, or goes back in sequence is set aside and reported; the last good one stays in force. Losing the
- * connection removes nothing. `stop` keeps everything; `withdraw` takes it back.
+ * Takes what one peer shares with this cluster. A record that is not that peer's own, does not parse, or goes back in
+ * sequence is set aside and reported; the last good one stays in force. Losing the connection removes nothing. `stop`
+ * keeps everything; `withdraw` takes it back.
  */
 export class Mirror {
   readonly #options: MirrorOptions;
@@ -93,8 +87,7 @@ export class Mirror {
   readonly #held = new Map<string, HeldDigest>();
   readonly #bans = new Map<string, HeldBan>();
   readonly #aside = new Map<string, SetAside>();
-  readonly #following = new Set<string>();
-  readonly #stop = new AbortController();
+  readonly #follower: PeerFollower;
   readonly #refusals;
   #member: Member;
   #clusterRecord: ClusterRecord | undefined;
@@ -102,20 +95,17 @@ export class Mirror {
   #clusterRecordSavedAtMs = 0;
   #bytes = 0;
   #wasFenced = false;
-  #session = new AbortController();
   #lastRefusal: string | undefined;
-  #lastError: string | undefined;
-  #running: Promise<void> | undefined;
 
   constructor(options: MirrorOptions) {
-    const { member, clock, metrics } = options;
+    const { member, cluster, openPeer, clock, random, metrics, times, startDelayMs } = options;
     this.#options = options;
     this.#member = member;
-    this.#origin = { cluster: member.cluster, trustDomain: member.trustDomain, consumer: options.cluster };
+    this.#origin = { cluster: member.cluster, trustDomain: member.trustDomain, consumer: cluster };
     this.#log = options.log.with({ peer: member.cluster });
     this.#refusals = metrics.counter('isthmus_federation_refused_records_total', 'Records of peers set aside', ['source_cluster', 'reason']);
     const massRemovals = metrics.counter('isthmus_federation_mass_removals_total', 'Times most of a peer’s records vanished at once and were kept for a grace period', ['source_cluster']);
-    this.#health = new PeerHealth({ clock, times: options.times, onChange: () => this.#stateChanged() });
+    this.#health = new PeerHealth({ clock, times, onChange: () => this.#stateChanged() });
     this.#guard = new RemovalGuard({
       clock,
       graceMs: options.massRemovalGraceMs,
@@ -125,6 +115,19 @@ export class Mirror {
         massRemovals.inc({ source_cluster: member.cluster });
         this.#log.warn('most records of a peer vanished at once, keeping them for a while', { count, graceMs: options.massRemovalGraceMs });
       },
+    });
+    this.#follower = new PeerFollower({
+      member: () => this.#member,
+      cluster,
+      openPeer,
+      heartbeatIntervalMs: times.heartbeatIntervalMs,
+      startDelayMs,
+      onRecord: (key, bytes) => this.#take(key, bytes),
+      onComplete: (range, present) => this.#sweep(range, present),
+      onGone: (key) => this.#gone(key),
+      clock,
+      random,
+      log: this.#log,
     });
   }
 
@@ -142,7 +145,7 @@ export class Mirror {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#follower.start();
   }
 
   /** New words of the trust root about the same cluster; a new address is dialled at once, what it said stays. */
@@ -150,7 +153,7 @@ export class Mirror {
     const isSame = JSON.stringify(member) === JSON.stringify(this.#member);
     this.#member = member;
     if (isSame) return;
-    this.#session.abort();
+    this.#follower.redial();
     this.#options.onChanged(this.services());
   }
 
@@ -206,17 +209,18 @@ export class Mirror {
   status(): PeerStatus {
     const ageMs = this.#health.ageMs();
     const { staleSinceMs } = this.#health;
+    const { isFollowingAll, lastError } = this.#follower;
     return {
       cluster: this.#origin.cluster,
       trustDomain: this.#origin.trustDomain,
       state: this.#state(),
       ...(ageMs === undefined ? {} : { ageMs }),
       ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
-      connected: this.#isFollowingAll(),
+      connected: isFollowingAll,
       exports: this.services().length,
       refused: this.#aside.size,
       ...(this.#lastRefusal === undefined ? {} : { lastRefusal: this.#lastRefusal }),
-      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+      ...(lastError === undefined ? {} : { lastError }),
     };
   }
 
@@ -227,11 +231,10 @@ export class Mirror {
 
   /** Ends the life, keeps the mirror in the store for the next one. */
   async stop(): Promise<void> {
-    this.#stop.abort();
-    this.#session.abort();
+    const ended = this.#follower.stop();
     this.#health.close();
     this.#guard.close();
-    await this.#running;
+    await ended;
   }
 
   /** Takes back everything it ever said, in memory and in the store; it need not be alive for that. */
@@ -244,110 +247,9 @@ export class Mirror {
     this.#forget([...this.#held.keys()]);
   }
 
-  async #run(): Promise<void> {
-    const { clock, random, startDelayMs } = this.#options;
-    const pause = backoff({ ...RECONNECT, random });
-    await clock.sleep(startDelayMs, this.#stop.signal).catch(() => undefined);
-    while (!this.#stop.signal.aborted) {
-      this.#session = new AbortController();
-      const signal = AbortSignal.any([this.#stop.signal, this.#session.signal]);
-      try {
-        await this.#follow(signal, () => pause.reset());
-      } catch (thrown) {
-        if (!signal.aborted) {
-          this.#lastError = messageOf(thrown);
-          this.#log.warn('peer cannot be followed, will try again', { error: this.#lastError });
-        }
-      }
-      this.#following.clear();
-      // A session ended on purpose (new address) is opened anew at once.
-      if (!signal.aborted) await clock.sleep(pause.nextMs(), signal).catch(() => undefined);
-    }
-  }
-
-  /** One session: all three ranges until the first of them fails or it is aborted. */
-  async #follow(signal: AbortSignal, onGood: () => void): Promise<void> {
-    const link = this.#options.openPeer(this.#member);
-    const failed = new AbortController();
-    const either = AbortSignal.any([signal, failed.signal]);
-    const followOne = async (range: string): Promise<void> => {
-      try {
-        if (range === keys.sharedCluster()) await this.#askForHeartbeats(link.store, either, onGood);
-        else await this.#followRange(link.store, range, either, onGood);
-      } finally {
-        failed.abort();
-      }
-    };
-    try {
-      const results = await Promise.allSettled([keys.sharedCluster(), ...this.#prefixes()].map(followOne));
-      for (const result of results) if (result.status === 'rejected') throw result.reason;
-    } finally {
-      await link.close();
-    }
-  }
-
-  /**
-   * Asks for the heartbeat twice as often as it is written. A watch would be no quicker in showing that a peer is gone,
-   * and a read that is answered proves the whole way to it, where a silent watch proves nothing.
-   */
-  async #askForHeartbeats(store: PeerStore, signal: AbortSignal, onGood: () => void): Promise<void> {
-    const { clock, random, times } = this.#options;
-    const key = keys.sharedCluster();
-    while (!signal.aborted) {
-      try {
-        const entry = await store.get(key);
-        if (signal.aborted) return;
-        if (entry !== undefined) this.#take(key, entry.value);
-        this.#nowFollowing(key, onGood);
-      } catch (thrown) {
-        if (signal.aborted || (thrown instanceof IsthmusError && !ERROR_CLASSES[thrown.class].retry)) throw thrown;
-        this.#following.delete(key);
-        this.#lastError = messageOf(thrown);
-      }
-      await clock.sleep((times.heartbeatIntervalMs / 2) * (0.9 + 0.2 * random()), signal).catch(() => undefined);
-    }
-  }
-
-  async #followRange(store: PeerStore, range: string, signal: AbortSignal, onGood: () => void): Promise<void> {
-    for await (const event of store.watch(range, { signal })) {
-      switch (event.kind) {
-        case 'snapshot': {
-          // Mark and sweep, but only against a complete list: what it lacks is gone (reliability row 19).
-          const present = new Set(event.entries.map((e) => e.key));
-          for (const entry of event.entries) this.#take(entry.key, entry.value);
-          for (const key of [...this.#held.keys(), ...this.#aside.keys()]) if (key.startsWith(range) && !present.has(key)) this.#gone(key);
-          this.#nowFollowing(range, onGood);
-          break;
-        }
-        case 'put':
-          this.#take(event.key, event.value);
-          break;
-        case 'delete':
-          this.#gone(event.key);
-          break;
-        case 'unknown':
-          this.#following.delete(range);
-          break;
-        case 'known':
-          this.#nowFollowing(range, onGood);
-          break;
-      }
-    }
-  }
-
-  #prefixes(): readonly string[] {
-    return [keys.sharedExports('all'), keys.sharedExports(this.#options.cluster), keys.sharedBans()];
-  }
-
-  #nowFollowing(range: string, onGood: () => void): void {
-    this.#following.add(range);
-    if (!this.#isFollowingAll()) return;
-    this.#lastError = undefined;
-    onGood();
-  }
-
-  #isFollowingAll(): boolean {
-    return this.#following.size === 1 + this.#prefixes().length;
+  /** Mark and sweep, but only against a complete list: what it lacks is gone (reliability row 19). */
+  #sweep(range: string, present: ReadonlySet<string>): void {
+    for (const key of [...this.#held.keys(), ...this.#aside.keys()]) if (key.startsWith(range) && !present.has(key)) this.#gone(key);
   }
 
   #take(key: string, bytes: Uint8Array): void {

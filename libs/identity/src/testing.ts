@@ -124,3 +124,5 @@ export async function until(holds: () => boolean | Promise<boolean>, what: strin
     await systemClock.sleep(10);
   }
 }
+
+export { startTestIssuer, type TestIssuer } from './attest/testing-issuer.ts';

@@ -7,7 +7,7 @@ export const fail = defineErrors({
   STORE_LEASE_LOST: { class: 'conflict', doc: 'The lease is gone or ran out, so what was to be written under it was not.' },
   STORE_COMPACTED: { class: 'conflict', doc: 'The store compacted the revision asked for, again and again, before the list was whole.' },
   STORE_TOO_LARGE: { class: 'invalid', doc: 'A key, value or transaction is over the store’s limits.' },
-  STORE_FULL: { class: 'exhausted', doc: 'The store is over its space quota and takes no writes (etcd NOSPACE alarm).' },
+  STORE_FULL: { class: 'exhausted', doc: 'The store is over its space quota and takes no writes (etcd NOSPACE alarm). The first write that is refused may have been taken all the same.' },
   STORE_DENIED: { class: 'denied', doc: 'The store refuses this caller for this key.' },
   STORE_KEY_INVALID: { class: 'invalid', doc: 'A key is empty or has a segment that is not allowed.' },
   STORE_REFUSED: { class: 'internal', doc: 'The store refused a request as malformed; this is a fault in the program.' },

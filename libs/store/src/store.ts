@@ -84,7 +84,7 @@ export interface Store {
   list(prefix: string): Promise<StoreList>;
   /**
    * The revision of the write. **Throws** STORE_UNAVAILABLE (certainly not written), STORE_OUTCOME_UNKNOWN (sent, no
-   * answer), STORE_LEASE_LOST, STORE_TOO_LARGE, STORE_FULL, STORE_DENIED.
+   * answer), STORE_LEASE_LOST, STORE_TOO_LARGE, STORE_FULL (etcd may have taken it), STORE_DENIED.
    */
   put(key: string, value: string | Uint8Array, options?: { readonly lease?: Lease }): Promise<bigint>;
   /** Whether there was such a key. **Throws** as `put`. */

@@ -7,7 +7,7 @@ import { runTarget } from './run-target.ts';
 import { findTargets } from './target.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const SECONDS = 3;
+const SECONDS = 2;
 const HANG_MS = 20_000;
 
 const names = new Set<string>();

@@ -35,7 +35,9 @@ test('test files are found beside sources and under tests, and nowhere else', ()
   assert.equal(ok('libs/a/src/deep/b.test.ts'), 'unit: libs/a/src/deep/b.test.ts');
   assert.equal(ok('apps/a/src/main.test.ts'), 'unit: apps/a/src/main.test.ts');
   assert.equal(ok('tests/architecture/x.test.ts'), 'architecture: tests/architecture/x.test.ts');
-  assert.equal(ok('tests/netns/deep/x.test.ts'), 'whole processes: tests/netns/deep/x.test.ts');
+  assert.equal(ok('tests/e2e/x.test.ts'), 'whole processes: tests/e2e/x.test.ts');
+  // In one stage only.
+  for (const file of ['tests/netns/deep/x.test.ts', 'tests/e2e/rotation.test.ts', 'tests/reliability/descriptors.test.ts']) assert.equal(ok(file), `whole processes, one at a time: ${file}`);
   for (const file of ['libs/a/src/b.ts', 'libs/a/node_modules/c/src/b.test.ts', 'docs/b.test.ts']) assert.equal(ok(file), '', file);
 });
 

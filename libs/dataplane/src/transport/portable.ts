@@ -18,7 +18,7 @@ export function portableTransport(clock: Clock = systemClock): Transport {
         acceptMutualTls(raw, { svids, bundles, timeoutMs, alpn, clock }).then(
           ({ socket, peer }) => {
             const serverName: unknown = Reflect.get(socket, 'servername');
-            onStream({ stream: socket, peer, alpn: socket.alpnProtocol || undefined, serverName: typeof serverName === 'string' ? serverName.toLowerCase() : undefined });
+            onStream({ stream: socket, peer, alpn: socket.alpnProtocol || undefined, serverName: typeof serverName === 'string' ? serverName.toLowerCase() : undefined, isResumed: socket.isSessionReused() });
           },
           (error: unknown) => onRefused(error, raw.remoteAddress),
         );
@@ -26,7 +26,7 @@ export function portableTransport(clock: Clock = systemClock): Transport {
     dial: (options) => dialPlain(options, clock),
     dialMutualTls: async (options) => {
       const socket = await connectMutualTls({ clock, ...options });
-      return { stream: socket, alpn: socket.alpnProtocol || undefined };
+      return { stream: socket, alpn: socket.alpnProtocol || undefined, isResumed: socket.isSessionReused() };
     },
     reset: (stream) => {
       if (stream instanceof TLSSocket) resetMutualTls(stream);

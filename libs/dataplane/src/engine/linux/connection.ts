@@ -33,6 +33,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
   writable = false;
   peerEnded = false;
   deadlineMs: number;
+  deadlineStep = -1;
+  deadlineIndex = 0;
   isDrained = false;
   /** By `targetKey`; empty before an endpoint was connected to. */
   target = '';
@@ -335,13 +337,10 @@ export class Connection implements Watched, Flushed, Limited, Side {
       this.#account = undefined;
     }
     this.#gateway.closed(this, this.#state === 'hello');
+    this.#gateway.deadlines.remove(this);
     this.#state = 'closed';
     this.#up?.release();
     this.#down?.release();
-    // Its deadline still knows it for a while: nothing large hangs on it.
-    this.#reader = undefined;
-    this.#header = undefined;
-    this.#hello = undefined;
     this.#upstream?.close(reset);
     closeSocket(this.#gateway, this.#key, this.fd, reset);
     this.fd = -1;
