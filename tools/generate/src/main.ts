@@ -8,12 +8,12 @@ import { openApiDocument } from '@isthmus/api';
 import { ERROR_CLASSES } from '@isthmus/model';
 import type { ConfigSchema } from '@isthmus/runtime';
 import { duplicates, errorsIn, metricsIn } from './catalogue.ts';
-import { configurationPage, errorsPage, metricsPage } from './reference.ts';
+import { configurationPage, errorsPage, MADE, metricsPage } from './reference.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const { values } = parseArgs({ options: { check: { type: 'boolean' } } });
 
-const made = new Map([...referencePages(), ['docs/reference/configuration.md', configurationPage(await programs())] as const, ['docs/reference/openapi.json', `${JSON.stringify(openApiDocument(), undefined, 1)}\n`] as const, ...protobufCode()]);
+const made = new Map([...referencePages(), ['docs/reference/configuration.md', configurationPage(await programs())] as const, ['docs/reference/openapi.json', `${JSON.stringify(openApiDocument(), undefined, 1)}\n`] as const, ['docs/reference/terraform.md', await terraformPage()] as const, ...protobufCode()]);
 const stale = [...made].filter(([path, text]) => text !== textOf(path)).map(([path]) => path);
 const orphaned = globSync('libs/rpc/src/gen/**/*.ts', { cwd: root }).filter((path) => !made.has(path));
 
@@ -56,6 +56,12 @@ async function programs(): Promise<readonly { readonly program: string; readonly
       return { program: path.split(/[\\/]/)[1] ?? '', schema: loaded.configSchema };
     }),
   );
+}
+
+/** The provider's own page of itself. */
+async function terraformPage(): Promise<string> {
+  const { referencePage } = (await import(join(root, 'apps/terraform-provider/src/docs.ts'))) as { readonly referencePage: (made: string) => string };
+  return referencePage(MADE);
 }
 
 /** Runs buf on a copy, so that a check changes nothing. */
