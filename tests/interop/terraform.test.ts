@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { clusterOf, DEMO_OPERATOR, type Finished, findProgram, isthmus, names, openOperator, type Operator, outboundOf, PAYMENTS, request, run, smallTopology, startFederation, startLink, type TestFederation, waitFor } from '@isthmus/harness';
-import { toPem } from '@isthmus/pki';
+import { makeBundleDocument, toPem } from '@isthmus/pki';
+import { testAuthority } from '@isthmus/pki/testing';
 
 const terraform = findProgram('terraform');
 const skip = terraform === undefined && 'terraform is not installed';
@@ -14,8 +15,9 @@ const LIMIT_MS = 120_000;
 
 const root = mkdtempSync(join(tmpdir(), 'isthmus-terraform-test-'));
 const mirror = join(root, 'mirror');
-const env = { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: join(root, 'terraformrc'), TF_IN_AUTOMATION: '1' };
+const env = { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: join(root, 'terraformrc'), TF_IN_AUTOMATION: '1', NODE_COMPILE_CACHE: join(root, 'node') };
 const tokens = new Map<string, string>();
+const partner = testAuthority({ federation: 'partner.example', cluster: 'mesh' });
 let mesh: TestFederation;
 let demo: Operator;
 let gateway: Awaited<ReturnType<typeof startLink>>;
@@ -79,7 +81,7 @@ before(async () => {
     writeFileSync(join(root, name), `${token}\n`, { mode: 0o600 });
     return name.endsWith('control-plane') ? { bootstrapTokenFile: join(root, name) } : { joinTokenFile: join(root, name) };
   };
-  mesh = await startFederation({ topology: smallTopology(['east-1', 'west-2']), start: false, settings: fromTerraform });
+  mesh = await startFederation({ topology: smallTopology(['east-1', 'west-2']), start: false, adminApi: true, settings: fromTerraform });
   await mesh.federation.startTrustRoot();
 }, { timeout: LIMIT_MS });
 after(async () => {
@@ -135,6 +137,15 @@ resource "isthmus_export" "payments" {
   namespace = isthmus_service.payments.namespace
   name      = isthmus_service.payments.name
   consumers = ["west"]
+  foreign_callers = [{ trust_domain = isthmus_bundle_federation.partner.trust_domain }]
+}
+resource "isthmus_bundle_federation" "partner" {
+  trust_domain = "${partner.trustDomain}"
+  source       = { profile = "file" }
+  bundle       = { document = file("partner.json"), sha256 = filesha256("partner.json") }
+}
+resource "isthmus_cluster" "north" {
+  name = "north"
 }
 resource "isthmus_join_token" "vm" {
   for_each = { east-1 = "east", west-2 = "west" }
@@ -164,6 +175,8 @@ output "read" {
     west      = data.isthmus_cluster.west
     addresses = data.isthmus_gateway_addresses.east
     bundle    = data.isthmus_trust_bundle.west.pem
+    partner   = [isthmus_bundle_federation.partner.state, isthmus_bundle_federation.partner.sequence]
+    north     = [isthmus_cluster.north.member, isthmus_cluster.north.trust_domain]
     reachable = { for c in data.isthmus_status.now.clusters : c.name => c.reachable }
   }
 }
@@ -171,15 +184,18 @@ ${over.more ?? ''}`;
 
 test('services, exports and tokens that terraform made carry a request across the clusters', { skip, timeout: LIMIT_MS * 3 }, async () => {
   shop.write(SHOP());
+  writeFileSync(join(shop.cwd, 'partner.json'), makeBundleDocument(partner.bundle));
   await shop.ok('init', '-no-color');
   await shop.apply();
   const outputs = await shop.outputs();
   for (const [name, token] of Object.entries(outputs['tokens']?.value as unknown as Record<string, string>)) tokens.set(name, token);
-  const read = outputs['read']?.value as unknown as { west: { trust_domain: string }; addresses: { addresses: string[]; server_names: Record<string, string> }; bundle: string; reachable: object };
+  const read = outputs['read']?.value as unknown as { west: { trust_domain: string }; addresses: { addresses: string[]; server_names: Record<string, string> }; bundle: string; partner: unknown[]; north: unknown[]; reachable: object };
   assert.equal(read.west.trust_domain, `west.${mesh.topology.federation}`);
   assert.deepEqual(read.addresses.addresses, [`127.0.0.1:${mesh.federation.port(names.gateway('east'))}`]);
   assert.equal(read.addresses.server_names['admin'], `admin.isthmus.east.${mesh.topology.federation}`);
   assert.match(read.bundle, /^-----BEGIN CERTIFICATE-----/);
+  assert.deepEqual(read.partner, ['ok', 1]);
+  assert.deepEqual(read.north, [false, `north.${mesh.topology.federation}`]);
   assert.deepEqual(read.reachable, { east: true, west: true });
   const [east, west] = [clusterOf(mesh.topology, 'east'), clusterOf(mesh.topology, 'west')];
   const workload = east.agents[0]?.workload;
