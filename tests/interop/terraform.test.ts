@@ -22,6 +22,12 @@ let mesh: TestFederation;
 let demo: Operator;
 let gateway: Awaited<ReturnType<typeof startLink>>;
 
+const REQUIRED = `terraform {
+  required_providers {
+    isthmus = { source = "isthmus.example/isthmus/isthmus" }
+  }
+}`;
+
 /** One configuration in its own folder. */
 function workspace(name: string, settings: () => string) {
   const cwd = join(root, name);
@@ -36,7 +42,7 @@ function workspace(name: string, settings: () => string) {
     cwd,
     tf,
     ok,
-    write: (body: string) => writeFileSync(join(cwd, 'main.tf'), `terraform {\n  required_providers {\n    isthmus = { source = "isthmus.example/isthmus/isthmus" }\n  }\n}\nprovider "isthmus" {\n${settings()}\n}\n${body}`),
+    write: (body: string) => writeFileSync(join(cwd, 'main.tf'), `${REQUIRED}\nprovider "isthmus" {\n${settings()}\n}\n${body}`),
     apply: () => ok('apply', '-auto-approve', '-no-color', '-input=false'),
     /** 0: nothing to do; 2: changes. */
     plan: () => tf(['plan', '-detailed-exitcode', '-no-color', '-input=false']),
@@ -247,8 +253,15 @@ resource "isthmus_service" "ledger" {
   await settles(shop);
 });
 
-test('a wrong value is one error at plan time that names its attribute', { skip, timeout: LIMIT_MS * 2 }, async () => {
+test('every example of the reference is valid, and a wrong value is one error at plan time that names its attribute', { skip, timeout: LIMIT_MS * 2 }, async () => {
   const bad = workspace('bad', () => '');
+  const page = readFileSync(new URL('../../docs/reference/terraform.md', import.meta.url), 'utf8');
+  const examples = [...page.matchAll(/```hcl\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
+  assert.ok(examples.length >= 11, `${examples.length} examples`);
+  writeFileSync(join(bad.cwd, 'main.tf'), [REQUIRED, ...examples].join('\n'));
+  writeFileSync(join(bad.cwd, 'partner.json'), '{}');
+  await bad.ok('init', '-no-color');
+  await bad.ok('validate', '-no-color');
   bad.write(`
 resource "isthmus_service" "port" {
   namespace = "shop"
@@ -275,7 +288,6 @@ resource "isthmus_cluster" "long" {
   name                        = "east"
   bootstrap_token_ttl_seconds = 0
 }`);
-  await bad.ok('init', '-no-color');
   const { code, stdout } = await bad.tf(['validate', '-json']);
   assert.equal(code, 1);
   type Found = { summary: string; detail: string; range?: { start: { line: number } }; snippet?: { context: string } };
@@ -344,6 +356,8 @@ resource "isthmus_service" "late" {
 test('destroy takes everything away, clusters last', { skip, timeout: LIMIT_MS * 3 }, async () => {
   await shop.ok('destroy', '-auto-approve', '-no-color');
   assert.deepEqual(await shop.addresses(), []);
+  shop.write('');
+  await settles(shop);
   const { value } = await demo.client.call<{ items: { key: string }[] }>('listServices', { params: { cluster: 'east' } });
   assert.deepEqual(value.items, []);
   await federation.ok('destroy', '-auto-approve', '-no-color');
