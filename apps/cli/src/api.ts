@@ -62,7 +62,7 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
       return (await client.call('createBan', { params: { cluster }, body })).value;
     },
     unban: async ({ kind, namespace, name }) => {
-      const path = kind === 'agent' ? `/agent/${name}` : `/ns/${namespace}/svc/${name}`;
+      const path = kind !== 'service' ? `/${kind}/${name}` : `/ns/${namespace}/svc/${name}`;
       for await (const { key, document } of client.list('listBans', { params: { cluster } })) {
         if (document['lifted'] === true || !String(document['spiffeId']).endsWith(path)) continue;
         return { existed: (await known(client.call('deleteBan', { params: { cluster, ban: key } }))) !== undefined };

@@ -311,16 +311,21 @@ function addRest(program: Command): void {
   const banning = () => import('./commands/ban.ts');
   agent
     .command('ban <agent>')
-    .description('refuse every SVID this agent holds, in all clusters, and close its connections')
+    .description('refuse every SVID this agent or gateway holds, in all clusters, and close its connections')
     .option('--reason <text>', 'why, for the log')
+    .addOption(banRole())
     .action(run('control-plane', async () => (await banning()).banAgent));
-  agent.command('unban <agent>').description('take the ban of an agent back; it joins by a new token').action(run('control-plane', async () => (await banning()).unbanAgent));
+  agent.command('unban <agent>').description('take the ban of an agent or gateway back; it joins by a new token').addOption(banRole()).action(run('control-plane', async () => (await banning()).unbanAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
       .command(`${verb} <agent> <namespace/service> <instance>`)
       .description(verb === 'drain' ? 'take a workload out of service without stopping it' : 'bring a drained workload back')
       .action(run('proxy', async () => (await load())[verb]));
   }
+}
+
+function banRole(): Option {
+  return new Option('--role <role>', 'what it is').choices(['agent', 'gateway']).default('agent');
 }
 
 function addHost(agent: Command): void {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { openStateFile } from '@isthmus/runtime';
-import { parseJwtKeysState } from './authority/jwt-keys.ts';
+import { parseJwtKeysState } from './authority/jwt-key-file.ts';
 import { parseSlotState, parseViewState } from './authority/state.ts';
 import { parseProxyState, parseSvidState } from './proxy/state.ts';
 import { openJsonState } from './state.ts';

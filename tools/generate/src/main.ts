@@ -66,16 +66,16 @@ async function programs(): Promise<readonly { readonly program: string; readonly
   );
 }
 
-/** The provider's own page of itself. */
-async function terraformPage(): Promise<string> {
-  const { referencePage } = (await import(join(root, 'apps/terraform-provider/src/docs.ts'))) as { readonly referencePage: (made: string) => string };
-  return referencePage(MADE);
-}
-
 /** The commands of `isthmus`. */
 async function commandTree(): Promise<CommandShape> {
   const { makeProgram } = (await import(join(root, 'apps/cli/src/program.ts'))) as { readonly makeProgram: () => CommandShape };
   return makeProgram();
+}
+
+/** The provider's own page of itself. */
+async function terraformPage(): Promise<string> {
+  const { referencePage } = (await import(join(root, 'apps/terraform-provider/src/docs.ts'))) as { readonly referencePage: (made: string) => string };
+  return referencePage(MADE);
 }
 
 /** Runs buf on a copy, so that a check changes nothing. */
