@@ -7,7 +7,7 @@ import type { Log } from '@isthmus/telemetry';
 export type Found = { readonly key: string; readonly document: Readonly<Record<string, unknown>>; readonly revision: bigint };
 export type WriteOptions = { readonly ifRevision?: bigint | undefined; readonly dryRun: boolean; readonly idempotencyKey: string; readonly caller: string };
 
-export type BanSubject = { readonly kind: 'agent' | 'service'; readonly namespace: string; readonly name: string };
+export type BanSubject = { readonly kind: 'agent' | 'gateway' | 'service'; readonly namespace: string; readonly name: string };
 
 export interface ControlPlane {
   list(request: { readonly kind: string; readonly namespace?: string; readonly after?: string; readonly limit?: number }): Promise<{ readonly items: readonly Found[]; readonly hasMore: boolean }>;

@@ -131,7 +131,7 @@ function toJson(value: object): Buffer {
 }
 
 function subjectOf(kind: string, namespace: string, name: string): BanSubject {
-  if (kind === 'agent') return { kind, agent: name };
+  if (kind === 'agent' || kind === 'gateway') return { kind, agent: name };
   if (kind === 'service') return { kind, service: { namespace, name } };
-  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents and services can be banned, not ${JSON.stringify(kind)}`, { hint: 'gateways share one identity: remove the gateway’s entry, or fence the cluster' });
+  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents, gateways and services can be banned, not ${JSON.stringify(kind)}`, { hint: '`isthmus cluster fence` at the trust root cuts off a whole cluster' });
 }

@@ -1,7 +1,7 @@
 // The control plane of one cluster: takes services and workloads, issues identities, federates, and pushes snapshots.
 import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
-import { openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
+import { fileKeyStore, openAuthority, openClusterBans, readPassphrase, serveIssuance } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, type ServiceName, valueOf } from '@isthmus/model';
 import { admin, serveLogs, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
@@ -30,8 +30,10 @@ await runProcess({
     const parts = { clock, random, log, metrics };
     const federationDomain = valueOf(parseTrustDomain(config.federation, 'federation'));
 
+    const authorityDir = join(config.stateDir, 'authority');
     const authority = await openAuthority({
-      stateDir: join(config.stateDir, 'authority'),
+      stateDir: authorityDir,
+      keys: fileKeyStore(authorityDir, { passphrase: config.keyPassphraseFile === undefined ? undefined : await readPassphrase(config.keyPassphraseFile), log }),
       cluster: config.cluster,
       federation: federationDomain,
       trustRoot: config.trustRoot,

@@ -54,5 +54,6 @@ test('certificates and keys are checked before anything is dialled', () => {
 test('what a call needs and was not given is named, with its variable', async () => {
   const api = openApi({ endpoints: ['127.0.0.1:1'], federation: 'acme.example', cluster: undefined, caPem: undefined, clientCertPem: undefined, clientKeyPem: undefined, token: 't', trustRootSocket: undefined }, { clock: systemClock, random: systemRandom });
   await assert.rejects(api.call('listClusters', {}, AbortSignal.timeout(5_000)), { code: 'TERRAFORM_NOT_CONFIGURED', message: 'the provider needs cluster', hint: /ISTHMUS_CLUSTER/ });
-  await assert.rejects(api.trustRoot.members(AbortSignal.timeout(5_000)), { code: 'TERRAFORM_NOT_CONFIGURED', message: /trust_root_socket/ });
+  const socket = openApi({ endpoints: [], federation: undefined, cluster: undefined, caPem: undefined, clientCertPem: undefined, clientKeyPem: undefined, token: undefined, trustRootSocket: join(directory, 'none.sock') }, { clock: systemClock, random: systemRandom });
+  await assert.rejects(socket.membership.members(AbortSignal.timeout(15_000)), { code: 'TERRAFORM_NOT_CONFIGURED', message: /trust_root_socket: .*none\.sock/ });
 });

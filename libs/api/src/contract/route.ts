@@ -134,7 +134,7 @@ export const clusterTokenSchema = strict({
   replace: Type.Optional(Type.Boolean({ description: 'let a cluster that lost its keys join again under its name' })),
 });
 export const banRequestSchema = strict({
-  kind: Type.Union([Type.Literal('agent'), Type.Literal('service')]),
+  kind: Type.Union([Type.Literal('agent'), Type.Literal('gateway'), Type.Literal('service')]),
   name: schemas.dnsLabel,
   namespace: Type.Optional(schemas.dnsLabel),
   reason: Type.Optional(Type.String({ maxLength: 200, description: 'why, for the log' })),
@@ -150,7 +150,7 @@ const TRUST_ROUTES: readonly Route[] = [
   { ...base, ...TRUST, id: 'deleteFence', method: 'DELETE', path: '/v1/trust/fences/{member}', summary: 'let a fenced cluster join anew; what it signed before stays revoked', params: memberParam, answers: { 200: fenceState } },
   { ...base, ...TRUST, id: 'createClusterToken', method: 'POST', path: '/v1/trust/cluster-tokens', summary: 'a one-time bootstrap token a cluster may join the federation with', body: clusterTokenSchema, answers: { 201: Type.Object({ cluster: Type.String(), token: Type.String({ description: 'the secret; shown once' }), expiresAtMs: Type.Number() }) } },
   { ...base, ...TRUST, id: 'removeMember', method: 'DELETE', path: '/v1/trust/members/{member}', summary: 'end a cluster’s membership', params: memberParam, answers: { 200: Type.Object({ cluster: Type.String(), removed: Type.Boolean() }) } },
-  { ...base, id: 'createBan', method: 'POST', path: '/v1/clusters/{cluster}/bans', summary: 'refuse what was issued to an agent, or as a service, up to now: here and in every peer', roles: ['trust-admin'], scope: 'cluster', params: clusterParam, body: banRequestSchema, answers: { 201: freeForm } },
+  { ...base, id: 'createBan', method: 'POST', path: '/v1/clusters/{cluster}/bans', summary: 'refuse what was issued to an agent or gateway, or as a service, up to now: here and in every peer', roles: ['trust-admin'], scope: 'cluster', params: clusterParam, body: banRequestSchema, answers: { 201: freeForm } },
   { ...base, id: 'deleteBan', method: 'DELETE', path: '/v1/clusters/{cluster}/bans/{ban}', summary: 'take a ban back', roles: ['trust-admin'], scope: 'cluster', params: { ...clusterParam, ban: banParam }, answers: { 200: deletedSchema } },
 ];
 

@@ -93,7 +93,7 @@ for (const place of [token(), program()]) {
       await place.setUp(dir.path);
     });
     after(async () => {
-      for (const part of opened.toReversed()) await part.close();
+      for (const part of [...opened].toReversed()) await part.close();
       await dir.remove();
     });
 

@@ -9,6 +9,8 @@ import type { AloneWalk } from './tours.ts';
 const ANSWER_LIMIT_MS = 60_000;
 const PLAN = ['plan', '-detailed-exitcode', '-no-color', '-input=false'];
 const APPLY = ['apply', '-auto-approve', '-no-color', '-input=false'];
+/** What was planned is what is applied. */
+const PLAN_FILE = 'planned';
 /** `-detailed-exitcode`: nothing to do, or something. */
 const SAME = 0;
 const DIFFERENT = 2;
@@ -55,10 +57,10 @@ async function refuseNonsense({ terraform }: TerraformWorkspace) {
 }
 
 async function applyAll({ terraform, processes }: TerraformWorkspace) {
-  const plan = await terraform(PLAN, [DIFFERENT]);
+  const plan = await terraform([...PLAN, `-out=${PLAN_FILE}`], [DIFFERENT]);
   const planned = /Plan: (\d+) to add, 0 to change, 0 to destroy/.exec(plan.stdout)?.[1];
   need(planned !== undefined, `the plan does more than add: ${plan.stdout}`);
-  const applied = await terraform(APPLY);
+  const applied = await terraform([...APPLY, PLAN_FILE]);
   need(applied.stdout.includes(`${planned} added, 0 changed, 0 destroyed`), applied.stdout);
   await settled(terraform);
   const running = processes().length;
@@ -87,9 +89,9 @@ async function mendDrift(workspace: TerraformWorkspace) {
   const { terraform, onHost } = workspace;
   await onHost('west', 'isthmus export delete shop/ledger --socket "$HOST_ROOT/var/lib/isthmus/control-plane/admin.sock"');
   await waitFor('the VM to be refused', ANSWER_LIMIT_MS, async () => ((await ask(workspace)).ok ? undefined : true), 100);
-  const plan = await terraform([...PLAN, ...CHANGED], [DIFFERENT]);
+  const plan = await terraform([...PLAN, `-out=${PLAN_FILE}`, ...CHANGED], [DIFFERENT]);
   need(/isthmus_export\.ledger will be created/.test(plan.stdout) && /Plan: 1 to add, 0 to change, 0 to destroy/.test(plan.stdout), `the plan is not to put the export back: ${plan.stdout}`);
-  await terraform([...APPLY, ...CHANGED]);
+  await terraform([...APPLY, PLAN_FILE]);
   await answer(workspace);
   await settled(terraform, CHANGED);
   return { detail: 'an export deleted behind its back: the VM was refused, the plan put back that one resource, and the VM is answered again' };

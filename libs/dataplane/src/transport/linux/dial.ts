@@ -14,12 +14,14 @@ export function keepAlive(fd: number): void {
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
 }
 
-/** A socket on its way to `address`; the caller owns it. Without `isKeptAlive` the caller calls `keepAlive` later: calls that a short connection does not need. */
-export function connectingSocket(address: SocketAddress, isKeptAlive = true): number {
+/** A socket on its way to `address`; the caller owns it. With `isBare` the caller sets TCP_NODELAY and `keepAlive` later: calls that a short connection does not need. */
+export function connectingSocket(address: SocketAddress, isBare = false): number {
   const fd = libc.openSocket(address.family);
   if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`, { facts: { errno: libc.errno() } });
-  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
-  if (isKeptAlive) keepAlive(fd);
+  if (!isBare) {
+    libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
+    keepAlive(fd);
+  }
   if (libc.connect(fd, address.bytes, address.bytes.length) < 0 && libc.errno() !== libc.EINPROGRESS) {
     const error = libc.errno();
     libc.close(fd);

@@ -80,6 +80,7 @@ test('a start while the API server is away has what was last known; the first wh
   };
   const after = await open({ stateFile: openStateFile(join(dir, 'last-known')) });
   assert.deepEqual([serviceNames(after), exportNames(after)], [['shop/ledger', 'shop/payments'], ['shop/payments']]);
+  assert.equal(after.exportedAtMs(PAYMENTS), Date.parse('2026-01-01T00:00:00Z'), 'when it was exported, which decides between clusters');
   const asked = server.asked.length;
   await until(() => server.asked.length >= asked + 6, 'tries in vain');
   assert.equal(after.services().length, 2);
