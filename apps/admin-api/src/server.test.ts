@@ -151,7 +151,7 @@ test('a list without a namespace is cut to the namespaces its caller may see', a
 });
 
 for (const [name, send, status, pattern] of [
-  ['a body of 2 MiB', { body: Buffer.alloc(2 * 1024 * 1024, 32) }, 413, /larger than/],
+  ['a body of 10 MiB', { body: Buffer.alloc(10 * 1024 * 1024, 32) }, 413, /larger than/],
   ['a body that says it has 100 MB', { headers: { ...json, 'content-length': '104857600' } }, 413, /larger than/],
   ['a body nested 10,000 deep', { body: `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}` }, 400, /deeper than 32/],
   ['__proto__', { body: JSON.stringify(SERVICE).replace('{', '{"__proto__":{"admin":true},') }, 400, /__proto__/],

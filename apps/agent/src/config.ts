@@ -65,6 +65,15 @@ export const configSchema = strict({
       { maxItems: 256 },
     ),
   ),
+  kubernetes: Type.Optional(
+    strict({
+      nodeName: Type.String({ maxLength: 253, description: 'node whose pods this agent speaks for, as far as their Services are labelled isthmus/agent=node' }),
+      kubeconfig: Type.Optional(Type.String({ maxLength: 4_096, description: 'kubeconfig (default: this pod’s own service account)' })),
+      context: Type.Optional(Type.String({ maxLength: 512, description: 'context of the kubeconfig (default: its current one)' })),
+      server: Type.Optional(Type.String({ maxLength: 2_048, description: 'in a pod: address of the API server (default: https://kubernetes.default.svc)' })),
+      namespaces: Type.Optional(Type.Array(schemas.dnsLabel, { maxItems: 64, description: 'only these namespaces (default: all)' })),
+    }),
+  ),
   workloadsDir: Type.Optional(Type.String({ description: 'directory of workload files (*.yaml)' })),
   workloadApi: Type.Optional(
     strict({

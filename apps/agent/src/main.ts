@@ -7,6 +7,7 @@ import { openLog, openMetrics } from '@isthmus/telemetry';
 import { startAdmin } from './admin.ts';
 import { configSchema } from './config.ts';
 import { joinCluster, openKnowledge, type Parts } from './join.ts';
+import { speakForNode } from './kubernetes.ts';
 import { startOutboundListeners } from './outbound.ts';
 import { servedWorkloads } from './workload-api.ts';
 import { loadWorkloads, startWorkloads } from './workloads.ts';
@@ -32,7 +33,8 @@ await runProcess({
     own({ name: 'subscription', stop: () => knowledge.close() });
 
     const proxies = await startProxies({
-      engine: config.engine ?? 'auto',
+      // Beside a predecessor there is no falling back: only the Linux engine shares its ports.
+      engine: sharesPort === 'joins' ? 'linux' : (config.engine ?? 'auto'),
       snapshots: { current: () => knowledge.subscription.snapshot(), onChange: (fn) => knowledge.subscription.onSnapshot(fn) },
       bundles: identity.bundles,
       svids: (name) => (name === '' ? identity.svids : identity.serviceSvids(valueOf(parseServiceName(name, 'svids')))),
@@ -58,6 +60,9 @@ await runProcess({
         ? undefined
         : await startWorkloadApi({ socketPath: config.workloadApi.socket, mode: Number.parseInt(config.workloadApi.mode ?? '0666', 8), identity, workloads: servedWorkloads(planned, log), ...parts });
     if (workloadApi !== undefined) own({ name: 'workload API', stop: () => workloadApi.close() });
+
+    const node = config.kubernetes === undefined ? undefined : await speakForNode(config, config.kubernetes, workloads, parts);
+    if (node !== undefined) own({ name: 'kubernetes', stop: () => node.close() });
 
     const services = new Map(planned.map(({ workload }) => [`${workload.namespace}/${workload.service}`, { namespace: workload.namespace, name: workload.service }]));
     const callAs = config.identity?.callAs;

@@ -9,8 +9,8 @@ import type { Config } from './config.ts';
 import { fail } from './errors.ts';
 import type { Knowledge, ListeningParts, Parts } from './join.ts';
 
-/** A workload and the inbound ports its entry asks for. */
-export type PlannedWorkload = { readonly workload: Workload; readonly inbound: Readonly<Record<string, number>> };
+/** A workload and the inbound ports its entry asks for; `locality` where it is not this agent's. */
+export type PlannedWorkload = { readonly workload: Workload; readonly inbound: Readonly<Record<string, number>>; readonly locality?: string };
 
 /**
  * The workloads of the configuration and of its directory. A file that cannot be used is logged with its line and left
@@ -74,6 +74,12 @@ export interface Workloads {
   applicationDown(service: ServiceName, instance: string, error: Error): void;
   /** **Throws** AGENT_WORKLOAD_UNKNOWN. */
   setDraining(service: ServiceName, instance: string, draining: boolean): void;
+  /** One more, from somewhere else than files; `told` is what is said of it there. **Throws** DATAPLANE_LISTEN_FAILED. */
+  add(planned: PlannedWorkload, told: Health): Promise<void>;
+  /** What is said of one that was added: the worse of this and its own check counts. */
+  tell(service: ServiceName, instance: string, told: Health): void;
+  /** Takes one back that was added; its connections may go on for `drainMs`. */
+  withdraw(service: ServiceName, instance: string): Promise<void>;
   /** Says draining first, so that callers turn elsewhere; then lets requests end for so long; then withdraws the registrations. */
   close(drainMs: number): Promise<void>;
 }
@@ -83,6 +89,9 @@ type Running = {
   readonly inbound: ReadonlyMap<string, HostedListener>;
   readonly checks: HealthChecks;
   readonly hasIdentity: () => boolean;
+  readonly locality: string | undefined;
+  told: Health;
+  readonly stop: () => void;
 };
 
 /** Time for "draining" to reach callers before connections are asked to leave. */
@@ -97,20 +106,40 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
   const host = config.inbound?.host ?? '127.0.0.1';
   const ports = portTaker(config.inbound?.portRange);
   const running: Running[] = [];
-  const stops: (() => void)[] = [];
   let reporting = false;
 
   const report = (): void => {
     if (reporting) knowledge.subscription.report(running.map((r) => registrationOf(r, config, identity, host)));
   };
 
-  async function startOne({ workload, inbound: wanted }: PlannedWorkload): Promise<Running> {
+  const find = (service: ServiceName, instance: string): Running | undefined => running.find((r) => isOf(r, service) && r.workload.instance === instance);
+
+  async function withdraw(r: Running): Promise<void> {
+    running.splice(running.indexOf(r), 1);
+    report();
+    await Promise.all([...r.inbound.values()].map((listener) => listener.close({ drainMs: config.drainMs ?? 5_000 })));
+    r.stop();
+  }
+
+  async function startOne({ workload, inbound: wanted, locality }: PlannedWorkload, told: Health = 'healthy'): Promise<Running> {
     const service = { namespace: workload.namespace, name: workload.service };
     const svids = identity.serviceSvids(service);
     const inbound = new Map<string, HostedListener>();
     const checks = startHealthChecks({ workload, onChange: report, ...parts });
-    stops.push(() => checks.close(), svids.onChange(report));
-    running.push({ workload, inbound, checks, hasIdentity: () => svids.current() !== undefined });
+    const unfollow = svids.onChange(report);
+    const one: Running = {
+      workload,
+      inbound,
+      checks,
+      hasIdentity: () => svids.current() !== undefined,
+      locality,
+      told,
+      stop: () => {
+        checks.close();
+        unfollow();
+      },
+    };
+    running.push(one);
     for (const [portName, port] of Object.entries(workload.ports)) {
       const fixed = wanted[portName];
       const listener = await ports(fixed, (listenPort) =>
@@ -125,7 +154,7 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
       );
       inbound.set(portName, listener);
     }
-    return { workload, inbound, checks, hasIdentity: () => svids.current() !== undefined };
+    return one;
   }
 
   const close = async (drainMs: number): Promise<void> => {
@@ -134,7 +163,7 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
     await Promise.all(running.flatMap((r) => [...r.inbound.values()].map((listener) => listener.close({ drainMs }))));
     if (reporting) knowledge.subscription.report([]);
     reporting = false;
-    for (const stop of stops) stop();
+    for (const { stop } of running) stop();
   };
 
   /** A predecessor has told how its workloads are: the first word of its successor must not be that it does not know. */
@@ -157,12 +186,32 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
   return {
     status: () => running.map(statusOf),
     applicationDown(service, instance, error) {
-      running.find((r) => isOf(r, service) && r.workload.instance === instance)?.checks.reportDown(`the data path could not connect: ${error.message}`);
+      find(service, instance)?.checks.reportDown(`the data path could not connect: ${error.message}`);
     },
     setDraining(service, instance, draining) {
       const found = running.find((r) => isOf(r, service) && (instance === '' || r.workload.instance === instance));
       if (found === undefined) throw fail('AGENT_WORKLOAD_UNKNOWN', `no workload ${formatServiceName(service)}/${instance} beside this agent`);
       found.checks.setDraining(draining);
+    },
+    async add(plan, told) {
+      try {
+        await startOne(plan, told);
+      } catch (error) {
+        const half = find({ namespace: plan.workload.namespace, name: plan.workload.service }, plan.workload.instance);
+        if (half !== undefined) await withdraw(half);
+        throw error;
+      }
+      report();
+    },
+    tell(service, instance, told) {
+      const found = find(service, instance);
+      if (found === undefined || found.told === told) return;
+      found.told = told;
+      report();
+    },
+    async withdraw(service, instance) {
+      const found = find(service, instance);
+      if (found !== undefined) await withdraw(found);
     },
     close,
   };
@@ -178,11 +227,17 @@ function registrationOf(r: Running, config: Config, identity: Identity, inboundH
     address: config.advertise ?? inboundHost,
     inboundPorts: Object.fromEntries([...r.inbound].map(([name, listener]) => [name, listener.port])),
     network: config.network,
-    locality: config.locality,
+    locality: r.locality ?? config.locality,
     weight: r.workload.weight ?? 100,
-    health: r.hasIdentity() ? r.checks.health() : 'unknown',
+    health: r.hasIdentity() ? worse(r.told, r.checks.health()) : 'unknown',
     sequence: 0, // set by the subscription
   };
+}
+
+/** What is ending stays so, what anybody calls unhealthy is, and healthy is what both call so. */
+function worse(told: Health, checked: Health): Health {
+  if (told === 'healthy' || checked === 'unhealthy') return checked;
+  return told;
 }
 
 function isOf({ workload }: Running, service: ServiceName): boolean {
@@ -192,7 +247,7 @@ function isOf({ workload }: Running, service: ServiceName): boolean {
 function statusOf(r: Running): WorkloadStatus {
   const { namespace, service, instance } = r.workload;
   const inbound = Object.fromEntries([...r.inbound].map(([name, l]) => [name, { host: l.host, port: l.port, connections: l.connections }]));
-  return { namespace, service, instance, health: r.checks.health(), detail: r.checks.detail(), inbound };
+  return { namespace, service, instance, health: worse(r.told, r.checks.health()), detail: r.checks.detail(), inbound };
 }
 
 /** The service as the snapshot in force has it. */
@@ -209,9 +264,12 @@ function portTaker(range: string | undefined) {
     if (fixed !== undefined) return open(fixed);
     if (range === undefined) return open(0);
     let lastError: unknown;
-    while (next <= to) {
+    // Ports of workloads that went are free again, so it goes round.
+    for (let tries = from; tries <= to; tries += 1) {
+      const candidate = next;
+      next = next >= to ? from : next + 1;
       try {
-        return await open(next++);
+        return await open(candidate);
       } catch (error) {
         lastError = error;
       }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type ApiClient, openApiClient } from '@isthmus/api';
 import { clusterTrustDomain, IsthmusError, reservedSni, spiffeIds } from '@isthmus/model';
 import type { AdminApi, Document } from './admin.ts';
-import type { ApiContext } from './contexts.ts';
+import type { ApiContext, BearerSource } from './contexts.ts';
 import { fail } from './errors.ts';
 
 const HEADERS_TIMEOUT_MS = 30_000;
@@ -39,6 +39,7 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
       return { changed: value.changed };
     },
     delete: async (kind, namespace, name) => {
+      if (kind === 'attestation') throw fail('CLI_BAD_INPUT', 'who may attest again is said at the control plane’s own socket', { hint: 'run it on the control plane’s machine, with --socket' });
       const params = { cluster, namespace, name, id: name, role: kind, agent: name, trustDomain: name };
       const id = kind === 'join-token' ? 'deleteJoinTokens' : kind === 'agent' || kind === 'gateway' || kind === 'operator' ? 'deleteEntries' : writeOf(kind).remove;
       return { existed: (await known(client.call(id, { params }))) !== undefined };
@@ -74,6 +75,8 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
 
 /** Opens the context's identity and a client of its admin API, hands it to `use`, closes both. */
 export async function withApi<T>(context: ApiContext, use: (client: ApiClient) => Promise<T>): Promise<T> {
+  const { bearer } = context;
+  if (bearer !== undefined) return withBearer({ ...context, bearer }, use);
   const [{ dialTls }, { openFetch }, identity] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime'), openIdentity(context)]);
   const trustDomain = clusterTrustDomain(context.cluster, context.federation);
   const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), svids: identity.svids, bundles: identity.bundles };
@@ -83,6 +86,23 @@ export async function withApi<T>(context: ApiContext, use: (client: ApiClient) =
   } finally {
     await close();
     await identity.close();
+  }
+}
+
+/** The same with a token instead of a certificate: the server still proves itself by its SVID. */
+async function withBearer<T>(context: ApiContext & { readonly bearer: BearerSource }, use: (client: ApiClient) => Promise<T>): Promise<T> {
+  const [{ dialTls }, { openFetch }, { bearerToken, contextBundles }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime'), import('./bearer.ts')]);
+  const trustDomain = clusterTrustDomain(context.cluster, context.federation);
+  const [token, { bundles, renew }] = await Promise.all([bearerToken(context), contextBundles(context)]);
+  const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), bundles };
+  const { fetch, close } = openFetch(() => dialTls([context.api], tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });
+  const client = openApiClient({ baseUrl: `https://${context.api}`, fetch, headers: { authorization: `Bearer ${token}` } });
+  try {
+    const done = await use(client);
+    await renew(async () => (await client.call<{ readonly document: string }>('getBundleDocument', { params: { cluster: context.cluster, trustDomain } })).value.document);
+    return done;
+  } finally {
+    await close();
   }
 }
 

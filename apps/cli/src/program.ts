@@ -170,10 +170,20 @@ function addContexts(program: Command): void {
   const load = () => import('./commands/login.ts');
   program
     .command('login')
-    .description('get an operator’s identity from a cluster and use its admin API from now on')
-    .requiredOption('--token <file>', 'file with the one-time token, - for standard input, or the token itself')
+    .description('use a cluster’s admin API from now on: as an operator of the federation, or by bearer tokens of an issuer (OpenID Connect)')
+    .option('--token-file <file>', 'file with an operator’s one-time join token or with a bearer token (read anew for each command), - for standard input')
+    .option('--token <token>', 'the same, or the token itself; others may see it in the list of processes')
     .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane')
     .option('--api <host:port>', 'the admin API, where it is not behind the same gateway')
+    .option('--federation <name>', 'bearer: the federation, beside --cluster')
+    .option('--root <pem>', 'bearer: file with the federation’s root certificate')
+    .option('--root-sha256 <hex>', 'bearer: the root’s SHA-256 instead, told by another way')
+    .option('--issuer <url>', 'get bearer tokens from this issuer: by the client’s secret, or without one by saying yes in a browser')
+    .option('--client-id <id>', 'of this client')
+    .option('--client-secret-file <file>', 'with the secret in this file, read for each token')
+    .option('--issuer-ca <pem>', 'file with the CA of the issuer’s server (default: the public ones)')
+    .option('--scope <scope>', 'scope to ask the issuer for')
+    .option('--audience <audience>', 'audience to ask the issuer for')
     .action(run('process', async () => (await load()).login));
   program.command('whoami').description('who the admin API takes you for, and what you may do').action(run('process', async () => (await load()).whoAmI));
   const context = program.command('context').description('federations you are logged in to');
@@ -338,6 +348,22 @@ function addHost(agent: Command): void {
     .option('--no-start', 'write the files only')
     .option('--force', 'replace a configuration that is there')
     .action(run('proxy', async () => (await load()).joinHost));
+  agent
+    .command('install-script')
+    .description('print a script that lets a host in: it fetches the packages, checks them, installs them and joins')
+    .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane from inside')
+    .requiredOption('--packages <dir>', 'directory of a release, for its SHA256SUMS')
+    .option('--url <url>', 'where hosts fetch the packages; without it the script is given a directory with them')
+    .option('--token-file <file>', 'file with the join token, - for standard input')
+    .option('--token <token>', 'the join token itself; others may see it in the list of processes')
+    .option('--network <name>', 'as of `agent join`')
+    .option('--locality <region/zone>', 'as of `agent join`')
+    .option('--address <host>', 'as of `agent join`')
+    .option('--call-as <namespace/name>', 'as of `agent join`')
+    .option('--dns-port <port>', 'as of `agent join`')
+    .option('--resolver', 'as of `agent join`')
+    .option('--no-start', 'as of `agent join`')
+    .action(run('process', async () => (await import('./commands/install-script.ts')).printInstallScript));
   folders(agent.command('leave'))
     .description('take this host out again: stop its agent and remove its configuration')
     .option('--purge', 'remove its keys and state too')

@@ -12,6 +12,8 @@ import { openResources, type Resources } from './resources.ts';
 export type Declarations = Resources & {
   /** What Kubernetes declares, as far as it is not overruled; undefined where it is not configured. */
   readonly kubernetesStatus: () => object | undefined;
+  /** When an export was made, as far as that is known: of a ServiceExport, its creation. */
+  readonly exportedAtMs: (name: ServiceName) => number | undefined;
   /** The conditions of ServiceExports hang on what other clusters offer as well. */
   readonly followFederation: (federation: Pick<Federation, 'importsOf' | 'onImports'>) => void;
 };
@@ -24,7 +26,7 @@ type Parts = { readonly store: Store; readonly registry: Registry; readonly cloc
  */
 export async function openDeclarations(config: Pick<Config, 'kubernetes' | 'stateDir'>, parts: Parts & { readonly onChange: (changed: readonly ServiceName[]) => void }): Promise<Declarations> {
   const resources = await openResources(parts);
-  if (config.kubernetes === undefined) return { ...resources, kubernetesStatus: () => undefined, followFederation: () => undefined };
+  if (config.kubernetes === undefined) return { ...resources, kubernetesStatus: () => undefined, exportedAtMs: () => undefined, followFederation: () => undefined };
   let importsOf: Federation['importsOf'] = () => [];
   const kubernetes = await openKubernetesSource({
     ...config.kubernetes,
@@ -37,6 +39,7 @@ export async function openDeclarations(config: Pick<Config, 'kubernetes' | 'stat
   return {
     ...withKubernetes(resources, kubernetes),
     kubernetesStatus: () => ({ ...kubernetes.status(), overruled: kubernetes.services().filter((s) => resources.service(s) !== undefined).map(formatServiceName) }),
+    exportedAtMs: (name) => (resources.export(name) === undefined ? kubernetes.exportedAtMs(name) : undefined),
     followFederation(federation) {
       importsOf = (name) => federation.importsOf(name);
       federation.onImports((changed) => kubernetes.reconsider(changed));

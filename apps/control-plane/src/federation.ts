@@ -5,10 +5,10 @@ import { activeBans, type Authority, type Bans } from '@isthmus/identity';
 import { reservedSni, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { openChannel } from '@isthmus/rpc';
 import type { Config } from './config.ts';
-import type { Resources } from './resources.ts';
+import type { Declarations } from './declarations.ts';
 
 /** What of this cluster federation is made of. */
-export type FederationSources = { readonly authority: Authority; readonly resources: Resources; readonly registry: Registry; readonly bans: Bans };
+export type FederationSources = { readonly authority: Authority; readonly resources: Declarations; readonly registry: Registry; readonly bans: Bans };
 
 /** Opens federation over what is declared and registered here, with bans both ways. **Throws** as `openFederation`. */
 export async function openClusterFederation(config: Config, sources: FederationSources, parts: Pick<FederationOptions, 'store' | 'clock' | 'random' | 'log' | 'metrics'>): Promise<Federation> {
@@ -17,7 +17,7 @@ export async function openClusterFederation(config: Config, sources: FederationS
   const exportOf: FederationOptions['exportOf'] = (name): ExportedService | undefined => {
     const declared = resources.export(name);
     const service = resources.service(name);
-    return declared && service && { export: declared, service, ...registry.capacity(name) };
+    return declared && service && { export: declared, service, exportedAtMs: resources.exportedAtMs(name), ...registry.capacity(name) };
   };
   return openFederation({
     cluster: config.cluster,

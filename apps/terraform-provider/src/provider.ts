@@ -6,6 +6,7 @@ import { clusterData, gatewayAddresses } from './data-sources/cluster.ts';
 import { status } from './data-sources/status.ts';
 import { trustBundle } from './data-sources/trust-bundle.ts';
 import type { ProviderDefinition } from './protocol/definition.ts';
+import { bundleFederation } from './resources/bundle-federation.ts';
 import { cluster } from './resources/cluster.ts';
 import { exported } from './resources/export.ts';
 import { joinToken } from './resources/join-token.ts';
@@ -32,7 +33,7 @@ export function makeProvider(parts: { readonly env: Readonly<Record<string, stri
     validate: settingsProblems,
     configure: async (config) => openApi(await readSettings(config, env), { clock, random }),
     close: (api) => api.close(),
-    resources: [cluster(nowMs), peer(clock), service, exported, joinToken(nowMs)],
+    resources: [cluster(nowMs), peer(clock), service, exported, joinToken(nowMs), bundleFederation],
     dataSources: [clusterData, gatewayAddresses, trustBundle, status],
   };
 }

@@ -1,5 +1,7 @@
-// Builders of what views are made from, for tests.
+// Builders of what views are made from, and an API server that misbehaves, for tests.
 import type { ImportedService, Registration } from '@isthmus/model';
+
+export { aKubeService, aPod, aServiceExport, aSlice, type ScriptedApiServer, startScriptedApiServer } from './source/kubernetes/scripted-api-server.ts';
 
 export function aRegistration(over: Partial<Registration> = {}): Registration {
   return {

@@ -138,6 +138,13 @@ describe('imports', () => {
     assert.deepEqual(view({ imports, hasBundle: (td) => td !== 'north.acme.example' }).endpoints.map((e) => e.cluster), ['west']);
   });
 
+  test('give a service nobody declared here its ports, those of the oldest export', () => {
+    const young = anImport({ cluster: 'a', exportedAtMs: 2_000, ports: [{ name: 'http', port: 1, protocol: 'http' }] });
+    const old = anImport({ cluster: 'z', exportedAtMs: 1_000, ports: [{ name: 'http', port: 2, protocol: 'http' }] });
+    const unsaid = anImport({ cluster: 'b', ports: [{ name: 'http', port: 3, protocol: 'http' }] });
+    for (const imports of [[young, old, unsaid], [unsaid, old, young]]) assert.deepEqual(view({ declared: undefined, exported: undefined, imports }).ports.map((p) => p.port), [2]);
+  });
+
   test('give a service nobody declared here its ports, those of the cluster whose name comes first', () => {
     const imports = [
       anImport({ cluster: 'west', ports: [{ name: 'http', port: 2, protocol: 'http' }] }),

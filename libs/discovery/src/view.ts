@@ -78,9 +78,12 @@ function layerOf(exported: Export | undefined): { readonly gatewayLayer?: 7 } {
   return exported?.gateway?.layer === 7 ? { gatewayLayer: 7 } : {};
 }
 
-/** Ports of a service nobody declared here: those of the cluster whose name comes first, so that all control planes agree. */
+/**
+ * Ports of a service nobody declared here, so that all control planes agree: those of the oldest export, then of the cluster
+ * whose name comes first. One that says no time counts as younger than those that do (KEP-1645, conflict resolution).
+ */
 function portsOf(imports: readonly ImportedService[]): readonly ServicePort[] | undefined {
-  const first = imports.reduce<ImportedService | undefined>((a, b) => (a === undefined || b.cluster < a.cluster ? b : a), undefined);
+  const [first] = [...imports].sort((a, b) => (a.exportedAtMs ?? Infinity) - (b.exportedAtMs ?? Infinity) || (a.cluster < b.cluster ? -1 : 1));
   return first?.ports;
 }
 

@@ -6,6 +6,8 @@ import { keys } from '@isthmus/store';
 export type ExportedService = {
   readonly export: Export;
   readonly service: Service;
+  /** Unix time the export was made at, where that is known. */
+  readonly exportedAtMs?: number | undefined;
   readonly readyCount: number;
   readonly totalCount: number;
   readonly readyWeight: number;
@@ -17,8 +19,9 @@ export type DigestContent = Omit<Digest, 'sequence'>;
 /** What a cluster says of an export: counts and weights, never its endpoints, so that what crosses does not grow with them. */
 export function makeDigest(cluster: string, exported: ExportedService): DigestContent {
   const { service, readyCount, totalCount, readyWeight } = exported;
+  const { exportedAtMs } = exported;
   const isLayer7 = exported.export.gateway?.layer === 7;
-  return { kind: 'digest', cluster, namespace: service.namespace, name: service.name, ports: service.ports, readyCount, totalCount, readyWeight, ...(isLayer7 && { gatewayLayer: 7 }) };
+  return { kind: 'digest', cluster, namespace: service.namespace, name: service.name, ports: service.ports, readyCount, totalCount, readyWeight, ...(isLayer7 && { gatewayLayer: 7 }), ...(exportedAtMs !== undefined && { exportedAtMs }) };
 }
 
 /** The keys a digest stands under: one for all, or one for each named consumer but the exporter itself and those withdrawn from. */

@@ -194,6 +194,7 @@ export class Mirror {
       totalCount: digest.totalCount,
       readyWeight: digest.readyWeight,
       ...(digest.gatewayLayer === undefined ? {} : { gatewayLayer: digest.gatewayLayer }),
+      ...(digest.exportedAtMs === undefined ? {} : { exportedAtMs: digest.exportedAtMs }),
       state: this.#state(),
       ...(staleSinceMs === undefined ? {} : { staleSinceMs }),
       gateways: told !== undefined && told.gateways.length > 0 ? told.gateways : this.#member.gateways,

@@ -40,6 +40,7 @@ export const fail = defineErrors({
   IDENTITY_TOO_MANY_BANS: { class: 'exhausted', doc: 'As many bans are known as a cluster may have.' },
   IDENTITY_LOG_BROKEN: { class: 'internal', doc: 'A transparency log was changed, cut or written anew; the first bad line is named, nothing was changed.' },
   IDENTITY_LOG_UNWRITABLE: { class: 'exhausted', doc: 'The transparency log cannot be written, mostly since the disk is full; what needs a record in it was not done.' },
+  IDENTITY_STATE_NEWER: { class: 'invalid', doc: 'A state file was written by a newer version of this program; nothing was changed.' },
   IDENTITY_STATE_CORRUPT: { class: 'internal', doc: 'A state file does not parse; restore it, nothing was changed.' },
   IDENTITY_BUNDLE_UNREACHABLE: { class: 'unavailable', doc: 'A foreign bundle endpoint cannot be reached or does not answer with a document; the last good bundle stays in force.' },
   IDENTITY_BUNDLE_ENDPOINT_REFUSED: { class: 'denied', doc: 'What answers at a foreign bundle endpoint did not prove to be it, by its profile’s rule; nothing it said is taken.' },

@@ -19,6 +19,8 @@ export const digestSchema = Type.Object({
   readyWeight: Type.Integer({ minimum: 0 }),
   /** The gateways end TLS for it, so callers must expect the gateway's identity at all ports that are not `tcp`. Without it: they do not. */
   gatewayLayer: Type.Optional(Type.Literal(7)),
+  /** Unix time the export was made at, where that is known: of several clusters' exports the oldest says which ports there are (KEP-1645). */
+  exportedAtMs: Type.Optional(Type.Integer({ minimum: 0 })),
 });
 export type Digest = Static<typeof digestSchema>;
 export const parseDigest = compileSchema(digestSchema);

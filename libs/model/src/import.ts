@@ -15,6 +15,8 @@ export type ImportedService = {
   readonly readyWeight: number;
   /** The gateways there end TLS for it. */
   readonly gatewayLayer?: 7;
+  /** Unix time that cluster exported it at, where it said so. */
+  readonly exportedAtMs?: number;
   readonly state: PeerState;
   readonly staleSinceMs?: number;
   readonly gateways: readonly string[];

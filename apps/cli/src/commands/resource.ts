@@ -8,15 +8,9 @@ import { formatDocument, printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
 import { namedBy } from '../documents.ts';
 import { byKind, readDeclarations } from './apply.ts';
+import { KIND_WORDS, KINDS } from './kinds.ts';
 import { text } from './cluster.ts';
 
-/** Words a kind goes by. */
-const KINDS: Readonly<Record<string, string>> = {
-  services: 'service', service: 'service', exports: 'export', export: 'export', workloads: 'workload', workload: 'workload', imports: 'import', import: 'import',
-  peers: 'peer', peer: 'peer', proxies: 'proxy', proxy: 'proxy', clusters: 'member', cluster: 'member', certificates: 'certificate', certificate: 'certificate',
-  'foreign-trust-domains': 'federated-trust-domain', 'foreign-trust-domain': 'federated-trust-domain', 'federated-trust-domain': 'federated-trust-domain', bans: 'ban', ban: 'ban',
-  bundles: 'bundle', bundle: 'bundle', tokens: 'join-token', token: 'join-token', 'join-tokens': 'join-token', entries: 'entry', entry: 'entry',
-};
 /** Columns a table begins with, where a document has them. */
 const FIRST = ['trustDomain', 'namespace', 'service', 'name', 'cluster', 'id', 'agent', 'kind', 'state', 'health', 'role'];
 
@@ -25,7 +19,7 @@ const EXIT_DIFFERENT = 1;
 
 export async function getResources(context: CommandContext, [word = '', name]: readonly string[], options: Options): Promise<void> {
   const kind = Object.hasOwn(KINDS, word) ? KINDS[word] : undefined;
-  if (kind === undefined) throw fail('CLI_BAD_INPUT', `${JSON.stringify(word)} is no kind`, { hint: `kinds: ${Object.keys(KINDS).filter((k) => k.endsWith('s')).join(', ')}` });
+  if (kind === undefined) throw fail('CLI_BAD_INPUT', `${JSON.stringify(word)} is no kind`, { hint: `kinds: ${KIND_WORDS.join(', ')}` });
   const namespace = typeof options['namespace'] === 'string' ? options['namespace'] : '';
   if (name !== undefined && (kind === 'service' || kind === 'export' || kind === 'federated-trust-domain')) {
     const wanted = kind === 'federated-trust-domain' ? { namespace: '', name } : serviceArgument(name);

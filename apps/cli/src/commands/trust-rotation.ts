@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline/promises';
 import type { RotationDocument } from '@isthmus/identity';
 import { formatDuration, messageOf } from '@isthmus/model';
-import { systemClock } from '@isthmus/runtime';
+import { formatYaml, systemClock } from '@isthmus/runtime';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { formatTable, printOutcome } from '../output/table.ts';
@@ -91,11 +91,11 @@ async function follow(context: CommandContext, api: RotationApi): Promise<Rotati
     });
     if (document !== undefined) {
       awaySinceMs = undefined;
-      const lines = context.output === 'json' ? [JSON.stringify(document)] : describe(document, context.stdout.isTTY === true);
+      const lines = linesOf(context, document);
       const text = lines.join('\n');
       if (text !== shown) {
-        if (context.stdout.isTTY === true && context.output !== 'json' && drawnLines > 0) context.stdout.write(`\x1b[${drawnLines}A\x1b[0J`);
-        context.stdout.write(`${text}\n${context.stdout.isTTY === true || context.output === 'json' ? '' : '\n'}`);
+        if (context.stdout.isTTY === true && context.output === 'table' && drawnLines > 0) context.stdout.write(`\x1b[${drawnLines}A\x1b[0J`);
+        context.stdout.write(`${text}\n${context.stdout.isTTY === true || context.output !== 'table' ? '' : '\n'}`);
         drawnLines = text.split('\n').length;
         shown = text;
       }
@@ -106,7 +106,14 @@ async function follow(context: CommandContext, api: RotationApi): Promise<Rotati
 }
 
 function show(context: CommandContext, document: RotationDocument): void {
-  context.stdout.write(context.output === 'json' ? `${JSON.stringify(document)}\n` : `${describe(document, context.stdout.isTTY === true).join('\n')}\n`);
+  context.stdout.write(`${linesOf(context, document).join('\n')}\n`);
+}
+
+/** The document as this command prints it: a page, or one document for programs. */
+function linesOf(context: CommandContext, document: RotationDocument): readonly string[] {
+  if (context.output === 'json') return [JSON.stringify(document)];
+  if (context.output === 'yaml') return ['---', formatYaml(document).trimEnd()];
+  return describe(document, context.stdout.isTTY === true);
 }
 
 function isOpen({ rotation }: RotationDocument): boolean {

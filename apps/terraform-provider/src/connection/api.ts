@@ -1,17 +1,16 @@
 // The admin API and the trust root as resources use them: dialled at the first need, proven by SPIFFE ID, each call with retries and an end.
 import { X509Certificate } from 'node:crypto';
 import { type ApiRequest, type Item, openApiClient } from '@isthmus/api';
-import { clusterTrustDomain, type IsthmusError, messageOf, reservedSni, spiffeIds } from '@isthmus/model';
+import { clusterTrustDomain, messageOf, reservedSni, spiffeIds } from '@isthmus/model';
 import { fixedSvidSource, importKeyPem, makeX509Svid, openBundleSet, type SvidSource } from '@isthmus/pki';
-import { call, dialTls, openChannel, type RpcChannel, trust } from '@isthmus/rpc';
+import { dialTls } from '@isthmus/rpc';
 import { type Clock, openFetch, type Random, RetryBudget } from '@isthmus/runtime';
-import { silentLog } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
+import { membershipAtSocket, type Membership, membershipOverApi } from './membership.ts';
 import { withRetries } from './retry.ts';
 import type { Settings } from './settings.ts';
 
 const HEADERS_TIMEOUT_MS = 15_000;
-const TRUST_ROOT_TIMEOUT_MS = 10_000;
 /** Retries of all resources together: a fifth of the calls, and two a second however few those are. */
 const BUDGET = { ratio: 0.2, minPerSecond: 2, windowMs: 10_000 };
 
@@ -27,15 +26,10 @@ export interface Api {
   call<T>(id: string, request: ApiRequest, signal: AbortSignal): Promise<CallAnswer<T>>;
   /** Every item of a list. */
   list(id: string, request: ApiRequest, signal: AbortSignal): Promise<readonly Item[]>;
-  readonly trustRoot: TrustRootApi;
+  /** The same without being made again: for what another call would do twice. */
+  once<T>(id: string, request: ApiRequest, signal: AbortSignal): Promise<CallAnswer<T>>;
+  readonly membership: Membership;
   close(): Promise<void>;
-}
-
-/** The operators' face of the trust root. **Throws** TERRAFORM_NOT_CONFIGURED without a socket, IDENTITY_*, RPC_*. */
-export interface TrustRootApi {
-  members(signal: AbortSignal): Promise<{ readonly federation: string; readonly members: readonly trust.Member[] }>;
-  createToken(request: { readonly cluster: string; readonly ttlSeconds: number }, signal: AbortSignal): Promise<{ readonly token: string; readonly expiresAtMs: number }>;
-  remove(cluster: string, signal: AbortSignal): Promise<void>;
 }
 
 /** **Throws** TERRAFORM_CONFIG_INVALID for a certificate or key that is none. */
@@ -54,10 +48,11 @@ export function openApi(settings: Settings, parts: { readonly clock: Clock; read
     }
   };
   const send = <T>(id: string, request: ApiRequest, signal: AbortSignal): Promise<CallAnswer<T>> => withRetries(() => once<T>(id, request, signal), retry, signal);
-  return {
+  const api: Omit<Api, 'membership'> = {
     cluster: settings.cluster,
     federation: () => settings.federation ?? lacking('federation'),
     call: send,
+    once,
     list: async (id, request, signal) => {
       const items: Item[] = [];
       let cursor: string | undefined;
@@ -68,9 +63,9 @@ export function openApi(settings: Settings, parts: { readonly clock: Clock; read
       } while (cursor !== undefined);
       return items;
     },
-    trustRoot: trustRootApi(settings.trustRootSocket),
     close: async () => opened?.close(),
   };
+  return { ...api, membership: settings.trustRootSocket === undefined ? membershipOverApi(api) : membershipAtSocket(settings.trustRootSocket) };
 }
 
 function dial(settings: Settings, roots: readonly X509Certificate[], svids: SvidSource | undefined) {
@@ -114,34 +109,4 @@ function certificates(pem: string, attribute: string): readonly X509Certificate[
       throw fail('TERRAFORM_CONFIG_INVALID', `${attribute}: certificate ${i + 1} does not parse: ${messageOf(error)}`, { cause: error });
     }
   });
-}
-
-function trustRootApi(socket: string | undefined): TrustRootApi {
-  const within = async <T>(use: (client: trust.TrustRootAdminClient) => Promise<T>): Promise<T> => {
-    if (socket === undefined) lacking('trust_root_socket');
-    const channel: RpcChannel = openChannel({ address: `unix:${socket}`, log: silentLog() });
-    try {
-      return await use(channel.client(trust.TrustRootAdminClient));
-    } catch (error) {
-      throw namingSocket(error as IsthmusError, socket ?? '');
-    } finally {
-      channel.close();
-    }
-  };
-  const limit = (signal: AbortSignal) => ({ timeoutMs: TRUST_ROOT_TIMEOUT_MS, signal });
-  return {
-    members: (signal) => within((client) => call(client.getFederation.bind(client), {}, limit(signal))),
-    createToken: (request, signal) =>
-      within(async (client) => {
-        const made = await call(client.createClusterToken.bind(client), { ...request, replace: false }, limit(signal));
-        return { token: made.token, expiresAtMs: Number(made.expiresAtMs) };
-      }),
-    remove: async (cluster, signal) => {
-      await within((client) => call(client.removeCluster.bind(client), { cluster }, limit(signal)));
-    },
-  };
-}
-
-function namingSocket(error: IsthmusError, socket: string): unknown {
-  return error.code === 'RPC_UNAVAILABLE' ? fail('TERRAFORM_NOT_CONFIGURED', `the trust root does not answer at ${socket}: ${error.message}`, { cause: error }) : error;
 }

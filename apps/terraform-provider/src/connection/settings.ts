@@ -23,7 +23,7 @@ export const settingsSchema = strict({
   clientKeyFile: text('File of the same; others must not be able to read it', 4_096),
   token: text('OIDC bearer token, in place of an SVID', 8_192),
   tokenFile: text('File of the same; others must not be able to read it', 4_096),
-  trustRootSocket: text('Unix socket of the trust root’s operators, also one that `ssh -L` brings here. `isthmus_cluster` needs it, nothing else does', 4_096),
+  trustRootSocket: text('Unix socket of the trust root’s operators, also one that `ssh -L` brings here: for `isthmus_cluster` while there is no admin API that may admit clusters', 4_096),
 });
 
 const SENSITIVE = ['client_key', 'token'];

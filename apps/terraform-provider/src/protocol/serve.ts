@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseSpiffeId, parseTrustDomain, valueOf } from '@isthmus/model';
 import { exportKeyPem, generateKey, signRoot, signSvid, toPem } from '@isthmus/pki';
-import { handleUnary, plugin, Server, ServerCredentials, terraform, type UntypedServiceImplementation } from '@isthmus/rpc';
+import { handleUnary, Metadata, plugin, Server, ServerCredentials, terraform, type UntypedServiceImplementation } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import { createPublicKey } from 'node:crypto';
 import type { Calls, Engine } from './engine.ts';
@@ -94,6 +94,7 @@ function providerService(engine: Engine): UntypedServiceImplementation {
 function stdioService(onOpen: () => void, onGone: () => void): UntypedServiceImplementation {
   const streamStdio: plugin.GRPCStdioServer['streamStdio'] = (call) => {
     onOpen();
+    call.sendMetadata(new Metadata());
     call.on('cancelled', onGone);
     call.on('error', onGone);
   };

@@ -12,7 +12,7 @@ const NAMES = Object.keys(DEFAULT_TIMEOUT_MS) as OperationName[];
 /** The attribute, with the defaults in its words. */
 export const TIMEOUTS: Attribute = {
   type: objectOf(
-    Object.fromEntries(NAMES.map((name) => [name, { type: STRING, mode: 'optional', description: `Limit of a ${name}, retries included, such as \`90s\` or \`5m\`; ${DEFAULT_TIMEOUT_MS[name] / 1_000}s without it.` } as const])),
+    Object.fromEntries(NAMES.map((name) => [name, { type: STRING, mode: 'optional', description: `Limit of one ${name}, such as \`90s\` or \`5m\`; ${DEFAULT_TIMEOUT_MS[name] / 1_000}s without it.` } as const])),
   ),
   mode: 'optional',
   description: 'How long an operation may take, retries included.',

@@ -13,7 +13,7 @@ const MAX_TTL_SECONDS = 604_800;
 export function cluster(nowMs: () => number): ResourceDefinition<Api> {
   const read = async (api: Api, state: ValueObject, signal: AbortSignal): Promise<Outcome> => {
     const name = textAt(state, 'name') ?? '';
-    const { federation, members } = await api.trustRoot.members(signal);
+    const { federation, members } = await api.membership.members(signal);
     const member = members.find((m) => m.cluster === name);
     // Never joined, and the token is over: nothing is left of it, and a new token is what helps.
     const isOver = (numberAt(state, 'expires_at_ms') ?? 0) <= nowMs();
@@ -22,7 +22,7 @@ export function cluster(nowMs: () => number): ResourceDefinition<Api> {
   };
   return {
     typeName: 'isthmus_cluster',
-    description: 'A cluster’s place in the federation. Creating it makes the one-time bootstrap token its control plane joins with; destroying it takes the cluster out of the federation. It needs the provider’s `trust_root_socket`.',
+    description: 'A cluster’s place in the federation. Creating it makes the one-time bootstrap token its control plane joins with; destroying it takes the cluster out of the federation. It goes through the admin API where the trust root’s `operators` let it, or to the provider’s `trust_root_socket`, as for the first cluster.',
     example: `resource "isthmus_cluster" "east" {
   name                        = "east"
   bootstrap_token_ttl_seconds = 3600
@@ -48,8 +48,8 @@ export function cluster(nowMs: () => number): ResourceDefinition<Api> {
     },
     create: async (api, planned, { signal }) => {
       const name = textAt(planned, 'name') ?? '';
-      const { federation } = await api.trustRoot.members(signal);
-      const made = await api.trustRoot.createToken({ cluster: name, ttlSeconds: numberAt(planned, 'bootstrap_token_ttl_seconds') ?? DEFAULT_TTL_SECONDS }, signal).catch((error: unknown) => {
+      const { federation } = await api.membership.members(signal);
+      const made = await api.membership.createToken({ cluster: name, ttlSeconds: numberAt(planned, 'bootstrap_token_ttl_seconds') ?? DEFAULT_TTL_SECONDS }, signal).catch((error: unknown) => {
         if (!(error instanceof IsthmusError) || error.code !== 'IDENTITY_CLUSTER_EXISTS') throw error;
         throw fail('TERRAFORM_EXISTS', `${name} is a member of the federation already, and Terraform did not make it`, { hint: `take it over with \`terraform import isthmus_cluster.NAME ${name}\``, cause: error });
       });
@@ -59,8 +59,12 @@ export function cluster(nowMs: () => number): ResourceDefinition<Api> {
     update: async (_api, planned, _prior, kept) => ({ state: planned, private: kept }),
     remove: async (api, state, _kept, { signal }) => {
       const name = textAt(state, 'name') ?? '';
-      const { members } = await api.trustRoot.members(signal);
-      if (members.some((m) => m.cluster === name)) await api.trustRoot.remove(name, signal);
+      const { members } = await api.membership.members(signal);
+      if (!members.some((m) => m.cluster === name)) return;
+      await api.membership.remove(name, signal).catch((error: unknown) => {
+        // The first answer was lost.
+        if (!(error instanceof IsthmusError) || error.code !== 'IDENTITY_CLUSTER_NOT_FOUND') throw error;
+      });
     },
     fromImportId: (id) => {
       const name = parseClusterName(id);

@@ -7,7 +7,7 @@ import { textAt, Unknown, type ValueObject } from '../protocol/value.ts';
 
 export const CLUSTER: Attribute = { type: STRING, mode: 'optional-computed', description: 'Name of the cluster it lies in; the provider’s `cluster` without it.', replaces: true };
 /** The same, of what is only read. */
-export const READ_CLUSTER: Attribute = { ...CLUSTER, description: 'Name of the cluster that is asked; the provider’s `cluster` without it.' };
+export const READ_CLUSTER: Attribute = { type: STRING, mode: 'optional-computed', description: 'Name of the cluster that is asked; the provider’s `cluster` without it.' };
 export const ID: Attribute = { type: STRING, mode: 'computed', description: 'Its name as `terraform import` takes it.' };
 
 export function clusterProblems(config: ValueObject, name = 'cluster'): readonly Problem[] {

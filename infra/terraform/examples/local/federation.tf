@@ -20,25 +20,19 @@ provider "isthmus" {
   endpoints               = module.east.gateways
   federation              = var.federation
   cluster                 = module.east.name
-  ca_certificate_file     = "${terraform_data.operator.output.pem}/ca.pem"
-  client_certificate_file = "${terraform_data.operator.output.pem}/svid.pem"
-  client_key_file         = "${terraform_data.operator.output.pem}/key.pem"
+  ca_certificate_file     = module.operator.pem.ca
+  client_certificate_file = module.operator.pem.svid
+  client_key_file         = module.operator.pem.key
 }
 
-# The operator's token goes from the host that makes it into the login, and is in no state.
-resource "terraform_data" "operator" {
-  triggers_replace = [var.federation, module.east.operator_id]
-  input            = { home = local.root.operator, pem = "${local.root.operator}/pem" }
-
-  provisioner "local-exec" {
-    command = "sh '${path.module}/../../modules/cluster/hand-over.sh'"
-    environment = {
-      FROM = module.east_host.reach
-      MAKE = module.east.operator_token
-      TO   = "sh '${abspath("${path.module}/host")}' run '${self.input.home}'"
-      TAKE = "export ISTHMUS_HOME='${self.input.home}' && isthmus login --token - --server ${module.east.gateways[0]} && isthmus context export --out '${self.input.pem}'"
-    }
-  }
+module "operator" {
+  source         = "../../modules/operator"
+  reach          = module.east_host.reach
+  operator_token = module.east.operator_token
+  operator_id    = module.east.operator_id
+  server         = module.east.gateways[0]
+  directory      = local.root.operator
+  shell          = "sh '${abspath("${path.module}/host")}' run '${local.root.operator}'"
 }
 
 # East is let in by a token that goes from host to host; west by one that Terraform has made and writes into the host's files.

@@ -29,6 +29,8 @@ locals {
   user_data = "#cloud-config\n${yamlencode(merge(
     length(concat(var.packages, var.system_packages)) == 0 ? {} : { package_update = true },
     length(var.system_packages) == 0 ? {} : { packages = var.system_packages },
+    # Images forbid it by default, and `reach` acts as root.
+    { for key, value in { disable_root = false, ssh_authorized_keys = var.ssh_authorized_keys } : key => value if length(var.ssh_authorized_keys) > 0 },
     {
       write_files = [for file in var.files : { path = file.path, content = file.content, permissions = file.permissions, owner = "root:root" }]
       runcmd      = [["sh", "-c", local.first_boot]]

@@ -52,3 +52,15 @@ variable "system_packages" {
   default     = []
   nullable    = false
 }
+
+variable "ssh_authorized_keys" {
+  description = "Public keys that may log in as root, for `reach` and for people; none where the image or the cloud sees to it."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key in var.ssh_authorized_keys : can(regex("^(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/=]+", key))])
+    error_message = "ssh_authorized_keys: each must be one line of a public key, such as ssh-ed25519 AAAA…"
+  }
+}

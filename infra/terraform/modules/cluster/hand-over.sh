@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs MAKE on the host that FROM reaches and, with TO, feeds what it prints to TAKE on the host that TO reaches.
 # FROM and TO are commands that run their last argument on a host, such as `ssh root@10.0.0.1`. Hosts that still boot
-# are asked again for LIMIT_SECONDS (300). What is handed over is in no file and no argument on this machine.
+# are asked again for LIMIT_SECONDS (900). What is handed over is in no file and no argument on this machine.
 set -eu
-limit=${LIMIT_SECONDS:-300}
+limit=${LIMIT_SECONDS:-900}
 until_seconds=$(($(date +%s) + limit))
 errors=$(mktemp)
 trap 'rm -f "$errors"' EXIT

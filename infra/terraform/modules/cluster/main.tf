@@ -29,7 +29,7 @@ locals {
   }
   store = { for key, value in {
     kind      = local.is_etcd ? "etcd" : "embedded"
-    port      = local.is_etcd ? null : var.embedded_store_port
+    port      = var.embedded_store_port
     endpoints = local.is_etcd ? local.etcd_endpoints : null
     tls       = local.is_etcd ? { ca = "${local.etc}/store/ca.pem", cert = "${local.etc}/store/client.pem", key = "${local.etc}/store/client-key.pem" } : null
   } : key => value if value != null }
@@ -143,10 +143,11 @@ locals {
 }
 
 module "cloud_init" {
-  source          = "../cloud-init"
-  for_each        = local.units
-  files           = local.files[each.key]
-  units           = each.value
-  packages        = each.key == var.host.name ? var.packages : []
-  system_packages = contains(each.value, "etcd") ? ["etcd-server"] : []
+  source              = "../cloud-init"
+  for_each            = local.units
+  files               = local.files[each.key]
+  units               = each.value
+  packages            = each.key == var.host.name ? var.packages : []
+  system_packages     = contains(each.value, "etcd") ? ["etcd-server"] : []
+  ssh_authorized_keys = var.ssh_authorized_keys
 }

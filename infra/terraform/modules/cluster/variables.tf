@@ -235,6 +235,13 @@ variable "packages" {
   nullable    = false
 }
 
+variable "ssh_authorized_keys" {
+  description = "Public keys that may log in as root, for `reach` and for people; none where the image or the cloud sees to it."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "root_dir" {
   description = "What every path on the hosts begins with; empty on hosts of their own."
   type        = string

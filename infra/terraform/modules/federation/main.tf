@@ -25,8 +25,9 @@ locals {
 }
 
 module "cloud_init" {
-  source   = "../cloud-init"
-  files    = local.files
-  units    = local.units
-  packages = var.packages
+  source              = "../cloud-init"
+  files               = local.files
+  units               = local.units
+  packages            = var.packages
+  ssh_authorized_keys = var.ssh_authorized_keys
 }

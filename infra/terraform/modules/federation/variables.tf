@@ -101,6 +101,13 @@ variable "packages" {
   nullable    = false
 }
 
+variable "ssh_authorized_keys" {
+  description = "Public keys that may log in as root, for `reach` and for people; none where the image or the cloud sees to it."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "root_dir" {
   description = "What every path on the host begins with; empty on a host of its own."
   type        = string

@@ -70,9 +70,10 @@ locals {
 }
 
 module "cloud_init" {
-  source          = "../cloud-init"
-  files           = local.files
-  units           = local.units
-  packages        = var.packages
-  system_packages = var.resolver ? ["systemd-resolved"] : []
+  source              = "../cloud-init"
+  files               = local.files
+  units               = local.units
+  packages            = var.packages
+  system_packages     = var.resolver ? ["systemd-resolved"] : []
+  ssh_authorized_keys = var.ssh_authorized_keys
 }

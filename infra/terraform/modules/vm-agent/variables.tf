@@ -38,7 +38,7 @@ variable "address" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F:.]+)$", var.address))
+    condition     = can(regex("^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$", var.address))
     error_message = "address: must be an IP address or a host name, without port."
   }
 }
@@ -179,6 +179,13 @@ variable "loopback_host" {
 variable "packages" {
   description = "Debian packages to fetch and install, each held against its SHA-256: `isthmus` and `isthmus-agent`; none where the image has them."
   type        = list(object({ url = string, sha256 = string }))
+  default     = []
+  nullable    = false
+}
+
+variable "ssh_authorized_keys" {
+  description = "Public keys that may log in as root, for `reach` and for people; none where the image or the cloud sees to it."
+  type        = list(string)
   default     = []
   nullable    = false
 }

@@ -1,5 +1,5 @@
 // The resources of the API as data: what each is called, what it looks like, who may read and write it.
-import { banSchema, bundleSchema, entrySchema, exportSchema, federatedTrustDomainSchema, joinRoleSchema, registrationSchema, schemas, serviceSchema, servicePortSchema, strict, type Static, type TSchema, Type } from '@isthmus/model';
+import { banSchema, bundleSchema, dnsLabel, entrySchema, exportSchema, federatedTrustDomainSchema, joinRoleSchema, registrationSchema, schemas, serviceSchema, servicePortSchema, strict, type Static, type TSchema, Type } from '@isthmus/model';
 
 /** What a caller may do: `viewer` reads, `operator` also declares, `trust-admin` also hands out and takes identities. */
 export type ApiRole = 'viewer' | 'operator' | 'trust-admin';
@@ -37,10 +37,10 @@ const count = Type.Integer({ minimum: 0 });
 const instantMs = Type.Integer({ minimum: 0, description: 'Unix time in milliseconds' });
 
 export const joinTokenRequestSchema = strict({
-  agent: label,
+  agent: dnsLabel('Name of the agent, gateway or operator that may join with it'),
   role: joinRoleSchema,
-  services: Type.Optional(Type.Array(Type.String({ maxLength: 127, pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$' }), { maxItems: 64, description: 'namespace/service an agent may hold identities of' })),
-  ttlSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 3_600 })),
+  services: Type.Optional(Type.Array(Type.String({ maxLength: 127, pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$' }), { maxItems: 64, description: '`namespace/service` names an agent may hold identities of' })),
+  ttlSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 3_600, description: 'How long it is good' })),
 });
 export type JoinTokenBody = Static<typeof joinTokenRequestSchema>;
 

@@ -55,7 +55,7 @@ function conflict({ service, imports }: ExportFacts): Wanted {
     }),
   );
   if (differing.length === 0) return { type: 'Conflict', status: 'False', reason: 'NoConflicts', message: '' };
-  return { type: 'Conflict', status: 'True', reason: 'PortConflict', message: `${differing.slice(0, 5).join('; ')}; the oldest export decides` };
+  return { type: 'Conflict', status: 'True', reason: 'PortConflict', message: `${differing.slice(0, 5).join('; ')}; clusters without this Service take the ports of the oldest export` };
 }
 
 /**

@@ -3,27 +3,38 @@ import { type Export, messageOf, parseExport, parseService, type Service } from 
 import type { Clock, StateFile, TimerHandle } from '@isthmus/runtime';
 import type { Log } from '@isthmus/telemetry';
 
-export type LastKnown = { readonly services: readonly Service[]; readonly exports: readonly Export[] };
+export type LastKnown = {
+  readonly services: readonly Service[];
+  readonly exports: readonly Export[];
+  /** Unix time each export was made at, by name. */
+  readonly exportedAtMs: Readonly<Record<string, number>>;
+};
+export const NOTHING_KNOWN: LastKnown = { services: [], exports: [], exportedAtMs: {} };
 
 /** Changes within this time are one write. */
 const SETTLE_MS = 1_000;
 
 /** Reads the file; nothing where there is none or it cannot be used, which is logged: it is a copy of what the API server has. */
 export async function readLastKnown(file: StateFile, log: Log): Promise<LastKnown> {
-  const none: LastKnown = { services: [], exports: [] };
   try {
     const text = await file.read();
-    if (text === undefined) return none;
+    if (text === undefined) return NOTHING_KNOWN;
     const json: unknown = JSON.parse(text);
-    if (typeof json !== 'object' || json === null || !('services' in json) || !('exports' in json) || !Array.isArray(json.services) || !Array.isArray(json.exports)) return none;
+    if (typeof json !== 'object' || json === null || !('services' in json) || !('exports' in json) || !Array.isArray(json.services) || !Array.isArray(json.exports)) return NOTHING_KNOWN;
     return {
       services: json.services.flatMap((input: unknown) => takeIfGood(parseService(input))),
       exports: json.exports.flatMap((input: unknown) => takeIfGood(parseExport(input))),
+      exportedAtMs: timesIn('exportedAtMs' in json ? json.exportedAtMs : undefined),
     };
   } catch (error) {
     log.error('what Kubernetes last declared cannot be read from disk', { file: file.path, error: messageOf(error) });
-    return none;
+    return NOTHING_KNOWN;
   }
+}
+
+function timesIn(input: unknown): Readonly<Record<string, number>> {
+  if (typeof input !== 'object' || input === null) return {};
+  return Object.fromEntries(Object.entries(input).filter((entry): entry is [string, number] => typeof entry[1] === 'number' && entry[1] >= 0));
 }
 
 function takeIfGood<T>(read: { readonly ok: true; readonly value: T } | { readonly ok: false }): readonly T[] {

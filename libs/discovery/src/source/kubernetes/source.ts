@@ -11,7 +11,7 @@ import { openExportStatusWriter } from './export-status.ts';
 import { followMetrics } from './follow.ts';
 import { type FollowedStatus, followGroup, type Group } from './group.ts';
 import { ENDPOINT_SLICES, SERVICE_EXPORTS, SERVICES } from './kinds.ts';
-import { type LastKnown, openLastKnownWriter, readLastKnown } from './last-known.ts';
+import { type LastKnown, NOTHING_KNOWN, openLastKnownWriter, readLastKnown } from './last-known.ts';
 import type { KubeEndpointSlice, KubeService, KubeServiceExport } from './objects.ts';
 
 export type KubernetesSourceOptions = AccessOptions & {
@@ -49,6 +49,8 @@ export interface KubernetesSource {
   exports(): readonly Export[];
   service(name: ServiceName): Service | undefined;
   export(name: ServiceName): Export | undefined;
+  /** Creation of the ServiceExport, Unix time; undefined while it was not listed yet. */
+  exportedAtMs(name: ServiceName): number | undefined;
   endpoints(name: ServiceName): readonly ServiceEndpoint[];
   /** Calls `fn` with the services whose declaration or export changed; returns an unsubscribe. */
   onChange(fn: (changed: readonly ServiceName[]) => void): () => void;
@@ -61,7 +63,7 @@ export interface KubernetesSource {
 /** Opens the source and returns at once with what was last known. **Throws** DISCOVERY_KUBERNETES_CONFIG. */
 export async function openKubernetesSource(options: KubernetesSourceOptions): Promise<KubernetesSource> {
   const access = await openAccess(options);
-  const lastKnown = options.stateFile === undefined ? { services: [], exports: [] } : await readLastKnown(options.stateFile, options.log);
+  const lastKnown = options.stateFile === undefined ? NOTHING_KNOWN : await readLastKnown(options.stateFile, options.log);
   return new Source(options, access, lastKnown);
 }
 
@@ -73,6 +75,7 @@ class Source implements KubernetesSource {
   readonly #options: KubernetesSourceOptions;
   readonly #server: string;
   readonly #lastKnown: ReadonlyMap<string, InForce>;
+  readonly #lastExportedAtMs: Readonly<Record<string, number>>;
   readonly #services: Group<KubeService>;
   readonly #exports: Group<KubeServiceExport>;
   readonly #slices: Group<KubeEndpointSlice>;
@@ -93,11 +96,12 @@ class Source implements KubernetesSource {
     for (const service of lastKnown.services) byName.set(formatServiceName(service), { service });
     for (const exported of lastKnown.exports) byName.set(formatServiceName(exported), { ...byName.get(formatServiceName(exported)), export: exported });
     this.#lastKnown = byName;
+    this.#lastExportedAtMs = lastKnown.exportedAtMs;
     for (const [key, value] of byName) this.#inForce.set(key, value);
     const api = openKubernetesApi({ access, clock, ...(options.limits && { limits: options.limits }) });
     const parts = { api, clock, random, log, metrics: followMetrics(options.metrics) };
     this.#statusWriter = options.writeStatus === false ? undefined : openExportStatusWriter({ ...parts, metrics: options.metrics, wanted: (key) => this.#wantedStatus(key) });
-    this.#keeper = stateFile && openLastKnownWriter({ file: stateFile, read: () => ({ services: this.services(), exports: this.exports() }), clock, log });
+    this.#keeper = stateFile && openLastKnownWriter({ file: stateFile, read: () => this.#known(), clock, log });
     this.#services = followGroup(options.namespaces, { ...parts, kind: SERVICES, onChange: (keys) => this.#changed(keys) });
     this.#exports = followGroup(options.namespaces, { ...parts, kind: SERVICE_EXPORTS, onChange: (keys) => this.#changed(keys) });
     this.#slices = followGroup(options.namespaces, { ...parts, kind: ENDPOINT_SLICES, onChange: (keys) => this.#slicesChanged(keys) });
@@ -122,6 +126,20 @@ class Source implements KubernetesSource {
 
   export(name: ServiceName): Export | undefined {
     return this.#inForce.get(formatServiceName(name))?.export;
+  }
+
+  exportedAtMs(name: ServiceName): number | undefined {
+    const key = formatServiceName(name);
+    return this.#exports.get(key)?.createdAtMs ?? this.#lastExportedAtMs[key];
+  }
+
+  #known(): LastKnown {
+    const exports = this.exports();
+    const times = exports.flatMap((e): [string, number][] => {
+      const atMs = this.exportedAtMs(e);
+      return atMs === undefined ? [] : [[formatServiceName(e), atMs]];
+    });
+    return { services: this.services(), exports, exportedAtMs: Object.fromEntries(times) };
   }
 
   endpoints(name: ServiceName): readonly ServiceEndpoint[] {

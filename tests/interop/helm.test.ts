@@ -1,0 +1,80 @@
+// The Helm chart by the real helm: linted, rendered, and its configurations taken by the programs they are for.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { run } from '@isthmus/harness';
+import { ALL, LEAST, lintChart, type Manifest, noHelm, refusalOf, renderChart } from './kubernetes/chart.ts';
+
+const options = { skip: noHelm, timeout: 120_000 };
+const directory = mkdtempSync(join(tmpdir(), 'isthmus-chart-'));
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+type Container = { readonly name: string; readonly env?: readonly { readonly name: string }[]; readonly volumeMounts: readonly { readonly mountPath: string; readonly readOnly?: boolean }[]; readonly securityContext: object; readonly livenessProbe: Probe; readonly readinessProbe: Probe; readonly startupProbe: Probe };
+type Probe = { readonly httpGet: { readonly path: string; readonly port: string } };
+type PodSpec = { readonly securityContext: Readonly<Record<string, unknown>>; readonly automountServiceAccountToken: boolean; readonly containers: readonly Container[]; readonly initContainers?: readonly Container[]; readonly hostNetwork?: boolean };
+const podOf = (manifest: Manifest): PodSpec => (manifest['spec'] as { readonly template: { readonly spec: PodSpec } }).template.spec;
+const pods = (manifests: readonly Manifest[]): readonly Manifest[] => manifests.filter((m) => ['StatefulSet', 'DaemonSet', 'Deployment'].includes(m.kind));
+const named = (manifests: readonly Manifest[], kind: string): string[] => manifests.filter((m) => m.kind === kind).map((m) => m.metadata.name).sort();
+
+test('helm lint has nothing to say', options, () => {
+  for (const values of [LEAST, ALL]) assert.match(lintChart(values), /0 chart\(s\) failed/);
+});
+
+test('the least there can be is a control plane and two gateways; all there is has a trust root and node agents too', options, () => {
+  assert.deepEqual(pods(renderChart(LEAST)).map((m) => `${m.kind} ${m.metadata.name}`).sort(), ['StatefulSet east-control-plane', 'StatefulSet east-gateway']);
+  const all = renderChart(ALL);
+  assert.deepEqual(pods(all).map((m) => `${m.kind} ${m.metadata.name}`).sort(), ['DaemonSet east-node-agent', 'StatefulSet east-control-plane', 'StatefulSet east-gateway', 'StatefulSet east-trust-root']);
+  assert.deepEqual(named(all, 'NetworkPolicy'), ['east-control-plane', 'east-gateway', 'east-node-agent', 'east-trust-root']);
+  assert.deepEqual(named(all, 'PodDisruptionBudget'), ['east-gateway']);
+  assert.deepEqual(named(all, 'CustomResourceDefinition'), ['serviceexports.multicluster.x-k8s.io']);
+});
+
+test('no container has a privilege, may write its root, or goes without probes; a token is mounted only where one is used', options, () => {
+  for (const manifest of pods(renderChart(ALL))) {
+    const pod = podOf(manifest);
+    assert.deepEqual([pod.securityContext['runAsNonRoot'], pod.securityContext['runAsUser'], pod.hostNetwork], [true, 65_532, undefined], manifest.metadata.name);
+    for (const container of [...pod.containers, ...(pod.initContainers ?? [])]) assert.deepEqual(container.securityContext, { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } });
+    for (const { livenessProbe, readinessProbe, startupProbe } of pod.containers) assert.deepEqual([livenessProbe.httpGet.path, readinessProbe.httpGet.path, startupProbe.httpGet.path], ['/healthz', '/readyz', '/healthz']);
+    assert.equal(pod.automountServiceAccountToken, /control-plane|node-agent/.test(manifest.metadata.name));
+  }
+});
+
+test('rights are to list and watch three kinds, and to say how an export stands; in named namespaces no right is of the whole cluster', options, () => {
+  const rules = renderChart(ALL).filter((m) => m.kind === 'ClusterRole').flatMap((m) => m['rules'] as readonly { readonly resources: readonly string[]; readonly verbs: readonly string[] }[]);
+  assert.deepEqual([...new Set(rules.map((r) => `${r.resources.join()} ${r.verbs.join()}`))].sort(), ['endpointslices list,watch', 'serviceexports list,watch', 'serviceexports/status patch', 'services list,watch']);
+  const narrow = renderChart([...ALL, 'controlPlane.kubernetes.namespaces={shop,bank}', 'nodeAgent.namespaces={shop}', 'controlPlane.kubernetes.writeStatus=false']);
+  assert.deepEqual(named(narrow, 'ClusterRole'), []);
+  assert.equal(narrow.filter((m) => m.kind === 'Role').length, 3);
+  assert.ok(!JSON.stringify(narrow).includes('serviceexports/status'));
+});
+
+test('each configuration is taken by the program it is for', options, async () => {
+  // The two forms of the control plane's; of the others one form.
+  for (const manifests of [renderChart(LEAST).filter((m) => m.metadata.name === 'east-control-plane'), renderChart(ALL)]) {
+    for (const { data } of manifests.filter((m) => m.kind === 'ConfigMap') as unknown as readonly { readonly data: Readonly<Record<string, string>> }[]) {
+      for (const [file, text] of Object.entries(data)) {
+        const path = join(directory, file);
+        writeFileSync(path, text);
+        const main = fileURLToPath(new URL(`../../apps/${file.replace('.yaml', '')}/src/main.ts`, import.meta.url));
+        const done = await run(process.execPath, [main, '--config', path, '--print-config'], { limitMs: 60_000, env: { ISTHMUS_AGENT_KUBERNETES_NODE_NAME: 'node-1', ISTHMUS_AGENT_ADVERTISE: '10.1.0.9' } });
+        assert.equal(done.code, 0, `${file}: ${done.stderr}`);
+      }
+    }
+  }
+});
+
+for (const [what, value, why] of [
+  ['a key that is none', 'gatewy.replicas=2', /gatewy/],
+  ['a cluster that is no name', 'cluster=East', /cluster/],
+  ['a root that is no fingerprint', 'rootSha256={abc}', /rootSha256/],
+  ['no root', 'rootSha256=null', /rootSha256 is needed/],
+  ['no gateway at all', 'gateway.replicas=0', /replicas/],
+  ['an address without a port', 'gateway.addresses={203.0.113.10}', /addresses/],
+  ['a reserved name of its own', 'gateway.reserved.store=x:1', /reserved/],
+  ['no trust root', 'trustRoot.address=', /trustRoot.address is needed/],
+] as const) {
+  test(`a value that makes no sense is refused by its place: ${what}`, options, () => assert.match(refusalOf([...LEAST, value]) ?? 'taken', why));
+}
