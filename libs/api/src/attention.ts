@@ -110,6 +110,7 @@ function ofTrust(trust: TrustPart, nowMs: number): readonly Attention[] {
   const roots = list(trust['roots']).filter((r) => r['state'] === 'signing');
   const waiting = Number(rotation['waitingCount'] ?? 0);
   return [
+    ...(part(trust['key'])['isAvailable'] === false ? [say('failing', 'root', `its key is away (${text(part(trust['key'])['place'])}), so no intermediate is renewed`)] : []),
     ...(isOpen && rotation['lastError'] !== undefined ? [say('failing', 'rotation of the root', `cannot go on: ${text(rotation['lastError'])}`)] : []),
     ...roots.flatMap((r) => endsSoon(r['expiresAtMs'], nowMs).map((left) => say('expiring', 'root', `ends in ${left}; replace it with \`isthmus trust rotate\``))),
     ...(isOpen ? [say('under-way', 'rotation of the root', `is at ${text(rotation['step'])}${rotation['paused'] === true ? ', paused' : ''}${waiting > 0 ? `, waits for ${waiting}` : ''}`)] : []),
