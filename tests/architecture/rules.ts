@@ -18,14 +18,15 @@ const DOORS: Readonly<Record<string, string | readonly string[]>> = {
   etcd3: 'libs/store',
   'node:sqlite': 'libs/store',
   'dns-packet': 'libs/dataplane',
-  // The data path's loop, and peer credentials (decision 0012).
-  koffi: ['libs/dataplane', 'libs/runtime'],
+  // The data path's loop, peer credentials (decision 0012), and PKCS#11 (decision 0020).
+  koffi: ['libs/dataplane', 'libs/runtime', 'libs/identity'],
   esbuild: 'tools/release',
   protobufjs: 'tools/release',
   fastify: 'apps/admin-api',
   commander: 'apps/cli',
   listr2: 'apps/cli',
   'cli-table3': 'apps/cli',
+  '@msgpack/msgpack': 'apps/terraform-provider',
 };
 const TEST_DOORS = new Set(['fast-check']);
 
@@ -243,8 +244,11 @@ function listedEqually(repository: Repository, page: string, entry: RegExp, decl
   ];
 }
 
-/** Where the real clock, chance and environment are: runtime and telemetry; rpc and the data plane own sockets and their limits. The CLI is a person's tool. */
-const AMBIENT_OWNERS = ['libs/runtime/', 'libs/telemetry/', 'apps/cli/', 'tools/', 'tests/'];
+/**
+ * Where the real clock, chance and environment are: runtime and telemetry; rpc and the data plane own sockets and their limits.
+ * The CLI is a person's tool; Terraform speaks to what it starts by the environment.
+ */
+const AMBIENT_OWNERS = ['libs/runtime/', 'libs/telemetry/', 'apps/cli/', 'apps/terraform-provider/src/main.ts', 'tools/', 'tests/'];
 const LIMITED_OWNERS = ['libs/rpc/', 'libs/dataplane/'];
 
 function ambient(repository: Repository): string[] {

@@ -1,5 +1,6 @@
 // The admin API of real processes: what it changes, what it remembers, what it streams, and what it says of other clusters.
 import assert from 'node:assert/strict';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -211,6 +212,10 @@ test('a person logs in through the gateway, and every command then goes over the
     assert.match(await ok(['login', '--token', '-', '--server', gateway], `${token}\n`), /logged in as spiffe:\/\/east\..*\/operator\/demo; context east is in use/);
     assert.equal(statSync(join(home, 'contexts.json')).mode & 0o777, 0o600);
     assert.match(await ok(['whoami']), /operator in clusters all, namespaces all/);
+    assert.match(await ok(['context', 'export', '--out', join(home, 'pem')]), /operator\/demo in .*\/pem, good until /);
+    for (const file of ['svid.pem', 'key.pem', 'ca.pem']) assert.equal(statSync(join(home, 'pem', file)).mode & 0o777, 0o600, file);
+    const exported = readFileSync(join(home, 'pem', 'svid.pem'), 'utf8');
+    assert.ok(new X509Certificate(exported).checkPrivateKey(createPrivateKey(readFileSync(join(home, 'pem', 'key.pem'), 'utf8'))), 'the key belongs to the certificate');
     assert.match(await ok(['context', 'list']), /\* +east +east\./);
 
     const document = 'kind: service\nnamespace: shop\nname: typed\nports:\n  - { name: http, port: 80, protocol: http }\n';
@@ -224,7 +229,8 @@ test('a person logs in through the gateway, and every command then goes over the
     assert.deepEqual((JSON.parse(changed.stdout) as { lines: string[] }[])[0]?.lines.filter((l) => !l.startsWith(' ')).map((l) => l.replace(/ +/g, ' ')), ['- port: 80', '+ port: 81']);
     assert.match(await ok(['get', 'service', 'shop/typed', '-o', 'yaml']), /name: typed\nports:\n {2}- name: http/);
     assert.match(await ok(['get', 'services', '-n', 'shop']), /shop +typed/);
-    assert.match(await ok(['status']), /cluster +east of/);
+    assert.match(await ok(['status']), /\neast +answers +from itself[^]*\nwest +answers +from itself, now[^]*root of trust: [0-9a-f]{12} signing/);
+    assert.match(await ok(['status', '--cluster', 'west']), /cluster +west of/);
     assert.match(await ok(['service', 'list', '--cluster', 'west']), /ledger/);
     const made = JSON.parse(await ok(['token', 'create', 'vm-cli', '--service', 'shop/typed', '-o', 'json'])) as { token: string; id: string };
     assert.match(made.token, /^ijt1\./);

@@ -31,6 +31,13 @@ test('without the etcd binary --store etcd says how to install it', async () => 
   assert.match(finished.stderr, /no etcd binary on PATH[^]*apt-get install etcd-server/);
 });
 
+test('a tour that this machine has not the tools for is skipped with the reason, nothing started, and is no success', async () => {
+  const finished = await isthmus(['up', '--check', '--tour', 'vm', '--state', join(directory, 'none'), ...ports], { env: { PATH: directory } });
+  assert.match(finished.stdout, /^skipped the tour vm: (mmdebstrap.* not installed|needs root)/, finished.stderr);
+  assert.equal(finished.code, 69);
+  assert.deepEqual(processesOf(join(directory, 'none')), []);
+});
+
 test('a range that is too small and a tour that does not exist are refused', async () => {
   assert.match((await isthmus(['up', '--ports', '21000-21003', '--state', state])).stderr, /needs \d+ ports/);
   assert.match((await isthmus(['up', '--check', '--tour', 'nowhere', '--state', state, ...ports])).stderr, /no tour "nowhere"[^]*tours: main/);

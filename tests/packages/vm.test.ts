@@ -2,17 +2,13 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { Resolver } from 'node:dns/promises';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { isthmus, reservePorts, run, smallTopology, startFederation, type TestFederation, waitFor } from '@isthmus/harness';
-import { type BareRoot, makeBareRoot, whyNoBareRoot } from './bare-root.ts';
+import { AS_AGENT, type BareRoot, isthmus, makeBareRoot, makePackages, reservePorts, run, smallTopology, startFederation, type TestFederation, waitFor, whyNoBareRoot } from '@isthmus/harness';
 
-const RELEASE = fileURLToPath(new URL('../../tools/release/src/main.ts', import.meta.url));
-const AS_AGENT = ['setpriv', '--reuid=isthmus', '--regid=isthmus', '--clear-groups', '--inh-caps=+net_bind_service', '--ambient-caps=+net_bind_service'];
-const skip = whyNoBareRoot();
+const skip = whyNoBareRoot() ?? false;
 
 let vm: BareRoot;
 let mesh: TestFederation;
@@ -24,14 +20,9 @@ let agentSaid = '';
 before(async () => {
   if (skip !== false) return;
   packages = mkdtempSync(join(tmpdir(), 'isthmus-packages-'));
-  const [root, built, federation] = await Promise.all([
-    makeBareRoot(),
-    run(process.execPath, [RELEASE, '--out', packages, '--only', 'deb'], { limitMs: 200_000 }),
-    startFederation({ topology: smallTopology(['east-1', 'vm-1', 'west-2']) }),
-  ]);
+  const [root, federation] = await Promise.all([makeBareRoot(), startFederation({ topology: smallTopology(['east-1', 'vm-1', 'west-2']) }), makePackages(packages)]);
   vm = root;
   mesh = federation;
-  assert.equal(built.code, 0, built.stderr);
   dnsPort = (await reservePorts()).from;
 }, { timeout: 400_000 });
 
@@ -151,4 +142,44 @@ test('leaving and purging take away all of it', { skip, timeout: 120_000 }, asyn
   const purged = await vm.run(['dpkg', '-P', 'isthmus-agent', 'isthmus']);
   assert.equal(purged.code, 0, purged.stderr);
   for (const path of ['/etc/isthmus', '/var/lib/isthmus', '/usr/lib/isthmus', '/usr/bin/isthmus', '/usr/bin/isthmus-agent']) assert.ok(!existsSync(inVm(path)), path);
+});
+
+test('an install script refuses packages that are not the released ones, goes on after it was killed, and changes nothing twice', { skip, timeout: 300_000 }, async () => {
+  const token = await isthmus(['token', 'create', 'vm-3', '--service', 'shop/web', '--output', 'json', '--state', mesh.paths.root]);
+  const { token: text } = JSON.parse(token.stdout) as { readonly token: string };
+  const made = await isthmus(['agent', 'install-script', '--server', gateway(), '--token-file', '-', '--packages', packages, '--call-as', 'shop/web', '--dns-port', String(dnsPort), '--no-start'], { input: text });
+  assert.equal(made.code, 0, made.stderr);
+  writeFileSync(inVm('/install.sh'), made.stdout, { mode: 0o700 });
+  const files = bring(packages);
+  const executable = files.find((path) => path.startsWith('/packages/isthmus_') && path.includes('0.1.0')) ?? '';
+  const bytes = readFileSync(inVm(executable));
+  const changed = bytes.length >> 1;
+  writeFileSync(inVm(executable), bytes.with(changed, (bytes[changed] ?? 0) ^ 1));
+  const install = (...args: string[]) => vm.run(['sh', '/install.sh', ...args]);
+  const refused = await install('/packages');
+  assert.equal(refused.code, 1, refused.stdout);
+  assert.match(refused.stderr, /^isthmus install: isthmus_0\.1\.0_amd64\.deb is not the one that was released: its SHA-256 is [0-9a-f]{64} and not [0-9a-f]{64}; nothing was installed\n$/);
+  assert.match((await install()).stderr, /name the directory/);
+  assert.match((await install('/nowhere')).stderr, /\/nowhere\/isthmus_0\.1\.0_amd64\.deb cannot be read; nothing was installed/);
+  assert.ok(!existsSync(inVm('/usr/bin/isthmus')) && !existsSync(inVm('/etc/isthmus')) && !existsSync(inVm('/var/cache/isthmus-install')));
+
+  writeFileSync(inVm(executable), bytes);
+  const killed = vm.start(['sh', '/install.sh', '/packages']);
+  await new Promise<void>((resolve) => killed.stdout?.on('data', (said: Buffer) => String(said).includes('Unpacking isthmus') && resolve()));
+  killed.kill('SIGKILL');
+  await new Promise((resolve) => killed.once('close', resolve));
+  assert.ok(!existsSync(inVm('/etc/isthmus/agent.yaml')), 'it was killed before it joined');
+  const installed = await install('/packages');
+  assert.equal(installed.code, 0, installed.stderr);
+  assert.match(installed.stdout, /vm-3 is set up for cluster east/);
+  assert.ok(!existsSync(inVm('/var/cache/isthmus-install')), 'what it fetched is gone');
+  const written = ['/etc/isthmus/agent.yaml', '/etc/isthmus/agent.token', '/usr/lib/isthmus/isthmus'];
+  const state = (): string => written.map((path) => `${statSync(inVm(path)).mtimeMs} ${statSync(inVm(path)).ino}`).join();
+  const before = state();
+  const again = await install('/packages');
+  assert.equal(again.code, 0, again.stderr);
+  assert.equal(again.stdout, 'this host has joined already\n');
+  assert.equal(state(), before);
+  await startAgent();
+  assert.match(await askPayments(), /"caller":"[^"]*spiffe:\/\/east\.[a-z.]+\/ns\/shop\/svc\/web/);
 });

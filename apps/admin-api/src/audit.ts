@@ -13,6 +13,8 @@ export type AuditRecord = {
   /** The request's id, the same in its answer and its log lines. */
   readonly request: string;
   readonly caller: string;
+  /** Who issued the token the caller came with; the token itself is kept nowhere. */
+  readonly issuer?: string;
   readonly forwardedBy?: string;
   readonly method: string;
   readonly path: string;

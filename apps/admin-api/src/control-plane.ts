@@ -1,11 +1,13 @@
 // This cluster's control plane over its Unix socket: the only writer of the store, and the only source of what is read.
 import { IsthmusError } from '@isthmus/model';
-import { admin, call, fromServiceError, openChannel } from '@isthmus/rpc';
+import { admin, call, foreign, fromServiceError, openChannel } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 
 /** A thing with its key; `revision` is 0 where it is not kept in the store. */
 export type Found = { readonly key: string; readonly document: Readonly<Record<string, unknown>>; readonly revision: bigint };
 export type WriteOptions = { readonly ifRevision?: bigint | undefined; readonly dryRun: boolean; readonly idempotencyKey: string; readonly caller: string };
+
+export type BanSubject = { readonly kind: 'agent' | 'gateway' | 'service'; readonly namespace: string; readonly name: string };
 
 export interface ControlPlane {
   list(request: { readonly kind: string; readonly namespace?: string; readonly after?: string; readonly limit?: number }): Promise<{ readonly items: readonly Found[]; readonly hasMore: boolean }>;
@@ -13,6 +15,15 @@ export interface ControlPlane {
   apply(document: unknown, write: WriteOptions): Promise<admin.ApplyResponse>;
   delete(kind: string, namespace: string, name: string, write: WriteOptions): Promise<admin.DeleteResponse>;
   createJoinToken(request: { readonly agent: string; readonly role: string; readonly services: readonly string[]; readonly ttlSeconds: number }, write: WriteOptions): Promise<admin.CreateJoinTokenResponse>;
+  ban(subject: BanSubject, reason: string): Promise<void>;
+  /** Whether there was a ban. */
+  unban(subject: BanSubject): Promise<boolean>;
+  /** Takes a bundle document brought by hand. **Throws** IDENTITY_FOREIGN_UNKNOWN, IDENTITY_BUNDLE_FINGERPRINT, IDENTITY_BUNDLE_REFUSED. */
+  importBundle(trustDomain: string, document: string, sha256: string): Promise<{ readonly changed: boolean; readonly sequence: number }>;
+  /** A bundle in force as a SPIFFE bundle document. **Throws** IDENTITY_FOREIGN_UNKNOWN. */
+  exportBundle(trustDomain: string): Promise<{ readonly trustDomain: string; readonly document: string; readonly sequence: number; readonly sha256: string }>;
+  /** What is known of the bundle of each foreign trust domain. */
+  foreignStates(): Promise<readonly Readonly<Record<string, unknown>>[]>;
   status(): Promise<Readonly<Record<string, unknown>>>;
   /** Everything of a kind, then changes; ends with the signal. A consumer that does not read holds the stream back. */
   watch(kind: string, namespace: string, signal: AbortSignal): AsyncGenerator<admin.WatchResponse, void, undefined>;
@@ -26,6 +37,7 @@ const TIMEOUT_MS = 10_000;
 export function openControlPlane(options: { readonly socket: string; readonly log: Log }): ControlPlane {
   const channel = openChannel({ address: `unix:${options.socket}`, log: options.log });
   const client = channel.client(admin.AdminClient);
+  const trust = channel.client(foreign.ForeignTrustClient);
   const limit = { timeoutMs: TIMEOUT_MS };
   return {
     list: async ({ kind, namespace = '', after = '', limit: count = 0 }) => {
@@ -39,6 +51,17 @@ export function openControlPlane(options: { readonly socket: string; readonly lo
     apply: (document, write) => call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)), write: toWrite(write) }, limit),
     delete: (kind, namespace, name, write) => call(client.delete.bind(client), { kind, namespace, name, write: toWrite(write) }, limit),
     createJoinToken: (request, write) => call(client.createJoinToken.bind(client), { ...request, services: [...request.services], write: toWrite(write) }, limit),
+    ban: async (subject, reason) => void (await call(client.ban.bind(client), { ...subject, reason }, limit)),
+    unban: async (subject) => (await call(client.unban.bind(client), subject, limit)).existed,
+    importBundle: async (trustDomain, document, sha256) => {
+      const { changed, sequence } = await call(trust.importBundle.bind(trust), { trustDomain, document: Buffer.from(document), sha256 }, limit);
+      return { changed, sequence: Number(sequence) };
+    },
+    exportBundle: async (trustDomain) => {
+      const found = await call(trust.exportBundle.bind(trust), { trustDomain }, limit);
+      return { trustDomain: found.trustDomain, document: Buffer.from(found.document).toString('utf8'), sequence: Number(found.sequence), sha256: found.sha256 };
+    },
+    foreignStates: async () => (await call(trust.list.bind(trust), {}, limit)).documents.map(fromJson),
     status: async () => fromJson((await call(client.status.bind(client), {}, limit)).document),
     async *watch(kind, namespace, signal) {
       const stream = client.watch({ kind, namespace });

@@ -6,7 +6,7 @@ import { IsthmusError, messageOf, reservedSni, spiffeIds, type TrustDomain } fro
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { dialTls } from '@isthmus/rpc';
 import { type ConnectedFetch, openFetch } from '@isthmus/runtime';
-import { ON_BEHALF_OF } from './auth/caller.ts';
+import { CLAIMS, claimsHeader, ON_BEHALF_OF } from './auth/caller.ts';
 import type { ControlPlane } from './control-plane.ts';
 import type { Answered, Work } from './server.ts';
 
@@ -45,8 +45,9 @@ export function openForward(options: { readonly controlPlane: ControlPlane; read
 
   const send = async (cluster: string, path: string, work: Work, init: { readonly method: string; readonly headers: Record<string, string>; readonly body?: Uint8Array | undefined }) => {
     const fetch = await fetchOf(cluster);
+    const claims = work.caller.claims && claimsHeader(work.caller.claims);
     try {
-      return await fetch(`https://admin.${cluster}${path}`, { method: init.method, headers: { ...init.headers, [ON_BEHALF_OF]: work.caller.id }, ...(init.body && { body: init.body }), signal: work.signal });
+      return await fetch(`https://admin.${cluster}${path}`, { method: init.method, headers: { ...init.headers, [ON_BEHALF_OF]: work.caller.id, ...(claims !== undefined && { [CLAIMS]: claims }) }, ...(init.body && { body: init.body }), signal: work.signal });
     } catch (error) {
       if (error instanceof IsthmusError) throw error;
       const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;

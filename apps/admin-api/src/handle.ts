@@ -1,22 +1,27 @@
 // What each route does: this cluster's through its control plane, another cluster's through that cluster's own admin API.
 import { fail, openApiDocument } from '@isthmus/api';
-import type { Clock } from '@isthmus/runtime';
+import { type Clock, programVersion } from '@isthmus/runtime';
 import type { Audit } from './audit.ts';
 import { type Grant, grantsOf } from './auth/grants.ts';
 import type { Config } from './config.ts';
 import type { ControlPlane } from './control-plane.ts';
 import type { Forward } from './forward.ts';
+import { bundleDocument, foreignBundleState, importForeignBundle } from './routes/bundle.ts';
 import { federationStatus, mirroredExports } from './routes/federation.ts';
+import { createBan, deleteBan } from './routes/ban.ts';
 import { cursorOf, getOne, listKind, pageLimit } from './routes/read.ts';
+import { TRUST_WORK } from './routes/trust.ts';
 import { watchKind, type Watches } from './routes/watch.ts';
 import { createToken, put, remove } from './routes/write.ts';
 import type { Answered, Handler, Work } from './server.ts';
+import type { TrustRoot } from './trust-root.ts';
 
 export type HandleParts = {
   readonly config: Config;
   readonly grants: readonly Grant[];
   readonly controlPlane: ControlPlane;
   readonly forward: Forward;
+  readonly trustRoot: TrustRoot;
   readonly audit: Audit;
   readonly clock: Clock;
 };
@@ -45,18 +50,30 @@ export function makeHandler(parts: HandleParts): Handler {
 }
 
 async function single(parts: HandleParts, document: object, work: Work): Promise<Answered> {
-  const { config, controlPlane } = parts;
+  const { config, controlPlane, trustRoot } = parts;
+  const trustWork = TRUST_WORK[work.route.id];
+  if (trustWork !== undefined) return trustWork(trustRoot, work);
   switch (work.route.id) {
     case 'getOpenApi':
       return { status: 200, value: document };
     case 'getWhoAmI':
-      return { status: 200, value: { caller: work.caller.id, cluster: config.cluster, grants: grantsOf(parts.grants, work.caller).map(({ who: _who, ...grant }) => grant) } };
+      return { status: 200, value: { caller: work.caller.id, cluster: config.cluster, version: programVersion(), grants: grantsOf(parts.grants, work.caller).map(({ who: _who, ...grant }) => grant) } };
     case 'listClusters':
       return listKind(controlPlane, 'member', work, config.cluster);
     case 'getFederationStatus':
       return { status: 200, value: await federationStatus(parts, work) };
     case 'getStatus':
       return { status: 200, value: await controlPlane.status() };
+    case 'createBan':
+      return createBan(controlPlane, config, work);
+    case 'deleteBan':
+      return deleteBan(controlPlane, work);
+    case 'getForeignBundle':
+      return foreignBundleState(controlPlane, work);
+    case 'putForeignBundle':
+      return importForeignBundle(controlPlane, work);
+    case 'getBundleDocument':
+      return bundleDocument(controlPlane, work);
     case 'listAudit':
       return listAudit(parts, work);
     default:

@@ -35,6 +35,7 @@ const config: Config = {
     { who: who('tenant'), role: 'operator', namespaces: ['shop'] },
     { who: who('tenant-viewer'), role: 'viewer', namespaces: ['shop'] },
   ],
+  oidc: [],
   forwarders: [{ cluster: 'west', roles: ['viewer'] }],
   limits: { requestsPerSecond: 10_000, requestsBurst: 10_000 },
 };
@@ -87,7 +88,7 @@ function ask(method: string, path: string, options: { readonly as?: X509Svid; re
   });
 }
 
-const VALUES: Readonly<Record<string, string>> = { cluster: 'east', namespace: 'shop', name: 'cart', service: 'cart', instance: 'a.i', from: 'west', peer: 'west', proxy: 'p', certificate: 'root', trustDomain: 'east.acme.example', id: '0123456789ab', role: 'agent', agent: 'vm-1' };
+const VALUES: Readonly<Record<string, string>> = { cluster: 'east', namespace: 'shop', name: 'cart', service: 'cart', instance: 'a.i', from: 'west', peer: 'west', proxy: 'p', certificate: 'root', trustDomain: 'partner.example', id: '0123456789ab', ban: '0123456789abcdef', member: 'west', role: 'agent', agent: 'vm-1' };
 const SERVICE = { kind: 'service', namespace: 'shop', name: 'cart', ports: [{ name: 'http', port: 80, protocol: 'http' }] };
 const json = { 'content-type': 'application/json' };
 const SERVICE_PATH = '/v1/clusters/east/services/shop/cart';
@@ -150,7 +151,7 @@ test('a list without a namespace is cut to the namespaces its caller may see', a
 });
 
 for (const [name, send, status, pattern] of [
-  ['a body of 2 MiB', { body: Buffer.alloc(2 * 1024 * 1024, 32) }, 413, /larger than/],
+  ['a body of 10 MiB', { body: Buffer.alloc(10 * 1024 * 1024, 32) }, 413, /larger than/],
   ['a body that says it has 100 MB', { headers: { ...json, 'content-length': '104857600' } }, 413, /larger than/],
   ['a body nested 10,000 deep', { body: `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}` }, 400, /deeper than 32/],
   ['__proto__', { body: JSON.stringify(SERVICE).replace('{', '{"__proto__":{"admin":true},') }, 400, /__proto__/],

@@ -11,8 +11,9 @@ import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Audit, AuditEvent } from './audit.ts';
-import { authenticate, type Bearer } from './auth/caller.ts';
+import { authenticate } from './auth/caller.ts';
 import { type Caller, type Decision, decide, type Grant } from './auth/grants.ts';
+import type { Oidc } from './auth/oidc.ts';
 import type { Config } from './config.ts';
 import { type Checked, compileRoute, RefusedRequest } from './request.ts';
 
@@ -43,7 +44,7 @@ export type ServerOptions = {
   readonly bundles: BundleSource;
   readonly audit: Audit;
   readonly handle: Handler;
-  readonly bearer?: Bearer;
+  readonly oidc?: Oidc | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -75,7 +76,7 @@ export async function startApiServer(options: ServerOptions): Promise<ApiServer>
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 512 },
     serverFactory: (handler) => {
-      const server = createServer({ ...contextOf(svids, bundles), minVersion: 'TLSv1.3', ALPNProtocols: ['http/1.1'], requestCert: true, rejectUnauthorized: false, maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 30_000, handshakeTimeout: 5_000, keepAliveTimeout: 30_000 }, handler);
+      const server = createServer({ ...contextOf(svids, bundles), minVersion: 'TLSv1.3', ALPNProtocols: ['http/1.1'], requestCert: true, rejectUnauthorized: false, maxHeaderSize: 24_576, headersTimeout: 10_000, requestTimeout: 30_000, handshakeTimeout: 5_000, keepAliveTimeout: 30_000 }, handler);
       server.maxConnections = limits.connections;
       server.on('tlsClientError', (error, socket) => {
         log.debug('handshake failed', { error: messageOf(error), remote: socket.remoteAddress });
@@ -120,7 +121,7 @@ export async function startApiServer(options: ServerOptions): Promise<ApiServer>
     const isRefusal = error instanceof IsthmusError && (error.class === 'denied' || error.class === 'unauthenticated');
     if (isRefusal && state !== undefined) await recordOf(request, state, 'refused', { status: document.status, code: document.code }).catch(() => undefined);
     if (document.status === 405) reply.header('allow', methodsAt(request).join(', '));
-    if (error instanceof IsthmusError && statusOf(error) === 401) reply.header('www-authenticate', 'Bearer');
+    if (error instanceof IsthmusError && statusOf(error) === 401) reply.header('www-authenticate', request.headers.authorization === undefined ? 'Bearer' : 'Bearer error="invalid_token"');
     if (document.status === 429) reply.header('retry-after', '1');
     counted.inc({ route: routeName(request), status: String(document.status) });
     return reply.code(document.status).header('content-type', PROBLEM_MEDIA_TYPE).send(JSON.stringify(document));
@@ -133,6 +134,7 @@ export async function startApiServer(options: ServerOptions): Promise<ApiServer>
       event,
       request: state.id,
       caller: state.caller?.id ?? `address:${request.ip}`,
+      ...(state.caller?.issuer !== undefined && { issuer: state.caller.issuer }),
       ...(state.caller?.forwardedBy !== undefined && { forwardedBy: state.caller.forwardedBy }),
       method: request.method,
       path: request.url.slice(0, 2_048),
@@ -203,7 +205,7 @@ export async function startApiServer(options: ServerOptions): Promise<ApiServer>
 
 async function callerOf(request: FastifyRequest, options: ServerOptions, perAddress: RateLimit): Promise<Caller> {
   try {
-    return await authenticate(request.raw, { bundles: options.bundles, nowMs: () => options.clock.nowMs(), config: options.config, bearer: options.bearer });
+    return await authenticate(request.raw, { bundles: options.bundles, nowMs: () => options.clock.nowMs(), config: options.config, oidc: options.oidc });
   } catch (error) {
     // Refusals are written to disk: an address that floods is told so without.
     if (!perAddress.take(request.ip)) throw fail('API_RATE_LIMITED', `${request.ip} sent too many requests without an identity`, { hint: 'wait a second' });

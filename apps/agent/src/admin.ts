@@ -3,7 +3,9 @@ import { join as joinPath } from 'node:path';
 import type { Identity, WorkloadApi } from '@isthmus/identity';
 import type { ServiceName } from '@isthmus/model';
 import { svidToPem, type SvidSource } from '@isthmus/pki';
-import { agent, type RpcServer, startRpcServer, toServiceError } from '@isthmus/rpc';
+import { agent, type RpcServer, serveLogs, startRpcServer, toServiceError } from '@isthmus/rpc';
+import { programVersion } from '@isthmus/runtime';
+import type { RecentLines } from '@isthmus/telemetry';
 import type { Config } from './config.ts';
 import type { Knowledge, Parts } from './join.ts';
 import type { OutboundListeners } from './outbound.ts';
@@ -18,6 +20,8 @@ export type AdminSources = {
   /** The SVIDs shown; certificates only, never a key. */
   readonly svids: readonly SvidSource[];
   readonly workloadApi?: WorkloadApi | undefined;
+  /** What it logged last. */
+  readonly recent: RecentLines;
 };
 
 /** Everything there is to know about this agent, as a plain document. */
@@ -26,6 +30,7 @@ export function statusDocument({ config, identity, knowledge, workloads, listene
   const own = identity.status();
   return {
     name: identity.agent,
+    programVersion: programVersion(),
     cluster: identity.cluster,
     trustDomain: identity.trustDomain,
     network: config.network,
@@ -87,7 +92,7 @@ export function startAdmin(sources: AdminSources, parts: Parts): Promise<RpcServ
   };
   return startRpcServer({
     listen: { unixPath: config.adminSocket ?? joinPath(config.stateDir, 'admin.sock') },
-    services: [{ definition: agent.ProxyAdminService, implementation }],
+    services: [{ definition: agent.ProxyAdminService, implementation }, serveLogs(sources)],
     log: parts.log,
   });
 }

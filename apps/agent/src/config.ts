@@ -82,6 +82,10 @@ export const configSchema = strict({
     }),
   ),
   drainMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how long requests may still take when the agent stops' })),
+  handOverDrainMs: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 86_400_000, default: 600_000, description: 'how long connections may go on in this process once a successor serves (SIGUSR2)' }),
+  ),
+  pidFile: Type.Optional(Type.String({ description: 'file with the id of the process that serves; a successor writes its own' })),
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: healthSchema,
   log: logSchema,

@@ -12,6 +12,9 @@ import { fail } from './errors.ts';
 /** What every part of a process is made with. */
 export type Parts = { readonly clock: Clock; readonly random: Random; readonly log: Log; readonly metrics: Metrics };
 
+/** The same for what listens: alone on its ports, or beside a predecessor. */
+export type ListeningParts = Parts & { readonly sharesPort: 'first' | 'joins' };
+
 /** Attests by token or by what the platform gives, or resumes what is on disk without asking anybody. **Throws** AGENT_NAME_MISMATCH, IDENTITY_*. */
 export async function joinCluster(config: Config, parts: Parts): Promise<Identity> {
   const token = config.joinToken ?? (await tokenIn(config.joinTokenFile));

@@ -2,7 +2,7 @@
 import { startDns, startProxies } from '@isthmus/dataplane';
 import { startWorkloadApi } from '@isthmus/identity';
 import { parseServiceName, valueOf } from '@isthmus/model';
-import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
+import { loadConfig, runProcess, serveHealth, type Stoppable, type StopReason, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { startAdmin } from './admin.ts';
 import { configSchema } from './config.ts';
@@ -15,10 +15,14 @@ import { loadWorkloads, startWorkloads } from './workloads.ts';
 const config = await loadConfig({ program: 'agent', schema: configSchema });
 const log = openLog({ program: 'agent', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
 
+let engine = 'portable';
+const drainMs = (why: StopReason): number => (why === 'handed-over' ? (config.handOverDrainMs ?? 600_000) : (config.drainMs ?? 5_000));
+
 await runProcess({
   program: 'agent',
   log,
-  start: async (own: (part: Stoppable) => void) => {
+  handOver: { pidFile: config.pidFile, whyNot: () => (engine === 'linux' ? undefined : 'the portable engine cannot share its ports') },
+  start: async (own: (part: Stoppable) => void, _signal, { sharesPort }) => {
     const parts: Parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
     const planned = await loadWorkloads(config, log);
 
@@ -29,24 +33,26 @@ await runProcess({
     own({ name: 'subscription', stop: () => knowledge.close() });
 
     const proxies = await startProxies({
-      engine: config.engine ?? 'auto',
+      // Beside a predecessor there is no falling back: only the Linux engine shares its ports.
+      engine: sharesPort === 'joins' ? 'linux' : (config.engine ?? 'auto'),
       snapshots: { current: () => knowledge.subscription.snapshot(), onChange: (fn) => knowledge.subscription.onSnapshot(fn) },
       bundles: identity.bundles,
       svids: (name) => (name === '' ? identity.svids : identity.serviceSvids(valueOf(parseServiceName(name, 'svids')))),
       onApplicationDown: (service, instance, error) => workloads.applicationDown(service, instance, error),
       ...parts,
     });
-    own({ name: 'data path', stop: () => proxies.close() });
+    engine = proxies.engine;
+    own({ name: 'data path', carriesTraffic: true, stop: () => proxies.close() });
 
-    const workloads = await startWorkloads(config, planned, identity, knowledge, proxies, parts);
-    own({ name: 'workloads', stop: () => workloads.close() });
+    const workloads = await startWorkloads(config, planned, identity, knowledge, proxies, { ...parts, sharesPort });
+    own({ name: 'workloads', carriesTraffic: true, drainMs, stop: (why) => workloads.close(drainMs(why)) });
 
-    const listeners = await startOutboundListeners(config, knowledge, proxies, parts);
-    own({ name: 'outbound', stop: () => listeners.close() });
+    const listeners = await startOutboundListeners(config, knowledge, proxies, { ...parts, sharesPort });
+    own({ name: 'outbound', carriesTraffic: true, drainMs, stop: (why) => listeners.close(drainMs(why)) });
 
     if (config.dns !== undefined) {
       const dns = await startDns({ listen: { host: config.dns.host ?? '127.0.0.1', port: config.dns.port }, lookup: listeners.lookup, ...parts });
-      own({ name: 'dns', stop: () => dns.close() });
+      own({ name: 'dns', carriesTraffic: true, stop: () => dns.close() });
     }
 
     const workloadApi =
@@ -62,7 +68,7 @@ await runProcess({
     const callAs = config.identity?.callAs;
     if (callAs !== undefined) services.set(callAs, valueOf(parseServiceName(callAs, 'identity.callAs')));
     const svids = [identity.svids, ...[...services.values()].map((service) => identity.serviceSvids(service))];
-    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, svids, workloadApi }, parts);
+    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, svids, workloadApi, recent: log.recent }, parts);
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {

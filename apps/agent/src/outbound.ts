@@ -4,7 +4,7 @@ import type { HostedListener, Proxies } from '@isthmus/dataplane';
 import { formatServiceName, messageOf, parseServiceName, type Protocol, serviceDnsName, type ServiceName, valueOf } from '@isthmus/model';
 import type { Config } from './config.ts';
 import { fail } from './errors.ts';
-import type { Knowledge, Parts } from './join.ts';
+import type { Knowledge, ListeningParts } from './join.ts';
 import { serviceView } from './workloads.ts';
 
 export type ListenerStatus = { readonly service: string; readonly portName: string; readonly host: string; readonly port: number; readonly connections: number };
@@ -13,15 +13,15 @@ export interface OutboundListeners {
   status(): readonly ListenerStatus[];
   /** The address behind a mesh name such as payments.shop.svc.clusterset.local; undefined for a name that is not known. */
   lookup(name: string): string | undefined;
-  close(): Promise<void>;
+  close(drainMs: number): Promise<void>;
 }
 
 type Open = { readonly service: ServiceName; readonly portName: string | undefined; readonly listener: HostedListener };
 type Wanted = { readonly service: ServiceName; readonly host: string; readonly port: number; readonly portName: string | undefined; readonly protocol: Protocol | undefined };
 
 /** Opens them. **Throws** DATAPLANE_LISTEN_FAILED for a configured one; one of `all` that cannot be opened is logged and tried again. */
-export async function startOutboundListeners(config: Config, knowledge: Knowledge, proxies: Proxies, parts: Parts): Promise<OutboundListeners> {
-  const { log } = parts;
+export async function startOutboundListeners(config: Config, knowledge: Knowledge, proxies: Proxies, parts: ListeningParts): Promise<OutboundListeners> {
+  const { log, sharesPort } = parts;
   const open = new Map<string, Open>();
   const addressOf = new Map<string, string>();
   const addresses = config.outbound?.all === true ? addressTaker(config.outbound.addressRange ?? '127.64.0.0/16') : undefined;
@@ -31,7 +31,7 @@ export async function startOutboundListeners(config: Config, knowledge: Knowledg
     const { host, port, portName, protocol } = wanted;
     // Who the calls are made as: the configured service, or the agent itself.
     const svids = config.identity?.callAs ?? '';
-    const listener = await proxies.outbound({ listen: { host, port }, service, port: portName, protocol, svids });
+    const listener = await proxies.outbound({ listen: { host, port, sharesPort }, service, port: portName, protocol, svids });
     open.set(key, { service, portName, listener });
     addressOf.set(serviceDnsName(service), listener.host);
   }
@@ -61,11 +61,11 @@ export async function startOutboundListeners(config: Config, knowledge: Knowledg
     }
   }
 
-  const close = async (): Promise<void> => {
+  const close = async (drainMs: number): Promise<void> => {
     closed = true;
     stop();
     await following;
-    await Promise.all([...open.values()].map(({ listener }) => listener.close({ drainMs: config.drainMs ?? 5_000 })));
+    await Promise.all([...open.values()].map(({ listener }) => listener.close({ drainMs })));
   };
   const stop = knowledge.onEngine(() => {
     following = following.then(follow);
@@ -78,7 +78,7 @@ export async function startOutboundListeners(config: Config, knowledge: Knowledg
     following = follow();
     await following;
   } catch (error) {
-    await close();
+    await close(0);
     throw error;
   }
 

@@ -7,7 +7,7 @@ import { formatProblems, formatServiceName, type Health, messageOf, parseWorkloa
 import { parseYaml } from '@isthmus/runtime';
 import type { Config } from './config.ts';
 import { fail } from './errors.ts';
-import type { Knowledge, Parts } from './join.ts';
+import type { Knowledge, ListeningParts, Parts } from './join.ts';
 
 /** A workload and the inbound ports its entry asks for; `locality` where it is not this agent's. */
 export type PlannedWorkload = { readonly workload: Workload; readonly inbound: Readonly<Record<string, number>>; readonly locality?: string };
@@ -80,8 +80,8 @@ export interface Workloads {
   tell(service: ServiceName, instance: string, told: Health): void;
   /** Takes one back that was added; its connections may go on for `drainMs`. */
   withdraw(service: ServiceName, instance: string): Promise<void>;
-  /** Says draining first, so that callers turn elsewhere; then lets requests end; then withdraws the registrations. */
-  close(): Promise<void>;
+  /** Says draining first, so that callers turn elsewhere; then lets requests end for so long; then withdraws the registrations. */
+  close(drainMs: number): Promise<void>;
 }
 
 type Running = {
@@ -97,8 +97,12 @@ type Running = {
 /** Time for "draining" to reach callers before connections are asked to leave. */
 const DRAIN_NOTICE_MS = 250;
 
+/** Within the control plane's grace for agents that are silent. */
+const JUDGE_LIMIT_MS = 5_000;
+const JUDGE_LOOK_MS = 20;
+
 /** Opens the inbound listeners, starts the checks and registers everything. **Throws** DATAPLANE_LISTEN_FAILED naming the port. */
-export async function startWorkloads(config: Config, planned: readonly PlannedWorkload[], identity: Identity, knowledge: Knowledge, proxies: Proxies, parts: Parts): Promise<Workloads> {
+export async function startWorkloads(config: Config, planned: readonly PlannedWorkload[], identity: Identity, knowledge: Knowledge, proxies: Proxies, parts: ListeningParts): Promise<Workloads> {
   const host = config.inbound?.host ?? '127.0.0.1';
   const ports = portTaker(config.inbound?.portRange);
   const running: Running[] = [];
@@ -140,7 +144,7 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
       const fixed = wanted[portName];
       const listener = await ports(fixed, (listenPort) =>
         proxies.inbound({
-          listen: { host, port: listenPort },
+          listen: { host, port: listenPort, sharesPort: parts.sharesPort },
           service,
           instance: workload.instance,
           port: portName,
@@ -153,19 +157,27 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
     return one;
   }
 
-  const close = async (): Promise<void> => {
+  const close = async (drainMs: number): Promise<void> => {
     for (const { checks } of running) checks.setDraining(true);
     if (running.length > 0 && reporting) await parts.clock.sleep(DRAIN_NOTICE_MS);
-    await Promise.all(running.flatMap((r) => [...r.inbound.values()].map((listener) => listener.close({ drainMs: config.drainMs ?? 5_000 }))));
+    await Promise.all(running.flatMap((r) => [...r.inbound.values()].map((listener) => listener.close({ drainMs }))));
     if (reporting) knowledge.subscription.report([]);
     reporting = false;
     for (const { stop } of running) stop();
   };
 
+  /** A predecessor has told how its workloads are: the first word of its successor must not be that it does not know. */
+  async function untilJudged(): Promise<void> {
+    const untilMs = parts.clock.monotonicMs() + JUDGE_LIMIT_MS;
+    const isKnown = (r: Running): boolean => r.hasIdentity() && r.checks.health() !== 'unknown';
+    while (!running.every(isKnown) && parts.clock.monotonicMs() < untilMs) await parts.clock.sleep(JUDGE_LOOK_MS);
+  }
+
   try {
     for (const plan of planned) await startOne(plan);
+    if (parts.sharesPort === 'joins') await untilJudged();
   } catch (error) {
-    await close();
+    await close(0);
     throw error;
   }
   reporting = true;

@@ -29,7 +29,7 @@ export function adminApi(channel: RpcChannel): AdminApi {
     apply: (document, { dryRun = false } = {}) => call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)), write: dryRun ? { ifRevision: undefined, dryRun, idempotencyKey: '', caller: '' } : undefined }, limit),
     delete: (kind, namespace, name) => call(client.delete.bind(client), { kind, namespace, name, write: undefined }, limit),
     get: async (kind, namespace, name) => {
-      const { document } = await call(client.get.bind(client), { kind, key: `${namespace}/${name}` }, limit);
+      const { document } = await call(client.get.bind(client), { kind, key: namespace === '' ? name : `${namespace}/${name}` }, limit);
       return document.length === 0 ? undefined : fromJson(document);
     },
     list: async (kind, namespace = '') => (await call(client.list.bind(client), { kind, namespace, after: '', limit: 0 }, limit)).documents.map(fromJson),

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type ApiClient, openApiClient } from '@isthmus/api';
 import { clusterTrustDomain, IsthmusError, reservedSni, spiffeIds } from '@isthmus/model';
 import type { AdminApi, Document } from './admin.ts';
-import type { ApiContext } from './contexts.ts';
+import type { ApiContext, BearerSource } from './contexts.ts';
 import { fail } from './errors.ts';
 
 const HEADERS_TIMEOUT_MS = 30_000;
@@ -11,11 +11,12 @@ const HEADERS_TIMEOUT_MS = 30_000;
 /** What lists each kind, by the word the local socket knows it by. */
 const LISTS: Readonly<Record<string, string>> = {
   service: 'listServices', export: 'listExports', workload: 'listWorkloads', import: 'listImports', peer: 'listPeers', proxy: 'listProxies',
-  certificate: 'listCertificates', bundle: 'listBundles', 'join-token': 'listJoinTokens', entry: 'listEntries', member: 'listClusters',
+  certificate: 'listCertificates', bundle: 'listBundles', 'join-token': 'listJoinTokens', entry: 'listEntries', member: 'listClusters', 'federated-trust-domain': 'listForeignTrustDomains', ban: 'listBans',
 };
 const WRITES: Readonly<Record<string, { readonly put: string; readonly get: string; readonly remove: string }>> = {
   service: { put: 'putServices', get: 'getServices', remove: 'deleteServices' },
   export: { put: 'putExports', get: 'getExports', remove: 'deleteExports' },
+  'federated-trust-domain': { put: 'putForeignTrustDomains', get: 'getForeignTrustDomains', remove: 'deleteForeignTrustDomains' },
 };
 
 /** The routes of the API in the words of the local socket; `cluster` is the one meant. */
@@ -32,17 +33,18 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
     });
   return {
     apply: async (document, options = {}) => {
-      const { kind, namespace, name } = document as Record<string, string>;
-      const request = { params: { cluster, namespace: namespace ?? '', name: name ?? '' }, body: document, ...(options.dryRun === true && { query: { dryRun: 'true' } }) };
+      const { kind, namespace, name, trustDomain } = document as Record<string, string>;
+      const request = { params: { cluster, namespace: namespace ?? '', name: name ?? '', trustDomain: trustDomain ?? '' }, body: document, ...(options.dryRun === true && { query: { dryRun: 'true' } }) };
       const { value } = await client.call<{ changed: boolean }>(writeOf(kind ?? '').put, request);
       return { changed: value.changed };
     },
     delete: async (kind, namespace, name) => {
-      const params = { cluster, namespace, name, id: name, role: kind, agent: name };
+      if (kind === 'attestation') throw fail('CLI_BAD_INPUT', 'who may attest again is said at the control plane’s own socket', { hint: 'run it on the control plane’s machine, with --socket' });
+      const params = { cluster, namespace, name, id: name, role: kind, agent: name, trustDomain: name };
       const id = kind === 'join-token' ? 'deleteJoinTokens' : kind === 'agent' || kind === 'gateway' || kind === 'operator' ? 'deleteEntries' : writeOf(kind).remove;
       return { existed: (await known(client.call(id, { params }))) !== undefined };
     },
-    get: async (kind, namespace, name) => (await known(client.call<Document>(writeOf(kind).get, { params: { cluster, namespace, name } })))?.value,
+    get: async (kind, namespace, name) => (await known(client.call<Document>(writeOf(kind).get, { params: { cluster, namespace, name, trustDomain: name } })))?.value,
     list: async (kind, namespace = '') => {
       const id = Object.hasOwn(LISTS, kind) ? LISTS[kind] : undefined;
       if (id === undefined) throw fail('CLI_BAD_INPUT', `there is no list of ${JSON.stringify(kind)}`);
@@ -55,14 +57,26 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
       const { value } = await client.call<{ token?: string; id: string; expiresAtMs: number }>('createJoinTokens', { params: { cluster }, body: { agent, role, services, ttlSeconds }, idempotencyKey: randomUUID() });
       return { token: value.token ?? '', id: value.id, expiresAtMs: value.expiresAtMs };
     },
-    ban: () => Promise.reject(fail('CLI_BAD_INPUT', 'bans are made at the control plane’s own socket', { hint: 'name it with --socket' })),
-    unban: () => Promise.reject(fail('CLI_BAD_INPUT', 'bans are lifted at the control plane’s own socket', { hint: 'name it with --socket' })),
+    ban: async ({ kind, namespace, name, reason }) => {
+      const body = { kind, name, ...(namespace !== '' && { namespace }), ...(reason !== '' && { reason }) };
+      return (await client.call('createBan', { params: { cluster }, body })).value;
+    },
+    unban: async ({ kind, namespace, name }) => {
+      const path = kind !== 'service' ? `/${kind}/${name}` : `/ns/${namespace}/svc/${name}`;
+      for await (const { key, document } of client.list('listBans', { params: { cluster } })) {
+        if (document['lifted'] === true || !String(document['spiffeId']).endsWith(path)) continue;
+        return { existed: (await known(client.call('deleteBan', { params: { cluster, ban: key } }))) !== undefined };
+      }
+      return { existed: false };
+    },
     status: async () => (await client.call<Document>('getStatus', { params: { cluster } })).value,
   };
 }
 
 /** Opens the context's identity and a client of its admin API, hands it to `use`, closes both. */
 export async function withApi<T>(context: ApiContext, use: (client: ApiClient) => Promise<T>): Promise<T> {
+  const { bearer } = context;
+  if (bearer !== undefined) return withBearer({ ...context, bearer }, use);
   const [{ dialTls }, { openFetch }, identity] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime'), openIdentity(context)]);
   const trustDomain = clusterTrustDomain(context.cluster, context.federation);
   const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), svids: identity.svids, bundles: identity.bundles };
@@ -72,6 +86,23 @@ export async function withApi<T>(context: ApiContext, use: (client: ApiClient) =
   } finally {
     await close();
     await identity.close();
+  }
+}
+
+/** The same with a token instead of a certificate: the server still proves itself by its SVID. */
+async function withBearer<T>(context: ApiContext & { readonly bearer: BearerSource }, use: (client: ApiClient) => Promise<T>): Promise<T> {
+  const [{ dialTls }, { openFetch }, { bearerToken, contextBundles }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime'), import('./bearer.ts')]);
+  const trustDomain = clusterTrustDomain(context.cluster, context.federation);
+  const [token, { bundles, renew }] = await Promise.all([bearerToken(context), contextBundles(context)]);
+  const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), bundles };
+  const { fetch, close } = openFetch(() => dialTls([context.api], tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });
+  const client = openApiClient({ baseUrl: `https://${context.api}`, fetch, headers: { authorization: `Bearer ${token}` } });
+  try {
+    const done = await use(client);
+    await renew(async () => (await client.call<{ readonly document: string }>('getBundleDocument', { params: { cluster: context.cluster, trustDomain } })).value.document);
+    return done;
+  } finally {
+    await close();
   }
 }
 

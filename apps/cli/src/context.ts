@@ -34,7 +34,7 @@ export function makeContext(target: Target, options: Options, api?: ApiContext, 
   const cluster = api !== undefined && !isClusterNamed ? api.cluster : String(options['cluster']);
   return {
     output: options['output'] === 'json' || options['output'] === 'yaml' ? options['output'] : 'table',
-    api: target === 'control-plane' ? api : undefined,
+    api: target === 'proxy' ? undefined : api,
     stdout: process.stdout,
     stderr: process.stderr,
     stateDir,

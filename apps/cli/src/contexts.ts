@@ -7,6 +7,24 @@ import { compileSchema, formatProblems, messageOf, parseDnsLabel, schemas, type 
 import { makePrivateDir, readPrivateFile, writePrivateFile } from '@isthmus/runtime';
 import { fail } from './errors.ts';
 
+/** Where a context's bearer tokens come from. */
+const bearerSchema = Type.Union([
+  /** A file somebody else keeps fresh; read for each command. */
+  strict({ tokenFile: Type.String({ maxLength: 4_096 }) }),
+  /** A token given once, kept beside the context. */
+  strict({ stored: Type.Literal(true) }),
+  /** An issuer: by a client's secret (RFC 6749 §4.4) a token is got when there is none that lasts; without one a person says yes in a browser (RFC 8628). */
+  strict({
+    issuer: Type.String({ pattern: '^https?://', maxLength: 512 }),
+    clientId: Type.String({ minLength: 1, maxLength: 255 }),
+    clientSecretFile: Type.Optional(Type.String({ maxLength: 4_096 })),
+    caFile: Type.Optional(Type.String({ maxLength: 4_096 })),
+    scope: Type.Optional(Type.String({ maxLength: 1_024 })),
+    audience: Type.Optional(Type.String({ maxLength: 512 })),
+  }),
+]);
+export type BearerSource = Static<typeof bearerSchema>;
+
 const contextSchema = strict({
   cluster: schemas.dnsLabel,
   federation: Type.String({ maxLength: 255 }),
@@ -14,6 +32,8 @@ const contextSchema = strict({
   server: schemas.hostPort,
   /** `host:port` of the admin API or of the same gateway. */
   api: schemas.hostPort,
+  /** Without it the context has an SVID of its own. */
+  bearer: Type.Optional(bearerSchema),
 });
 export type ApiContext = Static<typeof contextSchema> & { readonly name: string; readonly identityDir: string };
 

@@ -47,7 +47,7 @@ test('a name that is no DNS label is refused where it stands', () => {
 });
 
 test('an unknown kind and a missing one are refused', () => {
-  assert.match(problemsOf('kind: workload\nname: x\n'), /^x\.yaml:1: kind: "workload" is unknown here \(want service or export\)/);
+  assert.match(problemsOf('kind: workload\nname: x\n'), /^x\.yaml:1: kind: "workload" is unknown here \(want service, export or federated-trust-domain\)/);
   assert.match(problemsOf('name: x\n'), /kind: is missing/);
   assert.match(problemsOf('kind: constructor\n'), /kind: "constructor" is unknown/);
 });

@@ -1,11 +1,18 @@
 // Documents people write for `isthmus apply -f`: YAML or JSON, many to a file, checked strictly, every problem with file and line.
-import { type Export, parseExport, parseService, type Parsed, type Service } from '@isthmus/model';
+import { type Export, type FederatedTrustDomain, formatServiceName, parseExport, parseFederatedTrustDomain, parseService, type Parsed, type Service } from '@isthmus/model';
 import { parseYaml } from '@isthmus/runtime';
 import { fail } from './errors.ts';
 
-export type Declaration = Service | Export;
+export type Declaration = Service | Export | FederatedTrustDomain;
 
-const PARSERS: Readonly<Record<string, (input: unknown) => Parsed<Declaration>>> = { service: parseService, export: parseExport };
+const PARSERS: Readonly<Record<string, (input: unknown) => Parsed<Declaration>>> = { service: parseService, export: parseExport, 'federated-trust-domain': parseFederatedTrustDomain };
+
+/** What a declaration is called: by namespace and name, or by a name alone. */
+export function namedBy(declaration: Declaration): { readonly namespace: string; readonly name: string; readonly label: string } {
+  if (declaration.kind === 'federated-trust-domain') return { namespace: '', name: declaration.trustDomain, label: declaration.trustDomain };
+  const { namespace, name } = declaration;
+  return { namespace, name, label: formatServiceName(declaration) };
+}
 
 /** Reads every document of a file. Throws CLI_BAD_DOCUMENT naming all problems by `file:line`, so that nothing is applied by halves. */
 export function parseDocuments(text: string, file: string): readonly Declaration[] {
@@ -29,7 +36,7 @@ function checkDeclaration(value: unknown): Parsed<Declaration> {
   const parse = typeof kind === 'string' && Object.hasOwn(PARSERS, kind) ? PARSERS[kind] : undefined;
   if (parse === undefined) {
     const what = kind === undefined ? 'is missing' : `${JSON.stringify(kind)} is unknown here`;
-    return { ok: false, problems: [{ path: 'kind', message: `${what} (want ${Object.keys(PARSERS).join(' or ')})` }] };
+    return { ok: false, problems: [{ path: 'kind', message: `${what} (want ${Object.keys(PARSERS).join(', ').replace(/, ([^,]+)$/, ' or $1')})` }] };
   }
   const parsed = parse(value);
   // Of an unknown field the schema says the same a second time, as `schema is false`.

@@ -8,6 +8,7 @@ export const fail = defineErrors({
   CLI_CONTEXT_UNKNOWN: { class: 'not-found', doc: 'There is no context of that name, or none is in use.' },
   CLI_CONTEXTS_BROKEN: { class: 'invalid', doc: 'The file of contexts is not of its form; nothing was changed.' },
   CLI_LOGGED_OUT: { class: 'unauthenticated', doc: 'The identity of the context has run out, and no token was given to get another.' },
+  CLI_ISSUER: { class: 'unauthenticated', doc: 'The issuer gave no token for the client’s credentials; the text says what it answered.' },
   CLI_NOT_FOUND: { class: 'not-found', doc: 'What the command names does not exist.' },
   CLI_LOG_BROKEN: { class: 'invalid', doc: 'A transparency log does not hold: the first bad line is named with what is wrong with it.' },
   CLI_ALREADY_JOINED: { class: 'conflict', doc: 'This host has a configuration of its agent already; nothing was changed.' },

@@ -40,6 +40,7 @@ export function makeProgram(): Command {
   addToken(program);
   addService(program);
   addExport(program);
+  addTerraform(program);
   addRest(program);
   for (const command of everyCommand(program)) command.exitOverride();
   return program;
@@ -169,16 +170,31 @@ function addContexts(program: Command): void {
   const load = () => import('./commands/login.ts');
   program
     .command('login')
-    .description('get an operator’s identity from a cluster and use its admin API from now on')
-    .requiredOption('--token <file>', 'file with the one-time token, - for standard input, or the token itself')
+    .description('use a cluster’s admin API from now on: as an operator of the federation, or by bearer tokens of an issuer (OpenID Connect)')
+    .option('--token-file <file>', 'file with an operator’s one-time join token or with a bearer token (read anew for each command), - for standard input')
+    .option('--token <token>', 'the same, or the token itself; others may see it in the list of processes')
     .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane')
     .option('--api <host:port>', 'the admin API, where it is not behind the same gateway')
+    .option('--federation <name>', 'bearer: the federation, beside --cluster')
+    .option('--root <pem>', 'bearer: file with the federation’s root certificate')
+    .option('--root-sha256 <hex>', 'bearer: the root’s SHA-256 instead, told by another way')
+    .option('--issuer <url>', 'get bearer tokens from this issuer: by the client’s secret, or without one by saying yes in a browser')
+    .option('--client-id <id>', 'of this client')
+    .option('--client-secret-file <file>', 'with the secret in this file, read for each token')
+    .option('--issuer-ca <pem>', 'file with the CA of the issuer’s server (default: the public ones)')
+    .option('--scope <scope>', 'scope to ask the issuer for')
+    .option('--audience <audience>', 'audience to ask the issuer for')
     .action(run('process', async () => (await load()).login));
   program.command('whoami').description('who the admin API takes you for, and what you may do').action(run('process', async () => (await load()).whoAmI));
   const context = program.command('context').description('federations you are logged in to');
   context.command('list').description('contexts, and which is in use').action(run('process', async () => (await load()).listContexts));
   context.command('use <name>').description('use this context from now on').action(run('process', async () => (await load()).chooseContext));
   context.command('remove <name>').description('forget a context and its identity').action(run('process', async () => (await load()).forgetContext));
+  context
+    .command('export [name]')
+    .description('write a context’s identity as PEM files, for curl, Terraform and the like; renewed first where it is past its half')
+    .requiredOption('--out <dir>', 'where to: svid.pem, key.pem and ca.pem')
+    .action(run('process', async () => (await load()).exportContext));
   program.command('completion <shell>').description('a script that completes commands: bash, zsh or fish').action(run('process', async () => {
     const { printCompletion } = await import('./commands/completion.ts');
     return (given, args) => printCompletion(given, args, program);
@@ -236,16 +252,27 @@ function addExport(program: Command): void {
   exports.command('delete <namespace/name>').description('offer a service no longer').action(run('control-plane', async () => (await load()).deleteExport));
 }
 
+function addTerraform(program: Command): void {
+  program
+    .command('terraform')
+    .description('the Terraform provider')
+    .command('mirror <directory>')
+    .description('lay the provider out where `terraform init` can install it from, without a registry')
+    .option('--cli-config <file>', 'write the Terraform CLI configuration that uses it to this file')
+    .option('--link', 'link to this executable instead of copying it')
+    .action(run('process', async () => (await import('./commands/terraform.ts')).mirrorProvider));
+}
+
 function addRest(program: Command): void {
   program
     .command('apply')
-    .description('create or replace the services and exports of YAML or JSON documents; all of them, or none if one is wrong')
+    .description('create or replace the services, exports and foreign trust domains of YAML or JSON documents; all of them, or none if one is wrong')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
     .option('--dry-run', 'check everything, change nothing')
     .action(run('control-plane', async () => (await import('./commands/apply.ts')).applyFile));
   program
     .command('get <kind> [name]')
-    .description('things of a kind: services, exports, workloads, imports, peers, proxies, clusters, certificates, bundles, tokens, entries')
+    .description('things of a kind: services, exports, workloads, imports, peers, proxies, clusters, certificates, bundles, foreign-trust-domains, bans, tokens, entries')
     .option('-n, --namespace <namespace>', 'of this namespace only')
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).getResources));
   program
@@ -255,9 +282,17 @@ function addRest(program: Command): void {
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).diffFile));
   program
     .command('delete')
-    .description('delete the services and exports a file declares')
+    .description('delete what a file declares')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).deleteFile));
+  program
+    .command('logs [program]')
+    .description('newest log lines of a program of this machine: trust-root, control-plane (default), gateway, agent, admin-api, or a process of the demo')
+    .option('-n, --last <number>', 'how many of the lines there are', '100')
+    .addOption(new Option('--level <level>', 'this and what is graver').choices(['error', 'warn', 'info', 'debug']).default('debug'))
+    .option('-f, --follow', 'go on with the lines that come')
+    .action(run('process', async () => (await import('./commands/logs.ts')).showLogs));
+  program.command('version').description('this program’s version, and with a context those of the federation’s parts').action(run('control-plane', async () => (await import('./commands/version.ts')).showVersion));
   const certificate = program.command('certificate').description('X.509 SVIDs');
   certificate.command('list').description('certificates in use here and when they end').action(run('control-plane', async () => (await import('./commands/certificate.ts')).listCertificates));
   certificate
@@ -265,7 +300,7 @@ function addRest(program: Command): void {
     .description('SVIDs an agent or gateway holds (default: vm-1)')
     .option('--file <pem>', 'read a PEM file instead')
     .action(run('control-plane', async () => (await import('./commands/certificate.ts')).showCertificate));
-  program.command('status').description('how the cluster’s control plane is').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
+  program.command('status').description('the federation on one screen, what needs a look first; one cluster with --cluster, or over its own socket').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
   const load = () => import('./commands/agent.ts');
   const agent = program.command('agent').description('agents and gateways, through their own socket');
   addHost(agent);
@@ -276,16 +311,21 @@ function addRest(program: Command): void {
   const banning = () => import('./commands/ban.ts');
   agent
     .command('ban <agent>')
-    .description('refuse every SVID this agent holds, in all clusters, and close its connections')
+    .description('refuse every SVID this agent or gateway holds, in all clusters, and close its connections')
     .option('--reason <text>', 'why, for the log')
+    .addOption(banRole())
     .action(run('control-plane', async () => (await banning()).banAgent));
-  agent.command('unban <agent>').description('take the ban of an agent back; it joins by a new token').action(run('control-plane', async () => (await banning()).unbanAgent));
+  agent.command('unban <agent>').description('take the ban of an agent or gateway back; it joins by a new token').addOption(banRole()).action(run('control-plane', async () => (await banning()).unbanAgent));
   for (const verb of ['drain', 'undrain'] as const) {
     agent
       .command(`${verb} <agent> <namespace/service> <instance>`)
       .description(verb === 'drain' ? 'take a workload out of service without stopping it' : 'bring a drained workload back')
       .action(run('proxy', async () => (await load())[verb]));
   }
+}
+
+function banRole(): Option {
+  return new Option('--role <role>', 'what it is').choices(['agent', 'gateway']).default('agent');
 }
 
 function addHost(agent: Command): void {
@@ -308,6 +348,22 @@ function addHost(agent: Command): void {
     .option('--no-start', 'write the files only')
     .option('--force', 'replace a configuration that is there')
     .action(run('proxy', async () => (await load()).joinHost));
+  agent
+    .command('install-script')
+    .description('print a script that lets a host in: it fetches the packages, checks them, installs them and joins')
+    .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane from inside')
+    .requiredOption('--packages <dir>', 'directory of a release, for its SHA256SUMS')
+    .option('--url <url>', 'where hosts fetch the packages; without it the script is given a directory with them')
+    .option('--token-file <file>', 'file with the join token, - for standard input')
+    .option('--token <token>', 'the join token itself; others may see it in the list of processes')
+    .option('--network <name>', 'as of `agent join`')
+    .option('--locality <region/zone>', 'as of `agent join`')
+    .option('--address <host>', 'as of `agent join`')
+    .option('--call-as <namespace/name>', 'as of `agent join`')
+    .option('--dns-port <port>', 'as of `agent join`')
+    .option('--resolver', 'as of `agent join`')
+    .option('--no-start', 'as of `agent join`')
+    .action(run('process', async () => (await import('./commands/install-script.ts')).printInstallScript));
   folders(agent.command('leave'))
     .description('take this host out again: stop its agent and remove its configuration')
     .option('--purge', 'remove its keys and state too')
@@ -322,9 +378,11 @@ function run(target: Target | 'process', load: () => Promise<Run>) {
     const [{ makeContext }, work] = await Promise.all([import('./context.ts'), load()]);
     const isGiven = (name: string): boolean => ['cli', 'env'].includes(command.getOptionValueSourceWithGlobals(name) ?? '');
     // A socket or a demo that is named goes before the context in use, and a context that is named before both.
-    const mayUseContext = target === 'control-plane' && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
+    const mayUseContext = (target === 'control-plane' || target === 'trust-root') && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
     const api = mayUseContext ? await (await import('./contexts.ts')).findContext(options['context'] as string | undefined) : undefined;
-    await work(makeContext(target === 'process' ? 'control-plane' : target, options, api, isGiven('cluster')), command.args, options);
+    // Where no cluster is named, a command can tell: what is meant is the context's, or all of them.
+    const named = isGiven('cluster') ? options : { ...options, cluster: undefined };
+    await work(makeContext(target === 'process' ? 'control-plane' : target, options, api, isGiven('cluster')), command.args, named);
   };
 }
 

@@ -97,15 +97,22 @@ function isIn({ document }: Item, namespace: string): boolean {
 
 /** One thing; what is declared is read from the store itself, so that its revision is good to write against. */
 async function get(parts: AdminParts, { kind, key }: admin.GetRequest): Promise<admin.GetResponse> {
-  if (kind === 'service' || kind === 'export') {
-    const [namespace = '', name = ''] = key.split('/');
-    const found = await parts.store.get(keys.resource(kind, namespace, name));
+  const storeKey = storeKeyOf(kind, key);
+  if (storeKey !== undefined) {
+    const found = await parts.store.get(storeKey);
     return found === undefined ? { document: Buffer.alloc(0), revision: 0n } : { document: found.value, revision: found.modRevision };
   }
   const source = Object.hasOwn(parts.sources, kind) ? parts.sources[kind] : undefined;
   if (source === undefined) throw unknownKind(parts, kind);
   const found = (await source.list()).find((item) => item.key === key);
   return found === undefined ? { document: Buffer.alloc(0), revision: 0n } : { document: toJson(found.document), revision: found.revision };
+}
+
+/** Where a declaration is kept; undefined for what is no declaration. */
+function storeKeyOf(kind: string, key: string): string | undefined {
+  if (kind === 'federated-trust-domain') return keys.federated(key, 'declared');
+  const [namespace = '', name = ''] = key.split('/');
+  return kind === 'service' || kind === 'export' ? keys.resource(kind, namespace, name) : undefined;
 }
 
 /** The admin API's SVID and every bundle: whoever may open this socket is trusted with more than that. */
@@ -124,7 +131,7 @@ function toJson(value: object): Buffer {
 }
 
 function subjectOf(kind: string, namespace: string, name: string): BanSubject {
-  if (kind === 'agent') return { kind, agent: name };
+  if (kind === 'agent' || kind === 'gateway') return { kind, agent: name };
   if (kind === 'service') return { kind, service: { namespace, name } };
-  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents and services can be banned, not ${JSON.stringify(kind)}`, { hint: 'gateways share one identity: remove the gateway’s entry, or fence the cluster' });
+  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents, gateways and services can be banned, not ${JSON.stringify(kind)}`, { hint: '`isthmus cluster fence` at the trust root cuts off a whole cluster' });
 }

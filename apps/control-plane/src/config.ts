@@ -13,6 +13,7 @@ export const configSchema = strict({
   cluster: Type.String({ description: 'name of this cluster, unique in the federation', maxLength: 32 }),
   federation: Type.String({ description: 'the federation’s trust domain, such as acme.example' }),
   stateDir: Type.String({ description: 'directory for keys and state, mode 0700' }),
+  keyPassphraseFile: Type.Optional(Type.String({ description: 'file of mode 0600 with the passphrase the keys of the intermediate and of JWT-SVIDs are under; its last line feed does not count' })),
   locality: Type.String({ default: '', description: 'region/zone/sub-zone of this cluster' }),
   network: Type.Optional(Type.String({ description: 'network whose addresses this cluster’s gateway reaches directly (default: the cluster’s name)' })),
   gateways: Type.Array(schemas.hostPort, { default: [], description: 'host:port of each of this cluster’s east-west gateways, as peers reach them' }),

@@ -1,9 +1,9 @@
 // The control plane of one cluster: takes services and workloads, issues identities, federates, and pushes snapshots.
 import { join } from 'node:path';
 import { openRegistry, openViews, servePush } from '@isthmus/discovery';
-import { openAuthority, openClusterBans, serveIssuance } from '@isthmus/identity';
+import { fileKeyStore, openAuthority, openClusterBans, readPassphrase, serveIssuance } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, type ServiceName, valueOf } from '@isthmus/model';
-import { admin, startRpcServer } from '@isthmus/rpc';
+import { admin, serveLogs, startRpcServer } from '@isthmus/rpc';
 import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
 import { serveShared } from '@isthmus/store';
 import { openLog, openMetrics } from '@isthmus/telemetry';
@@ -30,8 +30,10 @@ await runProcess({
     const parts = { clock, random, log, metrics };
     const federationDomain = valueOf(parseTrustDomain(config.federation, 'federation'));
 
+    const authorityDir = join(config.stateDir, 'authority');
     const authority = await openAuthority({
-      stateDir: join(config.stateDir, 'authority'),
+      stateDir: authorityDir,
+      keys: fileKeyStore(authorityDir, { passphrase: config.keyPassphraseFile === undefined ? undefined : await readPassphrase(config.keyPassphraseFile), log }),
       cluster: config.cluster,
       federation: federationDomain,
       trustRoot: config.trustRoot,
@@ -103,9 +105,9 @@ await runProcess({
     const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
-    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans }), clock, log });
+    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust }), clock, log });
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
-    const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service], log });
+    const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service, serveLogs(log)], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });
 
     if (config.health !== undefined) {

@@ -3,7 +3,7 @@ import type { ProxyStatus, Push, Registry } from '@isthmus/discovery';
 import type { Federation } from '@isthmus/federation';
 import type { Authority, Bans, ForeignTrust, Issuance } from '@isthmus/identity';
 import { type Export, formatServiceName, type Service } from '@isthmus/model';
-import { systemClock } from '@isthmus/runtime';
+import { programVersion, systemClock } from '@isthmus/runtime';
 import type { Config } from './config.ts';
 import type { Item, Source } from './feed.ts';
 import type { Declarations } from './declarations.ts';
@@ -17,13 +17,14 @@ type Parts = {
   readonly resources: Declarations;
   readonly issuance: Issuance;
   readonly bans: Bans;
+  readonly foreign: ForeignTrust;
 };
 
 /** Records of the transparency log in one list: the newest. */
 const LOG_RECORDS = 500;
 
 /** One source a kind; every item is fit for JSON and holds no secret. */
-export function makeSources({ authority, federation, push, registry, resources, issuance, bans }: Parts): Readonly<Record<string, Source>> {
+export function makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign }: Parts): Readonly<Record<string, Source>> {
   const view = (list: () => readonly object[] | Promise<readonly object[]>, keyOf: (document: Fields) => string): Source => ({
     list: async () => (await list()).map((document) => ({ key: keyOf(document as Fields), document, revision: 0n })),
     isCurrent: () => true,
@@ -49,6 +50,10 @@ export function makeSources({ authority, federation, push, registry, resources, 
     peer: view(() => federation.peers(), (p) => String(p['cluster'])),
     proxy: view(() => push.proxies().map(withLag), (p) => String(p['id'])),
     member: view(() => authority.members(), (m) => String(m['cluster'])),
+    'federated-trust-domain': {
+      list: async () => foreign.list().map((document) => ({ key: document.trustDomain, document, revision: foreign.revisionOf(document.trustDomain) })),
+      isCurrent: resources.isCurrent,
+    },
     entry: view(() => issuance.listEntries(), (e) => `${e['role']}/${e['agent']}`),
     'join-token': view(async () => (await issuance.listJoinTokens()).map(({ secretSha256: _hidden, ...token }) => token), (t) => String(t['id'])),
     certificate: view(() => certificates(authority), (c) => String(c['name'])),
@@ -72,9 +77,10 @@ function certificates(authority: Authority): readonly object[] {
 }
 
 /** The state of the whole on one page. */
-export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly config: Config; readonly foreign: ForeignTrust }): () => object {
+export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly config: Config }): () => object {
   const { config, authority, federation, foreign, push, registry, resources } = parts;
   return () => ({
+    version: programVersion(),
     cluster: config.cluster,
     federation: config.federation,
     locality: config.locality,

@@ -1,7 +1,7 @@
 // The cluster store of this control plane: the embedded server inside this process, or an etcd cluster elsewhere.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeStoreTls, openStore, type OpenStoreOptions, startEmbeddedStore, type Store } from '@isthmus/store';
+import { holdFormat, makeStoreTls, openStore, type OpenStoreOptions, startEmbeddedStore, type Store } from '@isthmus/store';
 import { type Clock, readPrivateFile } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { Config } from './config.ts';
@@ -22,7 +22,8 @@ export async function openClusterStore(config: Config, parts: { readonly log: Lo
     const tls = await readTls(config);
     const auth = await readAuth(config);
     const store = await openStore({ endpoints, ...(tls && { tls }), ...(auth && { auth }), ...parts });
-    return { store, endpoints, tls, auth, close: () => store.close() };
+    const close = await keepFormat(store, parts, () => store.close());
+    return { store, endpoints, tls, auth, close };
   }
   const files = await makeStoreTls(join(config.stateDir, 'store-tls'), { nowMs: parts.clock.nowMs() });
   const [ca, serverCert, serverKey, cert, key] = await Promise.all(
@@ -38,11 +39,29 @@ export async function openClusterStore(config: Config, parts: { readonly log: Lo
   const endpoints = [`https://127.0.0.1:${server.port}`];
   const tls = { ca, cert, key };
   const store = await openStore({ endpoints, tls, ...parts });
-  const close = async (): Promise<void> => {
+  const close = await keepFormat(store, parts, async () => {
     await store.close();
     await server.close();
-  };
+  });
   return { store, endpoints, tls, auth: undefined, close };
+}
+
+/** Refuses a store of a newer version, at the start and whenever a newer replica raises its format; answers what closes all of it. */
+async function keepFormat(store: Store, { clock, log }: { readonly clock: Clock; readonly log: Log }, closeStore: () => Promise<void>): Promise<() => Promise<void>> {
+  try {
+    const onNewer = (error: Error): void =>
+      queueMicrotask(() => {
+        throw error; // ends the process: what it wrote from here on, the newer one might not understand
+      });
+    const format = await holdFormat({ store, clock, log, onNewer });
+    return async () => {
+      await format.close();
+      await closeStore();
+    };
+  } catch (error) {
+    await closeStore();
+    throw error;
+  }
 }
 
 async function readTls(config: Config): Promise<OpenStoreOptions['tls']> {

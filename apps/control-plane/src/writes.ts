@@ -1,9 +1,9 @@
 // Changes an operator asks for: checked whole, fenced by the revision the operator saw, remembered by an idempotency key.
-import { type Export, formatProblems, formatServiceName, IsthmusError, parseDnsLabel, type Service, type ServiceName } from '@isthmus/model';
+import { formatProblems, formatServiceName, IsthmusError, parseDnsLabel, parseTrustDomain } from '@isthmus/model';
 import type { admin } from '@isthmus/rpc';
-import type { Issuance } from '@isthmus/identity';
+import type { ForeignTrust, Issuance } from '@isthmus/identity';
 import { keys, type Store, type StoreCompare, type StoreWrite } from '@isthmus/store';
-import { parseDocument } from './document.ts';
+import { type Declaration, parseDocument, placeOf } from './document.ts';
 import { fail } from './errors.ts';
 import type { Idempotency, Memory } from './idempotency.ts';
 import type { Resources } from './resources.ts';
@@ -13,25 +13,25 @@ export type WriteParts = {
   readonly resources: Resources;
   readonly issuance: Issuance;
   readonly idempotency: Idempotency;
+  readonly foreign: Pick<ForeignTrust, 'check'>;
 };
 
 /** A write that lost its race reads again and decides anew, so often. */
 const MAX_TRIES = 5;
 
-/** Writes one service or export; unchanged content writes nothing, so that applying twice is no event. */
+/** Writes one declaration; unchanged content writes nothing, so that applying twice is no event. */
 export async function apply(parts: WriteParts, request: admin.ApplyRequest): Promise<admin.ApplyResponse> {
   const resource = parseDocument(request.document);
-  const name = { namespace: resource.namespace, name: resource.name };
-  const key = keys.resource(resource.kind, resource.namespace, resource.name);
+  const { key, label } = placeOf(resource);
   const text = JSON.stringify(resource);
   const memory = parts.idempotency.of(request.write, `apply ${key} ${text}`);
   return retried(async () => {
     const earlier = await memory.earlier();
     if (earlier !== undefined) return { ...outcomeOf(earlier), replayed: true };
-    await checkExport(parts, resource, name);
+    await checkDeclaration(parts, resource);
     const before = await parts.store.get(key);
     const was = before?.modRevision ?? 0n;
-    checkRevision(request.write, was, `${resource.kind} ${formatServiceName(name)}`);
+    checkRevision(request.write, was, label);
     const isSame = before !== undefined && Buffer.from(before.value).toString('utf8') === text;
     const outcome = { changed: !isSame, created: before === undefined };
     if (request.write?.dryRun === true || (isSame && memory.key === undefined)) return { ...outcome, revision: was, replayed: false };
@@ -41,12 +41,12 @@ export async function apply(parts: WriteParts, request: admin.ApplyRequest): Pro
       then: [...(isSame ? [] : [{ put: { key, value: text } }]), ...remembered.then],
     });
     if (!written.ok) return undefined;
-    if (!isSame) await parts.resources.seen(written.revision);
+    if (!isSame && resource.kind !== 'federated-trust-domain') await parts.resources.seen(written.revision);
     return { ...outcome, revision: isSame ? was : written.revision, replayed: false };
   });
 }
 
-/** Deletes a service, an export, a join token, or an entry (by its role). */
+/** Deletes a service, an export, a foreign trust domain with its bundle, a join token, or an entry (by its role). */
 export async function remove(parts: WriteParts, request: admin.DeleteRequest): Promise<admin.DeleteResponse> {
   // What keeps an agent from attesting again: that it was removed, or that its instance joined before.
   if (request.kind === 'attestation') return { existed: await parts.issuance.readmit(request.name), replayed: false };
@@ -60,14 +60,15 @@ export async function remove(parts: WriteParts, request: admin.DeleteRequest): P
     checkRevision(request.write, before?.modRevision ?? 0n, `${request.kind} ${request.namespace === '' ? '' : `${request.namespace}/`}${request.name}`);
     const outcome = { existed: before !== undefined };
     if (request.write?.dryRun === true || (before === undefined && memory.key === undefined)) return { ...outcome, replayed: false };
-    const isDeclaration = request.kind === 'service' || request.kind === 'export';
-    if (!isDeclaration) return { ...(await removeRight(parts, request, memory)), replayed: false };
+    const isForeign = request.kind === 'federated-trust-domain';
+    if (request.kind !== 'service' && request.kind !== 'export' && !isForeign) return { ...(await removeRight(parts, request, memory)), replayed: false };
     const remembered = memory.writes(outcome);
     const compare: StoreCompare = before === undefined ? { key, exists: false } : { key, modRevision: before.modRevision };
-    const deleted: readonly StoreWrite[] = before === undefined ? [] : [{ delete: { key } }];
+    const bundle: readonly StoreWrite[] = isForeign ? [{ delete: { key: keys.federated(request.name, 'bundle') } }] : [];
+    const deleted: readonly StoreWrite[] = before === undefined ? [] : [{ delete: { key } }, ...bundle];
     const written = await parts.store.txn({ compare: [compare, ...remembered.compare], then: [...deleted, ...remembered.then] });
     if (!written.ok) return undefined;
-    await parts.resources.seen(written.revision);
+    if (!isForeign) await parts.resources.seen(written.revision);
     return { ...outcome, replayed: false };
   });
 }
@@ -133,10 +134,12 @@ function checkRevision(write: admin.Write | undefined, revision: bigint, what: s
   });
 }
 
-async function checkExport(parts: WriteParts, resource: Service | Export, name: ServiceName): Promise<void> {
-  if (resource.kind !== 'export' || parts.resources.service(name) !== undefined) return;
-  if ((await parts.store.get(keys.resource('service', name.namespace, name.name))) !== undefined) return;
-  throw fail('CONTROL_PLANE_EXPORT_WITHOUT_SERVICE', `export ${formatServiceName(name)}: no such service is declared in this cluster`, { hint: 'apply the service first' });
+/** What a declaration needs beyond its form: an export its service, a foreign trust domain that it is none of ours. */
+async function checkDeclaration(parts: WriteParts, resource: Declaration): Promise<void> {
+  if (resource.kind === 'federated-trust-domain') return parts.foreign.check(resource);
+  if (resource.kind !== 'export' || parts.resources.service(resource) !== undefined) return;
+  if ((await parts.store.get(keys.resource('service', resource.namespace, resource.name))) !== undefined) return;
+  throw fail('CONTROL_PLANE_EXPORT_WITHOUT_SERVICE', `export ${formatServiceName(resource)}: no such service is declared in this cluster`, { hint: 'apply the service first' });
 }
 
 function checkUnexported({ resources }: WriteParts, { kind, namespace, name }: admin.DeleteRequest): void {
@@ -148,6 +151,11 @@ function deletedKey({ kind, namespace, name }: admin.DeleteRequest): string {
   if (kind === 'join-token') {
     if (!/^[0-9a-f]{12}$/.test(name)) throw fail('CONTROL_PLANE_RESOURCE_INVALID', 'name: must be the 12 hex digits of a join token’s id');
     return keys.joinToken(name);
+  }
+  if (kind === 'federated-trust-domain') {
+    const trustDomain = parseTrustDomain(name, 'name');
+    if (!trustDomain.ok) throw fail('CONTROL_PLANE_RESOURCE_INVALID', formatProblems(trustDomain.problems));
+    return keys.federated(name, 'declared');
   }
   const isEntry = kind === 'agent' || kind === 'gateway' || kind === 'operator';
   if (!isEntry && kind !== 'service' && kind !== 'export') throw fail('CONTROL_PLANE_KIND_UNKNOWN', `nothing of kind ${JSON.stringify(kind)} can be deleted`);

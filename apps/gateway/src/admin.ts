@@ -5,8 +5,9 @@ import type { Engine } from '@isthmus/decide';
 import type { Subscription } from '@isthmus/discovery';
 import type { Identity } from '@isthmus/identity';
 import { IsthmusError } from '@isthmus/model';
-import { agent, handleUnary, type RpcServer, startRpcServer } from '@isthmus/rpc';
-import type { Log } from '@isthmus/telemetry';
+import { agent, handleUnary, type RpcServer, serveLogs, startRpcServer } from '@isthmus/rpc';
+import { programVersion } from '@isthmus/runtime';
+import type { Log, RecentLines } from '@isthmus/telemetry';
 import type { Config } from './config.ts';
 
 export type AdminSources = {
@@ -16,12 +17,15 @@ export type AdminSources = {
   readonly routes: () => Engine;
   readonly proxy: EastWest;
   readonly log: Log;
+  /** What it logged last. */
+  readonly recent: RecentLines;
 };
 
 /** Everything there is to know about this gateway, as a plain document. */
 export function statusDocument({ config, identity, subscription, routes, proxy }: AdminSources): object {
   return {
     name: identity.agent,
+    programVersion: programVersion(),
     cluster: identity.cluster,
     trustDomain: identity.trustDomain,
     listen: `${proxy.host}:${proxy.port}`,
@@ -59,7 +63,7 @@ export function startAdmin(sources: AdminSources): Promise<RpcServer> {
   };
   return startRpcServer({
     listen: { unixPath: config.adminSocket ?? join(config.stateDir, 'admin.sock') },
-    services: [{ definition: agent.ProxyAdminService, implementation }],
+    services: [{ definition: agent.ProxyAdminService, implementation }, serveLogs(sources)],
     log,
   });
 }

@@ -5,7 +5,7 @@ import { startEastWest, startProxies } from '@isthmus/dataplane';
 import { compile } from '@isthmus/decide';
 import { subscribe } from '@isthmus/discovery';
 import { joinOrResume, openProxyAttestation } from '@isthmus/identity';
-import { loadConfig, runProcess, serveHealth, type Stoppable, systemClock, systemRandom } from '@isthmus/runtime';
+import { loadConfig, runProcess, serveHealth, type Stoppable, type StopReason, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { startAdmin } from './admin.ts';
 import { configSchema } from './config.ts';
@@ -13,10 +13,14 @@ import { configSchema } from './config.ts';
 const config = await loadConfig({ program: 'gateway', schema: configSchema });
 const log = openLog({ program: 'gateway', level: config.log?.level ?? 'info', format: config.log?.format ?? 'json' });
 
+let engine = 'portable';
+const drainMs = (why: StopReason): number => (why === 'handed-over' ? (config.handOverDrainMs ?? 600_000) : (config.drainMs ?? 5_000));
+
 await runProcess({
   program: 'gateway',
   log,
-  start: async (own: (part: Stoppable) => void) => {
+  handOver: { pidFile: config.pidFile, whyNot: () => (engine === 'linux' ? undefined : 'the portable engine cannot share its port') },
+  start: async (own: (part: Stoppable) => void, _signal, { sharesPort }) => {
     const parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
 
     const token = config.joinToken ?? (config.joinTokenFile === undefined ? undefined : await readToken(config.joinTokenFile));
@@ -40,27 +44,29 @@ await runProcess({
     });
 
     const snapshots = { current: () => subscription.snapshot(), onChange: (fn: Parameters<typeof subscription.onSnapshot>[0]) => subscription.onSnapshot(fn) };
-    const proxies = await startProxies({ engine: config.engine ?? 'auto', snapshots, bundles: identity.bundles, svids: () => identity.svids, onApplicationDown: () => undefined, ...parts });
-    own({ name: 'layer-7', stop: () => proxies.close() });
+    // Beside a predecessor there is no falling back: only the Linux engine shares its port.
+    const wantedEngine = sharesPort === 'joins' ? 'linux' : (config.engine ?? 'auto');
+    const proxies = await startProxies({ engine: wantedEngine, snapshots, bundles: identity.bundles, svids: () => identity.svids, onApplicationDown: () => undefined, ...parts });
+    own({ name: 'layer-7', carriesTraffic: true, stop: () => proxies.close() });
     // Behind the one open port: the router sends here what asks for it, on this machine alone, and TLS guards it all the same.
     const layer7 = await proxies.gatewayHttp({ listen: { host: '127.0.0.1', port: 0 }, trustDomain: identity.trustDomain, svids: '' });
 
     const proxy = await startEastWest({
-      listen: config.listen,
+      listen: { ...config.listen, sharesPort },
       snapshots,
       layer7: `${layer7.host}:${layer7.port}`,
       trustDomain: identity.trustDomain,
       reserved: config.reserved,
-      engine: config.engine ?? 'auto',
+      engine: wantedEngine,
       ...(config.workers !== undefined && { workers: config.workers }),
       ...(config.limits && { limits: config.limits }),
       ...(config.proxyProtocol && { proxyProtocol: config.proxyProtocol }),
       ...parts,
     });
-    const drainMs = config.drainMs ?? 5_000;
-    own({ name: 'east-west', stop: () => Promise.all([proxy.close({ drainMs }), layer7.close({ drainMs })]).then(() => undefined) });
+    engine = proxy.engine;
+    own({ name: 'east-west', carriesTraffic: true, drainMs, stop: (why) => Promise.all([proxy, layer7].map((open) => open.close({ drainMs: drainMs(why) }))).then(() => undefined) });
 
-    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log });
+    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log, recent: log.recent });
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createPublicKey, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -17,6 +18,7 @@ import { silentLog } from '@isthmus/telemetry';
 
 const MAIN = new URL('./main.ts', import.meta.url).pathname;
 const FEDERATION = 'acme.example' as TrustDomain;
+const softHsm = ['/usr/lib/softhsm/libsofthsm2.so', '/usr/lib64/pkcs11/libsofthsm2.so'].find((path) => existsSync(path));
 let dir: string;
 const children = new Set<ChildProcess>();
 
@@ -56,9 +58,9 @@ function run(config: string): ChildProcess {
 }
 
 /** Starts it and waits for its `ready` line. */
-async function start(name: string, port = 0): Promise<Running> {
+async function start(name: string, port = 0, text?: string): Promise<Running> {
   const stateDir = join(dir, name);
-  const child = run(await writeConfig(name, `federation: ${FEDERATION}\nstateDir: ${stateDir}\nlisten: { port: ${port} }\n`));
+  const child = run(await writeConfig(name, text ?? `federation: ${FEDERATION}\nstateDir: ${stateDir}\nlisten: { port: ${port} }\n`));
   let errors = '';
   child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()));
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
@@ -216,6 +218,34 @@ test('a key under a passphrase is no use without it, and the start says which fi
   assert.notEqual(code, 0);
   assert.match(stderr, /root\.key is under a passphrase.*/);
   assert.match(stderr, /keyPassphraseFile/);
+});
+
+test('a root in a token: made there and signing after kill -9; a wrong PIN stops the start once, is in no output, and makes nothing', { skip: softHsm === undefined ? 'softhsm2 is not installed' : false, timeout: 120_000 }, async () => {
+  const [conf, tokens, pinFile, stateDir] = ['softhsm2.conf', 'tokens', 'pin', 'token'].map((name) => join(dir, name)) as [string, string, string, string];
+  await mkdir(tokens, { mode: 0o700 });
+  await writeFile(conf, `directories.tokendir = ${tokens}\nobjectstore.backend = file\nlog.level = ERROR\n`);
+  await writeFile(pinFile, 'hush-4711\n', { mode: 0o600 });
+  process.env['SOFTHSM2_CONF'] = conf;
+  assert.equal((await outcome(spawn('softhsm2-util', ['--init-token', '--free', '--label', 'isthmus', '--so-pin', '87654321', '--pin', 'hush-4711']))).code, 0);
+  const text = `federation: ${FEDERATION}\nstateDir: ${stateDir}\nlisten: { port: 0 }\nkeys: { pkcs11: { module: ${softHsm}, token: isthmus, pinFile: ${pinFile} } }\n`;
+  let running = await start('token', 0, text);
+  await joinCluster(authorityOptions(running, 'east', await createToken(running, 'east'), 'token-east'));
+  await kill(running);
+  await writeFile(pinFile, 'hush-0000\n', { mode: 0o600 });
+  const wrong = run(await writeConfig('token', text));
+  let shown = '';
+  for (const stream of [wrong.stdout, wrong.stderr]) stream?.on('data', (chunk: Buffer) => (shown += chunk.toString()));
+  const { code, stderr } = await outcome(wrong);
+  assert.notEqual(code, 0);
+  assert.match(stderr, /the token "isthmus" is closed/);
+  assert.match(stderr, /pinFile/);
+  assert.doesNotMatch(shown + stderr, /hush/);
+  await writeFile(pinFile, 'hush-4711\n', { mode: 0o600 });
+  const { rootSha256 } = running;
+  running = await start('token', 0, text);
+  assert.equal(running.rootSha256, rootSha256, 'the same root, signed for by the same key');
+  await kill(running);
+  assert.deepEqual((await readdir(stateDir)).filter((name) => name.endsWith('.key')), []);
 });
 
 test('a log that was cut, or put back from an earlier copy, stops the start and is left as it is', async () => {

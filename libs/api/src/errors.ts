@@ -15,6 +15,8 @@ export const fail = defineErrors({
   API_CLUSTER_UNREACHABLE: { class: 'unavailable', doc: 'The cluster that owns this cannot be reached through its gateways; other clusters are not touched by that.' },
   API_FORWARD_REFUSED: { class: 'denied', doc: 'Another cluster’s admin API forwarded a request it may not forward.' },
   API_AUDIT_UNWRITABLE: { class: 'unavailable', doc: 'The audit log cannot be written, so nothing is changed.' },
+  API_TRUST_ROOT_ABSENT: { class: 'unavailable', doc: 'The admin API was not told where the trust root is, so the federation’s root of trust is not within its reach.' },
+  API_OIDC_CONFIG: { class: 'invalid', doc: 'An issuer of bearer tokens is configured in a way that cannot be.' },
   API_ANSWER_INVALID: { class: 'internal', doc: 'The admin API answered something that is no answer of its contract.' },
   API_UNREACHABLE: { class: 'unavailable', doc: 'The admin API cannot be reached, or the connection broke before it answered.' },
   API_INTERNAL: { class: 'internal', doc: 'A request failed for a reason that is not told; the server’s log says why.' },

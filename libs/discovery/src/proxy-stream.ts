@@ -18,6 +18,8 @@ export type ProxyStatus = {
   readonly kind: 'agent' | 'gateway';
   readonly network: string;
   readonly locality: string;
+  /** Version of the program; undefined where it does not say. */
+  readonly version?: string;
   readonly sentVersion: number;
   readonly ackedVersion: number;
   /** The last refusal, until a later version is taken. */
@@ -68,6 +70,7 @@ export class ProxyStream {
   #place: ProxyPlace | undefined;
   #state: ProxyUpdates | undefined;
   #deadline: { cancel(): void } | undefined;
+  #version = '';
   #sentVersion = 0;
   #ackedVersion = 0;
   #nack: { readonly version: number; readonly reason: string } | undefined;
@@ -138,6 +141,7 @@ export class ProxyStream {
       kind: this.kind,
       network: this.#place?.network ?? '',
       locality: this.#place?.locality ?? '',
+      ...(this.#version !== '' && { version: this.#version }),
       sentVersion: this.#sentVersion,
       ackedVersion: this.#ackedVersion,
       ...(this.#nack === undefined ? {} : { nack: this.#nack }),
@@ -202,13 +206,14 @@ export class ProxyStream {
     this.#options.onTrust({ kind: this.kind, name: own, heardAtMs: this.#options.clock.nowMs(), facts });
   }
 
-  #hello({ network, locality }: discovery.Hello): void {
+  #hello({ network, locality, version }: discovery.Hello): void {
     this.#deadline?.cancel();
     const isNetworkGood = isDnsLabel(network) || (network === '' && this.kind === 'gateway');
     if (!isNetworkGood || locality.length > 200) return this.end(fail('DISCOVERY_PROTOCOL', `hello with network ${quote(network)} is not taken`));
     const place = { kind: this.kind, network, locality } as const;
     const { views } = this.#options;
     this.#place = place;
+    this.#version = /^[0-9A-Za-z.+~-]{1,64}$/.test(version) ? version : '';
     this.#state = new ProxyUpdates({
       names: () => views.names(place),
       build: (name) => views.resource(place, name),

@@ -1,7 +1,7 @@
 // Proxy to control plane: keeps the stream, takes only whole good snapshots, remembers the last good one on disk, reports workloads.
 import { type BannedSvids, type Bundle, EMPTY_SNAPSHOT, messageOf, type Registration, type RenewHint, type Snapshot, type TrustFacts } from '@isthmus/model';
 import { discovery, type RpcChannel } from '@isthmus/rpc';
-import { backoff, type Clock, type Random } from '@isthmus/runtime';
+import { backoff, type Clock, programVersion, type Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { acceptUpdate } from './accept-update.ts';
 import { LastGood } from './last-good.ts';
@@ -184,7 +184,7 @@ class StreamSubscription implements Subscription {
     stream.on('error', (error: Error) => over.reject(error));
     stream.on('end', () => over.resolve());
     stream.on('close', () => over.resolve());
-    stream.write({ message: { $case: 'hello', value: { ...this.#options.hello } } });
+    stream.write({ message: { $case: 'hello', value: { ...this.#options.hello, version: programVersion() } } });
     this.#tell();
     return over.promise.finally(() => {
       this.#stream = undefined;

@@ -1,4 +1,5 @@
 // Who may have which identity, and keeping it fresh: the trust root, a cluster's authority and issuance, and a proxy's own SVIDs.
+export { ON_BEHALF_OF, type RemoteOperator, remoteOperatorSchema, REQUEST_ID } from './trust-root/serve-remote.ts';
 export { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 export { type AttestationConfig, attestationSchema } from './attest/attestation.ts';
 export { type Authority, type AuthorityOptions, type AuthorityStatus, openAuthority } from './authority/authority.ts';
@@ -20,6 +21,10 @@ export { openTransparencyLog, type TransparencyLog } from './transparency-log/lo
 export { type LogVerdict, verifyLog } from './transparency-log/verify.ts';
 export { openClusterBans } from './issuance/issuance.ts';
 export { activeBans, type Bans, type BanSubject } from './issuance/bans.ts';
-export { fileKeyStore, type KeyStore, memoryKeyStore, readPassphrase } from './key-store.ts';
+export { fileKeyStore, type KeyStore, memoryKeyStore, movingKeyStore, readPassphrase, type StoredKey } from './key-store.ts';
+export { pkcs11KeyStore, type Pkcs11Options } from './pkcs11/key-store.ts';
+export { programKeyStore, type ProgramOptions } from './program/key-store.ts';
 export { type BackupFacts, backupTrustRoot, restoreTrustRoot } from './trust-root/backup.ts';
+export { chooseIssuer, openTokenIssuer, type TokenIssuer, tokenIssuerFields, tokenIssuerProblems } from './attest/token-issuer.ts';
+export { type Claims, claimsMatch, claimsMatchSchema } from './attest/rules.ts';
 export { openRateLimit, type RateLimit } from './rate-limit.ts';

@@ -1,44 +1,89 @@
-// Where a CA's keys are kept: one seam, and behind it memory, files, and files under a passphrase.
+// Where a CA's keys are kept: one seam, and behind it memory, files, files under a passphrase, a token, or another program.
 import type { KeyObject } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { exportKeyPem, generateKey, importKeyPem, isSealed, type KeyKind, seal, type SealCost, unseal } from '@isthmus/pki';
+import { exportKeyPem, generateKey, importKeyPem, isSealed, keySigner, type KeyKind, seal, type SealCost, type Signer, unseal } from '@isthmus/pki';
 import { readPrivateFile, writePrivateFile } from '@isthmus/runtime';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from './errors.ts';
 
-/** Keys by name, such as `root.key`. Each is made here and leaves as a handle that signs, never as text. */
-export interface KeyStore {
-  has(name: string): boolean;
-  /** Makes and keeps a key, or finds the one of that name: a start that was cut off goes on with it. **Throws** IDENTITY_STATE_CORRUPT, IDENTITY_KEY_LOCKED, STATE_*. */
-  make(name: string, kind: KeyKind): Promise<KeyObject>;
+/** What holds a key: this process's memory, a file in the state directory, a PKCS#11 token, or a program that is asked. */
+export type KeyPlace = 'memory' | 'files' | 'pkcs11' | 'program';
+
+/** A key as its store hands it out: it signs, and its private half may be where no program can read it. */
+export type StoredKey = Signer & { readonly place: KeyPlace };
+
+/** A key of this process, for who must sign thousands a second. */
+export type LocalKey = StoredKey & { readonly key: KeyObject };
+
+/** Keys by name, such as `root.key`. Each is made by its store and leaves it as a signer, never as text. */
+export interface KeyStore<K extends StoredKey = StoredKey> {
+  /** Where keys made here are. */
+  readonly place: KeyPlace;
+  /** Makes and keeps a key, or finds the one of that name: a start that was cut off goes on with it. **Throws** IDENTITY_STATE_CORRUPT, IDENTITY_KEY_*, STATE_*. */
+  make(name: string, kind: KeyKind): Promise<K>;
   /** Undefined where there is none of that name. **Throws** as `make`. */
-  read(name: string): Promise<KeyObject | undefined>;
-  /** Overwrites the key and removes it; nothing where it is gone already. On a disk that writes elsewhere, old blocks may stay. */
+  read(name: string): Promise<K | undefined>;
+  /** Ends the key and removes it; nothing where it is gone already. In files it is overwritten; on a disk that writes elsewhere, old blocks may stay. */
   destroy(name: string): Promise<void>;
+  /** Idempotent. */
+  close(): Promise<void>;
 }
 
 /** Keys that end with the process: for tests, and for a root that signs once. */
-export function memoryKeyStore(): KeyStore {
-  const keys = new Map<string, KeyObject>();
+export function memoryKeyStore(): KeyStore<LocalKey> {
+  const keys = new Map<string, LocalKey>();
   return {
-    has: (name) => keys.has(name),
+    place: 'memory',
     make: async (name, kind) => {
-      const key = keys.get(name) ?? generateKey(kind);
+      const key = keys.get(name) ?? localKey('memory', generateKey(kind));
       keys.set(name, key);
       return key;
     },
     read: async (name) => keys.get(name),
     destroy: async (name) => void keys.delete(name),
+    close: async () => undefined,
   };
+}
+
+/**
+ * Makes keys in `current` and finds those made earlier in `former` too, so that a root moves from files into a token, or
+ * from one token into another, by being rotated: no key is ever copied.
+ */
+export function movingKeyStore(current: KeyStore, former: KeyStore): KeyStore {
+  return {
+    place: current.place,
+    make: (name, kind) => current.make(name, kind),
+    read: async (name) => {
+      // A key that is still where it was must be found while the new place is away.
+      const found = await current.read(name).catch(async (error: unknown) => {
+        const earlier = await former.read(name);
+        if (earlier === undefined) throw error;
+        return earlier;
+      });
+      return found ?? (await former.read(name));
+    },
+    destroy: async (name) => {
+      await former.destroy(name);
+      await current.destroy(name);
+    },
+    close: async () => {
+      await current.close();
+      await former.close();
+    },
+  };
+}
+
+function localKey(place: KeyPlace, key: KeyObject): LocalKey {
+  return { ...keySigner(key), key, place };
 }
 
 /**
  * Keys in files of mode 0600 in `directory`, under `passphrase` where one is given: a plain file found then is sealed in
  * its place. PKCS#8’s own encryption is not used, since Node derives its key with 2,048 rounds of PBKDF2 only.
  */
-export function fileKeyStore(directory: string, options: { readonly passphrase?: Uint8Array | undefined; readonly cost?: SealCost; readonly log?: Log } = {}): KeyStore {
+export function fileKeyStore(directory: string, options: { readonly passphrase?: Uint8Array | undefined; readonly cost?: SealCost; readonly log?: Log } = {}): KeyStore<LocalKey> {
   const { passphrase, cost, log } = options;
   const pathOf = (name: string): string => join(directory, name);
   const write = async (name: string, key: KeyObject): Promise<void> => {
@@ -62,15 +107,19 @@ export function fileKeyStore(directory: string, options: { readonly passphrase?:
     });
     return importKey(pem, path);
   };
+  const readLocal = async (name: string): Promise<LocalKey | undefined> => {
+    const key = await read(name);
+    return key === undefined ? undefined : localKey('files', key);
+  };
   return {
-    has: (name) => existsSync(pathOf(name)),
-    read,
+    place: 'files',
+    read: readLocal,
     make: async (name, kind) => {
-      const found = await read(name);
+      const found = await readLocal(name);
       if (found !== undefined) return found;
       const key = generateKey(kind);
       await write(name, key);
-      return key;
+      return localKey('files', key);
     },
     destroy: async (name) => {
       const path = pathOf(name);
@@ -84,6 +133,7 @@ export function fileKeyStore(directory: string, options: { readonly passphrase?:
       }
       await rm(path, { force: true });
     },
+    close: async () => undefined,
   };
 }
 

@@ -22,6 +22,11 @@ export function byLabel<V extends TSchema>(value: V, options: { readonly minProp
   return Type.Record(schemas.dnsLabel, value, { additionalProperties: false, ...options });
 }
 
+/** A DNS label with what it is for, in words that OpenAPI and Terraform show. */
+export function dnsLabel(description: string) {
+  return Type.String({ pattern: DNS_LABEL_PATTERN, maxLength: 63, description });
+}
+
 export const schemas = {
   dnsLabel: Type.String({ pattern: DNS_LABEL_PATTERN, maxLength: 63 }),
   port: Type.Integer({ minimum: 1, maximum: 65_535 }),

@@ -55,6 +55,8 @@ export const spiffeIds = {
   trustRoot: (federation: TrustDomain): SpiffeId => `spiffe://${federation}/trust-root` as SpiffeId,
   controlPlane: (td: TrustDomain): SpiffeId => `spiffe://${td}/control-plane` as SpiffeId,
   gateway: (td: TrustDomain): SpiffeId => `spiffe://${td}/gateway` as SpiffeId,
+  /** One gateway among those of its cluster: stands in serial numbers and bans, and in no certificate's name, since peers take any gateway of a cluster. */
+  gatewayHolder: (td: TrustDomain, gateway: string): SpiffeId => `spiffe://${td}/gateway/${gateway}` as SpiffeId,
   adminApi: (td: TrustDomain): SpiffeId => `spiffe://${td}/admin-api` as SpiffeId,
   /** A person or program that operates clusters; what it may do is said by the admin API's configuration, never by its ID. */
   operator: (td: TrustDomain, operator: string): SpiffeId => `spiffe://${td}/operator/${operator}` as SpiffeId,

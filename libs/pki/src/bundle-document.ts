@@ -21,11 +21,11 @@ export type BundleDocument = {
 
 /**
  * Reads a SPIFFE bundle document as that of `trustDomain`; the document itself names none, so who fetched it says whose
- * it is. Keys of a `kty` or `use` unknown here are ignored; an X.509 key without exactly one readable CA certificate, a
- * JWT key without `kid`, or a key that stands twice makes the whole document garbage. No keys at all means: everything
- * is revoked.
+ * it is. Keys of a `kty` or `use` unknown here are ignored, so are X.509 keys without `x5c`, and what stands in `x5c`
+ * after the first certificate (X.509-SVID §6.2). An X.509 key whose first certificate is no readable CA’s, a JWT key
+ * without `kid`, or a key that stands twice makes the whole document garbage. No keys at all means: all is revoked.
  * **Bounds** 1 MiB, 256 keys, 32 of each use.
- * **Source** SPIFFE Trust Domain and Bundle §4, X.509-SVID §6.1, JWT-SVID §6; RFC 7517.
+ * **Source** SPIFFE Trust Domain and Bundle §4, X.509-SVID §6, JWT-SVID §6; RFC 7517.
  */
 export function parseBundleDocument(bytes: Uint8Array, trustDomain: TrustDomain): Parsed<BundleDocument> {
   if (bytes.byteLength > MAX_BUNDLE_DOCUMENT_BYTES) return refused('', `larger than ${MAX_BUNDLE_DOCUMENT_BYTES} bytes`);
@@ -91,7 +91,10 @@ function readKeys(entries: unknown): Parsed<Keys> {
     if (!isObject(entry)) return refused(path, 'is no JSON object');
     if (!KEY_TYPES.has(entry['kty'])) continue;
     if (entry['use'] === 'x509-svid') {
-      const authority = readX509(entry, path);
+      const [first] = Array.isArray(entry['x5c']) ? (entry['x5c'] as readonly unknown[]) : [];
+      // One without is to be ignored, and so is what stands behind the first (X.509-SVID §6.2).
+      if (first === undefined) continue;
+      const authority = readX509(first, path);
       if (!authority.ok) problems.push(...authority.problems);
       else if (x509Authorities.has(authority.value)) problems.push({ path, message: 'is a certificate that stands twice' });
       else x509Authorities.add(authority.value);
@@ -107,11 +110,9 @@ function readKeys(entries: unknown): Parsed<Keys> {
   return { ok: true, value: { x509Authorities: [...x509Authorities], ...(jwt.length > 0 && { jwtAuthorities: jwt }) } };
 }
 
-/** One DER certificate in `x5c`; a `kid` is none of an X.509 key's business, and left alone where there is one. */
-function readX509(entry: JsonObject, path: string): Parsed<string> {
-  const chain = entry['x5c'];
-  if (!Array.isArray(chain) || chain.length !== 1 || typeof chain[0] !== 'string') return refused(`${path}.x5c`, 'must hold exactly one certificate');
-  const [base64] = chain as [string];
+/** One DER certificate of `x5c`; a `kid` is none of an X.509 key's business, and left alone where there is one. */
+function readX509(base64: unknown, path: string): Parsed<string> {
+  if (typeof base64 !== 'string') return refused(`${path}.x5c`, 'holds a certificate that is no text');
   if (base64.length > MAX_CERTIFICATE_BYTES * 1.4) return refused(`${path}.x5c`, 'holds a certificate larger than 12 KiB');
   const der = Buffer.from(base64, 'base64');
   if (der.toString('base64') !== base64) return refused(`${path}.x5c`, 'is not base64');

@@ -3,19 +3,27 @@ import { createHash, createPublicKey, type KeyObject, randomBytes, X509Certifica
 import { isIPv4 } from 'node:net';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { CLOCK_SKEW_MS } from './clock-skew.ts';
-import { type Asn1, bits, bool, bytesOf, childrenOf, extension, fromDer, int, name, OID, octets, oid, seq, signatureAlgorithm, signed, smallInt, spki, tagged, time } from './der.ts';
+import { type Asn1, bits, bool, bytesOf, childrenOf, type Draft, draft, extension, fromDer, int, name, OID, octets, oid, seq, signatureAlgorithm, smallInt, spki, tagged, time } from './der.ts';
 import { fail } from './errors.ts';
+import { signBytes } from './signer.ts';
 import { svidSerial } from './svid-serial.ts';
 
-/** A CA that signs: its certificate in DER and its key. */
+/** A CA that signs: its certificate in DER and its key. For a draft the public half will do. */
 export type Issuer = { readonly cert: Buffer; readonly key: KeyObject };
 
 const KEY_USAGE_CA = bitString(0x06, 1);
 const KEY_USAGE_LEAF = bitString(0x80, 7);
 
+type RootRequest = { readonly key: KeyObject; readonly federation: TrustDomain; readonly nowMs: number; readonly ttlMs: number };
+
 /** A self-signed root: SPIFFE ID of the federation's trust domain without a path, CA, keyCertSign and cRLSign. Source: X.509-SVID §3.2, §4. */
-export function signRoot(request: { readonly key: KeyObject; readonly federation: TrustDomain; readonly nowMs: number; readonly ttlMs: number }): Buffer {
-  const publicKey = createPublicKey(request.key);
+export function signRoot(request: RootRequest): Buffer {
+  return finished(draftRoot(request), request.key);
+}
+
+/** The same, to be signed by who holds the key. */
+export function draftRoot(request: RootRequest): Draft {
+  const publicKey = request.key.type === 'public' ? request.key : createPublicKey(request.key);
   const subject = name({ organization: request.federation, commonName: 'Isthmus root' });
   return certificate({
     issuerName: subject,
@@ -33,12 +41,14 @@ export function signRoot(request: { readonly key: KeyObject; readonly federation
   });
 }
 
+type RootLinkRequest = { readonly issuer: Issuer; readonly root: Buffer; readonly federation: TrustDomain; readonly nowMs: number };
+
 /**
  * A newer root's key under an older root's signature: for who knows the older one only, while both are trusted. Subject,
  * key identifier and SPIFFE ID are the newer root's, so that one chain leads to either.
  * Its life is clipped to its issuer's. **Throws** PKI_ISSUER_EXPIRED.
  */
-export function signRootLink(request: { readonly issuer: Issuer; readonly root: Buffer; readonly federation: TrustDomain; readonly nowMs: number }): Buffer {
+export function draftRootLink(request: RootLinkRequest): Draft {
   const { issuer, root, federation, nowMs } = request;
   const { publicKey, validTo } = new X509Certificate(root);
   return certificate({
@@ -60,13 +70,14 @@ export function signRootLink(request: { readonly issuer: Issuer; readonly root: 
  * another domain (RFC 5280 §4.2.1.10: a URI constraint without a leading dot is that one host). Its life is clipped to
  * its issuer's. **Throws** PKI_ISSUER_EXPIRED.
  */
-export function signIntermediate(request: {
-  readonly issuer: Issuer;
-  readonly publicKey: KeyObject;
-  readonly trustDomain: TrustDomain;
-  readonly nowMs: number;
-  readonly ttlMs: number;
-}): Buffer {
+export function signIntermediate(request: IntermediateRequest): Buffer {
+  return finished(draftIntermediate(request), request.issuer.key);
+}
+
+type IntermediateRequest = { readonly issuer: Issuer; readonly publicKey: KeyObject; readonly trustDomain: TrustDomain; readonly nowMs: number; readonly ttlMs: number };
+
+/** The same, to be signed by who holds the key. **Throws** PKI_ISSUER_EXPIRED. */
+export function draftIntermediate(request: IntermediateRequest): Draft {
   const { issuer, publicKey, trustDomain } = request;
   const permitted = tagged(0, [seq(tagged(6, Buffer.from(trustDomain)))]);
   return certificate({
@@ -90,7 +101,11 @@ export function signIntermediate(request: {
  * clients that know no SPIFFE. Its life is clipped to its issuer's. Source: X.509-SVID §2–4.
  * **Throws** PKI_ISSUER_EXPIRED; PKI_CERTIFICATE_INVALID for an IP address that is none.
  */
-export function signSvid(request: {
+export function signSvid(request: SvidRequest): Buffer {
+  return finished(draftSvid(request), request.issuer.key);
+}
+
+type SvidRequest = {
   readonly issuer: Issuer;
   readonly publicKey: KeyObject;
   readonly spiffeId: SpiffeId;
@@ -104,7 +119,10 @@ export function signSvid(request: {
   readonly holder?: SpiffeId;
   /** Stands in the serial number as the moment of issuing. Default `nowMs`. */
   readonly askedAtMs?: number;
-}): Buffer {
+};
+
+/** The same, to be signed by who holds the key. **Throws** as `signSvid`. */
+export function draftSvid(request: SvidRequest): Draft {
   const { issuer, publicKey, spiffeId, dnsNames = [], ipAddresses = [] } = request;
   const sans = [uri(spiffeId), ...dnsNames.map((dns) => tagged(2, Buffer.from(dns))), ...ipAddresses.map((ip) => tagged(7, ipBytes(ip)))];
   return certificate({
@@ -136,7 +154,11 @@ type Certificate = {
   readonly serial?: Buffer;
 };
 
-function certificate(c: Certificate): Buffer {
+function finished({ bytes, finish }: Draft, key: KeyObject): Buffer {
+  return finish(signBytes(key, bytes));
+}
+
+function certificate(c: Certificate): Draft {
   const tbs = seq(
     tagged(0, [smallInt(2)]),
     int(c.serial ?? serialNumber()),
@@ -147,7 +169,7 @@ function certificate(c: Certificate): Buffer {
     spki(c.publicKey),
     tagged(3, [seq(...c.extensions)]),
   );
-  return signed(tbs, c.key);
+  return draft(tbs, c.key);
 }
 
 type IssuerFacts = { readonly subject: Asn1; readonly keyId: Buffer; readonly notBeforeMs: number; readonly notAfterMs: number };

@@ -45,6 +45,7 @@ before(() => {
   make('nosign', 'root', ['basicConstraints=critical,CA:true', 'keyUsage=critical,cRLSign']);
   make('leaf', 'root', [...CLIENT, 'subjectAltName=DNS:vm-1.acme.example,URI:urn:acme:vm-1,email:a@acme.example']);
   make('deep', 'middle', CLIENT);
+  make('inside', 'constrained', [...CLIENT, 'subjectAltName=DNS:vm-1.acme.example']);
   make('plain', 'root', ['basicConstraints=CA:false']);
 }, { timeout: 60_000 });
 after(() => rmSync(dir, { recursive: true, force: true }));
@@ -56,7 +57,7 @@ test('a client of the CA is taken, straight or through an intermediate, with its
   assert.ok(verdict.ok);
   assert.deepEqual({ ...verdict.names.subject }, { O: 'Acme', CN: 'leaf' });
   assert.deepEqual([verdict.names.dns, verdict.names.uri, verdict.names.email], [['vm-1.acme.example'], ['urn:acme:vm-1'], ['a@acme.example']]);
-  for (const chain of [['leaf', 'root'], ['deep', 'middle'], ['deep', 'middle', 'root'], ['plain']]) assert.ok(judge(chain).ok, chain.join());
+  for (const chain of [['leaf', 'root'], ['deep', 'middle'], ['deep', 'middle', 'root'], ['plain'], ['inside', 'constrained']]) assert.ok(judge(chain).ok, chain.join());
 });
 
 const rows: readonly (readonly [string, readonly string[], () => void, string])[] = [
@@ -66,7 +67,9 @@ const rows: readonly (readonly [string, readonly string[], () => void, string])[
   ['a leaf used as a CA', ['minion', 'leaf'], () => make('minion', 'leaf', CLIENT), 'untrusted'],
   ['a chain longer than its path length', ['deeper', 'below', 'middle'], () => make('deeper', 'below', CLIENT), 'untrusted'],
   ['a CA that may not sign', ['unsigned', 'nosign'], () => make('unsigned', 'nosign', CLIENT), 'untrusted'],
-  ['a CA whose name constraints are not understood', ['narrow', 'constrained'], () => make('narrow', 'constrained', CLIENT), 'malformed'],
+  ['a name its CA may not give', ['narrow', 'constrained'], () => make('narrow', 'constrained', [...CLIENT, 'subjectAltName=DNS:vm-1.other.example']), 'untrusted'],
+  ['a CA for servers only', ['served', 'servers'], () => (make('servers', 'root', [...CA, 'extendedKeyUsage=serverAuth']), make('served', 'servers', CLIENT)), 'untrusted'],
+  ['a chain of six', ['leaf', 'root', 'root', 'root', 'root', 'root'], () => undefined, 'malformed'],
   ['a CA as the leaf', ['middle'], () => undefined, 'untrusted'],
   ['a server’s certificate', ['server'], () => make('server', 'root', ['basicConstraints=CA:false', 'extendedKeyUsage=serverAuth']), 'untrusted'],
   ['a key for encryption only', ['encrypting'], () => make('encrypting', 'root', ['keyUsage=critical,keyEncipherment']), 'untrusted'],

@@ -1,6 +1,7 @@
 // The door to node-forge's ASN.1: the few DER shapes that certificates and requests are made of, written and read strictly.
-import { sign, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import forge from 'node-forge';
+import { signBytes } from './signer.ts';
 
 const { asn1 } = forge;
 export type Asn1 = forge.asn1.Asn1;
@@ -110,10 +111,18 @@ export function signatureAlgorithm(key: KeyObject): Asn1 {
   }
 }
 
+/** What is to be signed, and what it is once the signature is there. */
+export type Draft = { readonly bytes: Buffer; readonly finish: (signature: Buffer) => Buffer };
+
+/** A to-be-signed value for a key of the kind of `key`, which may be its public half. */
+export function draft(tbs: Asn1, key: KeyObject): Draft {
+  return { bytes: toDer(tbs), finish: (signature) => toDer(seq(tbs, signatureAlgorithm(key), bits(signature))) };
+}
+
 /** Wraps a to-be-signed value with algorithm and signature, as certificates and requests do. */
 export function signed(tbs: Asn1, key: KeyObject): Buffer {
-  const signature = sign(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', toDer(tbs), key);
-  return toDer(seq(tbs, signatureAlgorithm(key), bits(signature)));
+  const { bytes, finish } = draft(tbs, key);
+  return finish(signBytes(key, bytes));
 }
 
 const spkis = new WeakMap<KeyObject, Asn1>();

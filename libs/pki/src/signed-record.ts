@@ -1,7 +1,8 @@
 // A record that carries its own proof: payload, signature, and the chain of the SVID that signed it.
 import { sign, verify, X509Certificate } from 'node:crypto';
 import { type Bundle, messageOf, type SpiffeId } from '@isthmus/model';
-import { verifySvid, type VerifyRefusal } from './verify.ts';
+import type { VerifyRefusal } from './path.ts';
+import { verifySvid } from './verify.ts';
 import { sha256Hex, type X509Svid } from './x509-svid.ts';
 
 /** Keeps a signature for one purpose from being used for another. */

@@ -8,11 +8,13 @@ import { fromServiceError, toServiceError } from './status.ts';
 type UnaryMethod<Req, Res> = (request: Req, metadata: Metadata, options: Partial<CallOptions>, callback: (error: ServiceError | null, response: Res) => void) => ClientUnaryCall;
 
 /** Calls a bound client method. **Throws** the server's own IsthmusError, RPC_UNAVAILABLE, RPC_TIMEOUT, RPC_REFUSED. */
-export function call<Req, Res>(method: UnaryMethod<Req, Res>, request: Req, options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<Res> {
+export function call<Req, Res>(method: UnaryMethod<Req, Res>, request: Req, options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly metadata?: Readonly<Record<string, string>> }): Promise<Res> {
   return new Promise((resolve, reject) => {
     const { signal } = options;
     const onAbort = (): void => running.cancel();
-    const running = method(request, new NewMetadata(), { deadline: Date.now() + options.timeoutMs }, (error, response) => {
+    const metadata = new NewMetadata();
+    for (const [name, value] of Object.entries(options.metadata ?? {})) metadata.set(name, value);
+    const running = method(request, metadata, { deadline: Date.now() + options.timeoutMs }, (error, response) => {
       signal?.removeEventListener('abort', onAbort);
       if (error === null) resolve(response);
       else reject(fromServiceError(error));

@@ -6,7 +6,7 @@ import { formatProblems, messageOf, type SpiffeId, trustDomainOf } from '@isthmu
 import { type BundleSource, svidFacts, svidToPem, type SvidSource, toPem, trustDomainOfCert, verifySvid } from '@isthmus/pki';
 import { splitAddress } from './address.ts';
 import { fail } from './errors.ts';
-import { isRevoked, presentedChain } from './peer-chain.ts';
+import { isBanned, isRevoked, presentedChain } from './peer-chain.ts';
 
 export type SpiffeTls = {
   /** SNI; never an IP address (RFC 6066 §3). */
@@ -121,20 +121,21 @@ function secure(socket: Socket, tls: SpiffeTls, protocol: string): Promise<TLSSo
       secured.setTimeout(0);
       const problem = serverProblem(presentedChain(secured), tls, Date.now());
       if (problem !== undefined) return refuse(new Error(problem));
-      closeWhenRevoked(secured, tls.bundles);
+      closeWhenRefused(secured, tls.bundles);
       resolve(secured);
     });
   });
 }
 
-/** Closes a connection whose server stands on a root that was compromised; the channel dials again by itself. */
-function closeWhenRevoked(socket: TLSSocket, bundles: BundleSource): void {
+/** Closes a connection whose server is banned or fenced, or stands on a root that was compromised; the channel dials again by itself. */
+function closeWhenRefused(socket: TLSSocket, bundles: BundleSource): void {
   const chain = presentedChain(socket);
   const [leaf] = chain;
   const id = leaf === undefined ? undefined : trustDomainOfCert(leaf);
   if (id?.ok !== true) return;
+  const facts = svidFacts(id.value, chain);
   const unsubscribe = bundles.onChange(() => {
-    if (isRevoked(chain, id.value, bundles, Date.now())) socket.destroy();
+    if (isBanned(id.value, facts, bundles) || isRevoked(chain, id.value, bundles, Date.now())) socket.destroy();
   });
   socket.once('close', unsubscribe);
 }

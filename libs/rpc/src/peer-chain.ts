@@ -1,7 +1,7 @@
 // The certificates a TLS peer presented, as bytes.
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import { type SpiffeId, trustDomainOf } from '@isthmus/model';
-import { type BundleSource, verifySvid } from '@isthmus/pki';
+import { type BundleSource, type SvidFacts, verifySvid } from '@isthmus/pki';
 
 const MAX_CHAIN = 8;
 
@@ -23,4 +23,10 @@ export function presentedChain(socket: TLSSocket): readonly Buffer[] {
 export function isRevoked(chain: readonly Buffer[], spiffeId: string, bundles: BundleSource, nowMs: number): boolean {
   if (bundles.revoked().length === 0) return false;
   return !verifySvid({ chain, bundle: bundles.get(trustDomainOf(spiffeId as SpiffeId)), nowMs }).ok;
+}
+
+/** Whether somebody good at the handshake is refused by now: banned, or of a fenced cluster, whose bundle is empty (reliability row 48). */
+export function isBanned(spiffeId: SpiffeId, svid: readonly SvidFacts[], bundles: BundleSource): boolean {
+  const trustDomain = trustDomainOf(spiffeId);
+  return bundles.get(trustDomain)?.x509Authorities.length === 0 || bundles.bans(trustDomain)?.of(svid) !== undefined;
 }

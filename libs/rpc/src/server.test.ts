@@ -144,6 +144,31 @@ test('row 36: a connection that stands on a revoked root is closed at either end
   }
 });
 
+test('row 48: a banned caller, and a banned server, are refused at the next handshake, and what is open is closed; a ban that is lifted is over', async () => {
+  const callerId = 'spiffe://east.acme.example/agent/a';
+  for (const [end, banned] of [['server', callerId], ['client', SERVER_ID]] as const) {
+    const sides = { server: openBundleSet(bundles.all()), client: openBundleSet(bundles.all()) };
+    const server = await startRpcServer({ listen: { host: '127.0.0.1', port: 0 }, svids: fixedSvidSource(east.issue(SERVER_ID)), bundles: sides.server, services: [healthService()], log });
+    const open = (spiffeId: string): RpcChannel => openChannel({ address: `127.0.0.1:${server.port}`, serverName: NAME, expectedId: SERVER_ID, svids: fixedSvidSource(east.issue(spiffeId)), bundles: sides.client, log });
+    const channels = [open(callerId), open(callerId), open('spiffe://east.acme.example/agent/b')] as const;
+    try {
+      const [before, fresh, other] = channels;
+      assert.equal(await check(before), 1);
+      sides[end].ban('east.acme.example', [{ spiffeId: banned, issuedBeforeMs: Date.now() + 60_000, expiresAtMs: Date.now() + 3_600_000 }]);
+      await assert.rejects(check(before), { code: 'RPC_UNAVAILABLE' }, `${end}: the open one`);
+      await assert.rejects(check(fresh), { code: 'RPC_UNAVAILABLE' }, `${end}: a new one`);
+      if (end === 'server') assert.equal(await check(other), 1, 'another caller');
+      sides[end].ban('east.acme.example', []);
+      const again = open(callerId);
+      assert.equal(await check(again), 1);
+      again.close();
+    } finally {
+      for (const channel of channels) channel.close();
+      await server.close(500);
+    }
+  }
+});
+
 test('a coded failure arrives as the same error; an uncoded one tells nothing of itself', () =>
   withServer(async (server) => {
     const channel = dial(server, { svid: east.issue('spiffe://east.acme.example/agent/a') });

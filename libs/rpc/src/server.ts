@@ -10,7 +10,7 @@ import { rememberCaller, type UnixPeer } from './caller.ts';
 import { MAX_MESSAGE_BYTES } from './channel.ts';
 import { fail } from './errors.ts';
 import { rpcMetrics } from './metrics.ts';
-import { isRevoked, presentedChain } from './peer-chain.ts';
+import { isBanned, isRevoked, presentedChain } from './peer-chain.ts';
 import { listenOnUnixSocket } from './unix-listener.ts';
 
 // Definition and implementation are made for each other by the generator; here they only pass through.
@@ -137,7 +137,7 @@ function onTls(options: StartRpcServerOptions): { readonly listener: Listener; r
   // A caller that is banned, or stands on a compromised root, loses its open connection, and all its streams with it.
   const cutBanned = (): void => {
     for (const [socket, { facts, chain }] of [...callers]) {
-      if (isBanned(facts, bundles)) refuse(socket, 'banned', `${facts.spiffeId} is banned`);
+      if (isBanned(facts.spiffeId, facts.svid, bundles)) refuse(socket, 'banned', `${facts.spiffeId} is banned`);
       else if (isRevoked(chain, facts.spiffeId, bundles, nowMs())) refuse(socket, 'revoked', `${facts.spiffeId} stands on a revoked root`);
     }
   };
@@ -163,7 +163,7 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
   const verdict = verifySvid({ chain, bundle: bundles.get(trustDomainOf(id.value)), nowMs });
   if (!verdict.ok) return verdict;
   const facts = { spiffeId: verdict.spiffeId, svid: svidFacts(verdict.spiffeId, chain) };
-  if (isBanned(facts, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
+  if (isBanned(facts.spiffeId, facts.svid, bundles)) return { reason: 'banned', detail: `${verdict.spiffeId} is banned` };
   rememberCaller(socket, verdict.spiffeId, leaf);
   callers.set(socket, { facts, chain });
   socket.once('close', () => callers.delete(socket));
@@ -171,12 +171,6 @@ function identify(socket: TLSSocket, bundles: BundleSource, nowMs: number, calle
 }
 
 type CallerFacts = { readonly spiffeId: SpiffeId; readonly svid: readonly SvidFacts[] };
-
-function isBanned({ spiffeId, svid }: CallerFacts, bundles: BundleSource): boolean {
-  const trustDomain = trustDomainOf(spiffeId);
-  // A fenced cluster has an empty bundle: nobody of it is anybody any more.
-  return bundles.get(trustDomain)?.x509Authorities.length === 0 || bundles.bans(trustDomain)?.of(svid) !== undefined;
-}
 
 /** What a TLS server presents and trusts now. Its chain goes out with the roots behind it, so that a token's holder can find the one it pinned. */
 export function contextOf(svids: SvidSource, bundles: BundleSource): SecureContextOptions {

@@ -10,6 +10,7 @@ export const fail = defineErrors({
   STATE_DISK_FULL: { class: 'exhausted', doc: 'The disk is full; the old state is kept and the change was not made.' },
   STATE_UNWRITABLE: { class: 'internal', doc: 'A state file cannot be read or written.' },
   PEER_CREDENTIALS: { class: 'internal', doc: 'The system does not tell who is at the other end of a Unix socket, or this program cannot ask it.' },
+  PROCESS_HAND_OVER_FAILED: { class: 'unavailable', doc: 'A successor of this process could not be started or did not come up; before it was let go ahead nothing has changed.' },
   PORT_DENIED: { class: 'denied', doc: 'A port below 1024 is wanted without the right to it.' },
   PORT_BUSY: { class: 'conflict', doc: 'Another program listens on a port that is wanted.' },
 });

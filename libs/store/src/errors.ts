@@ -12,6 +12,7 @@ export const fail = defineErrors({
   STORE_KEY_INVALID: { class: 'invalid', doc: 'A key is empty or has a segment that is not allowed.' },
   STORE_REFUSED: { class: 'internal', doc: 'The store refused a request as malformed; this is a fault in the program.' },
   STORE_CLOSED: { class: 'unavailable', doc: 'This client of the store is closed.' },
+  STORE_NEWER: { class: 'invalid', doc: 'What lies in the store was written by a newer version of this program; nothing was changed.' },
   STORE_FILE_CORRUPT: { class: 'internal', doc: 'The embedded store’s file is damaged or cut short.' },
   STORE_FILE_UNUSABLE: { class: 'internal', doc: 'The embedded store’s file cannot be opened, or another process holds it.' },
   STORE_LISTEN: { class: 'unavailable', doc: 'The embedded store cannot listen on the address it was given.' },

@@ -1,4 +1,5 @@
 // The cluster store: an etcd v3 client whose watch never lies, an embedded etcd v3 server, and the read-only door for peers.
+export { type HeldFormat, holdFormat, STORE_FORMAT } from './format.ts';
 export { DEFAULT_PREFIX, keys, type KeyRange, peerRanges } from './keys.ts';
 export { openStore, type OpenStoreOptions } from './open-store.ts';
 export { openPeerStore } from './peer-store.ts';

@@ -12,6 +12,7 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  *
  * | key | written by | read by |
  * |---|---|---|
+ * | `format`: how all of this is laid out | own control plane | own control plane |
  * | `resources/<kind>/<namespace>/<name>` | admin API, CLI, Terraform | own control plane |
  * | `workloads/<namespace>/<service>/<agent>.<instance>` (leased) | own control plane | own control plane |
  * | `shared/cluster` | own control plane | every peer |
@@ -27,6 +28,7 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * **Throws** STORE_KEY_INVALID: a segment is empty, longer than 253 characters, or has a slash or other character not in `A-Za-z0-9._:-`.
  */
 export const keys = {
+  format: (): string => 'format',
   resource: (kind: string, namespace: string, name: string): string => join('resources', kind, namespace, name),
   resources: (kind?: string): string => prefix('resources', kind),
   workload: (namespace: string, service: string, key: string): string => join('workloads', namespace, service, key),

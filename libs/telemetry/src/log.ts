@@ -1,6 +1,7 @@
 // Structured logs: a constant message plus fields, one line each, through a bounded sink that never stops traffic.
 import { Writable } from 'node:stream';
 import { createLogger, format, type Logger, transports } from 'winston';
+import { RecentLines } from './recent.ts';
 import { RepeatLimit } from './repeat-limit.ts';
 import { redact } from './secret.ts';
 import { LineSink } from './sink.ts';
@@ -36,8 +37,10 @@ const CLOSE_LIMIT_MS = 1_000;
  * Opens the log of a program. Lines are `{time, level, program, msg, ...fields}`; the same warning or error (message and
  * `code`) is written ten times in ten seconds at most and then counted in `heldBack`; PEM keys and tokens are blanked.
  * `close` waits until what was taken is written, for a second at most. Nothing here ever throws or blocks.
+ * `recent` keeps the newest lines for who asks at the program's socket.
  */
-export function openLog(options: LogOptions): Log & { close(): Promise<void> } {
+export function openLog(options: LogOptions): Log & { readonly recent: RecentLines; close(): Promise<void> } {
+  const recent = new RecentLines();
   const stream = options.stream ?? process.stdout;
   const toLine = options.format === 'json' ? toJsonLine : makeTextLine('isTTY' in stream && stream.isTTY === true);
   const sink = new LineSink({
@@ -53,11 +56,17 @@ export function openLog(options: LogOptions): Log & { close(): Promise<void> } {
   });
   const logger = createLogger({
     level: options.level,
-    format: format.printf((info) => toLine(info as unknown as Line)),
+    format: format.printf((info) => {
+      const written = info as unknown as Line;
+      const line = toLine(written);
+      recent.add({ level: written.level as LogLevel, line: options.format === 'json' ? line : toJsonLine(written) });
+      return line;
+    }),
     transports: [new transports.Stream({ stream: lines, eol: '\n' })],
   });
   const repeats = new RepeatLimit();
   return Object.assign(makeLog(logger, { program: options.program }, repeats), {
+    recent,
     close: async () => {
       for (const { key, heldBack } of repeats.takeHeldBack()) {
         const { level, message, code } = JSON.parse(key) as RepeatKey;

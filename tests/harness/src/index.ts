@@ -4,15 +4,21 @@ export { type Link, startLink } from './link.ts';
 export { openOperator, type Operator } from './operator.ts';
 export { reservePorts } from './ports.ts';
 export { openClusterStore } from './store.ts';
-export { type Finished, findProgram, isthmus, isthmusProcess, run } from './run.ts';
+export { isthmus, isthmusProcess } from './run.ts';
 export { clusterOf, smallTopology } from './topology.ts';
 export {
   type Answer,
+  AS_AGENT,
   appMain,
+  type BareRoot,
   DEMO_OPERATOR,
   askOverTls,
   type Federation,
+  findProgram,
+  type Finished,
   foreignSvid,
+  makeBareRoot,
+  makePackages,
   openProbeCluster,
   openTrustTraffic,
   outboundOf,
@@ -21,9 +27,11 @@ export {
   type ProbeCluster,
   names,
   request,
+  run,
   startLoad,
   type TrustTraffic,
   waitFor,
+  whyNoBareRoot,
   DEMO_TOPOLOGY,
   FEDERATION,
   LEDGER,

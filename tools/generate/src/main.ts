@@ -7,13 +7,21 @@ import { parseArgs } from 'node:util';
 import { openApiDocument } from '@isthmus/api';
 import { ERROR_CLASSES } from '@isthmus/model';
 import type { ConfigSchema } from '@isthmus/runtime';
+import { cliPage, type CommandShape } from './cli-page.ts';
 import { duplicates, errorsIn, metricsIn } from './catalogue.ts';
-import { configurationPage, errorsPage, metricsPage } from './reference.ts';
+import { configurationPage, errorsPage, MADE, metricsPage } from './reference.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const { values } = parseArgs({ options: { check: { type: 'boolean' } } });
 
-const made = new Map([...referencePages(), ['docs/reference/configuration.md', configurationPage(await programs())] as const, ['docs/reference/openapi.json', `${JSON.stringify(openApiDocument(), undefined, 1)}\n`] as const, ...protobufCode()]);
+const made = new Map<string, string>([
+  ...referencePages(),
+  ['docs/reference/configuration.md', configurationPage(await programs())],
+  ['docs/reference/cli.md', cliPage(await commandTree(), ERROR_CLASSES)],
+  ['docs/reference/openapi.json', `${JSON.stringify(openApiDocument(), undefined, 1)}\n`],
+  ['docs/reference/terraform.md', await terraformPage()],
+  ...protobufCode(),
+]);
 const stale = [...made].filter(([path, text]) => text !== textOf(path)).map(([path]) => path);
 const orphaned = globSync('libs/rpc/src/gen/**/*.ts', { cwd: root }).filter((path) => !made.has(path));
 
@@ -56,6 +64,18 @@ async function programs(): Promise<readonly { readonly program: string; readonly
       return { program: path.split(/[\\/]/)[1] ?? '', schema: loaded.configSchema };
     }),
   );
+}
+
+/** The commands of `isthmus`. */
+async function commandTree(): Promise<CommandShape> {
+  const { makeProgram } = (await import(join(root, 'apps/cli/src/program.ts'))) as { readonly makeProgram: () => CommandShape };
+  return makeProgram();
+}
+
+/** The provider's own page of itself. */
+async function terraformPage(): Promise<string> {
+  const { referencePage } = (await import(join(root, 'apps/terraform-provider/src/docs.ts'))) as { readonly referencePage: (made: string) => string };
+  return referencePage(MADE);
 }
 
 /** Runs buf on a copy, so that a check changes nothing. */

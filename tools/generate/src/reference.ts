@@ -3,7 +3,8 @@ import { dirname } from 'node:path/posix';
 import { type ConfigSchema, environmentName, keysOf, typeName } from '@isthmus/runtime';
 import type { ErrorEntry, MetricEntry } from './catalogue.ts';
 
-const MADE = '<!-- Made by `npm run generate`; do not edit. -->';
+/** The line that keeps people from editing. */
+export const MADE = '<!-- Made by `npm run generate`; do not edit. -->';
 
 /** How a class shows, for the table's heading text; the figures are those of `libs/model/src/error.ts`. */
 export type ClassFigures = Readonly<Record<string, { readonly http: number; readonly grpc: number; readonly exit: number; readonly retry: boolean }>>;

@@ -9,7 +9,7 @@ import { noticesOf } from './notices.ts';
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** The programs in one executable; which of them runs is told by the name it is called by. */
-export const PROGRAMS = ['agent', 'control-plane', 'gateway', 'trust-root'] as const;
+export const PROGRAMS = ['admin-api', 'agent', 'control-plane', 'gateway', 'trust-root'] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 export type Bundles = {
@@ -46,8 +46,9 @@ const name = basename(process.argv0);
 // \`isthmus-agent join\` is \`isthmus agent join\`: what an operator types on a host where nothing else is known.
 const isVerb = name === 'isthmus-agent' && /^(join|leave|status)$/.test(process.argv[2] ?? '');
 if (isVerb) process.argv.splice(2, 0, 'agent');
-switch (isVerb ? 'isthmus' : name) {
+switch (isVerb ? 'isthmus' : name.replace(/_v.*/, '')) {
 ${cases.join('\n')}
+  case 'terraform-provider-isthmus': await import(${JSON.stringify(join(ROOT, 'apps/terraform-provider/src/main.ts'))}); break;
   default: await import(${JSON.stringify(join(ROOT, 'apps/cli/src/main.ts'))});
 }`;
 }

@@ -20,6 +20,7 @@ export type PlannedFile = { readonly path: string; readonly from: { readonly kin
 const HOME = '/usr/lib/isthmus';
 
 const SUMMARIES: Readonly<Record<Program, { readonly summary: string; readonly description: string; readonly folders: readonly string[] }>> = {
+  'admin-api': { summary: 'the admin API of an Isthmus cluster', description: 'Remote operation of a federation beside the control plane of each cluster: roles, watches, an audit log.', folders: [] },
   agent: {
     summary: 'joins the workloads of this machine to an Isthmus federation',
     description: 'Identity, name resolution, mutual TLS, failover and health checks for the workloads of this machine. `isthmus-agent join` lets it in.',
@@ -67,6 +68,9 @@ function planOf(program: Program, version: string): PackagePlan {
   };
 }
 
+/** Those that hand over to a successor; the others are restarted. */
+const HANDS_OVER = new Set(['isthmus-agent', 'isthmus-gateway']);
+
 /** The scripts of a package with a unit, by the name dpkg looks for. The state is kept until the package is purged. */
 export function maintainerScripts(unit: string): ReadonlyMap<string, string> {
   const program = unit.slice('isthmus-'.length);
@@ -78,8 +82,8 @@ if [ "$1" = configure ]; then
   getent passwd isthmus >/dev/null || adduser --quiet --system --group --no-create-home --home /var/lib/isthmus --shell /usr/sbin/nologin isthmus
   if ${hasSystemd}; then
     systemctl daemon-reload
-    # On an upgrade the running one drains its connections and the new one takes its place.
-    if [ -n "$2" ]; then systemctl try-restart ${unit}.service || true; fi
+    # ${HANDS_OVER.has(unit) ? 'On an upgrade the running one hands over to the new one, and ends with its last connection.' : 'On an upgrade the new one takes the place of the running one; traffic does not pass through it.'}
+    if [ -n "$2" ]; then systemctl ${HANDS_OVER.has(unit) ? 'try-reload-or-restart' : 'try-restart'} ${unit}.service || true; fi
   fi
 fi
 `],

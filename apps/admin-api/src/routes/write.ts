@@ -5,12 +5,10 @@ import type { ControlPlane, WriteOptions } from '../control-plane.ts';
 import { invalid } from '../request.ts';
 import type { Answered, Work } from '../server.ts';
 
-type Named = { readonly namespace: string; readonly name: string };
-
 /** Creates or replaces; the body must name what the path names. */
 export async function put(controlPlane: ControlPlane, work: Work): Promise<Answered> {
-  const body = work.body as Named;
-  const problems = (['namespace', 'name'] as const).flatMap((field) => (body[field] === work.params[field] ? [] : [{ path: field, message: `must be ${JSON.stringify(work.params[field])}, as in the path` }]));
+  const body = work.body as Readonly<Record<string, unknown>>;
+  const problems = Object.keys(work.route.resource?.keyParams ?? {}).flatMap((field) => (body[field] === work.params[field] ? [] : [{ path: field, message: `must be ${JSON.stringify(work.params[field])}, as in the path` }]));
   if (problems.length > 0) throw invalid(problems);
   const options = writeOptions(work);
   const done = await controlPlane.apply(body, options);
@@ -24,11 +22,12 @@ export async function put(controlPlane: ControlPlane, work: Work): Promise<Answe
 
 export async function remove(controlPlane: ControlPlane, work: Work): Promise<Answered> {
   const kind = work.route.resource?.kind ?? '';
-  const { namespace = '', name = '', id = '', role = '', agent = '' } = work.params;
+  const { namespace = '', id = '', role = '', agent = '', trustDomain = '' } = work.params;
+  const name = work.params['name'] ?? trustDomain;
   const options = writeOptions(work);
   const isEntry = kind === 'entry';
   const done = await controlPlane.delete(isEntry ? role : kind, namespace, isEntry ? agent : kind === 'join-token' ? id : name, options);
-  if (!done.existed) throw fail('API_NOT_FOUND', `there is no ${kind} ${isEntry ? `${role}/${agent}` : id !== '' ? id : `${namespace}/${name}`}`);
+  if (!done.existed) throw fail('API_NOT_FOUND', `there is no ${kind} ${isEntry ? `${role}/${agent}` : id !== '' ? id : namespace === '' ? name : `${namespace}/${name}`}`);
   return { status: 200, value: { deleted: !options.dryRun, dryRun: options.dryRun }, headers: replay(done) };
 }
 

@@ -1,9 +1,9 @@
-// `isthmus apply -f FILE`: services first, then exports; everything is checked before anything is sent.
+// `isthmus apply -f FILE`: foreign trust domains and services first, then exports; everything is checked before anything is sent.
 import { readFileSync } from 'node:fs';
-import { formatServiceName, messageOf } from '@isthmus/model';
+import { messageOf } from '@isthmus/model';
 import { withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
-import { type Declaration, parseDocuments } from '../documents.ts';
+import { type Declaration, namedBy, parseDocuments } from '../documents.ts';
 import { fail } from '../errors.ts';
 import { printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
@@ -15,7 +15,7 @@ export async function applyFile(context: CommandContext, _args: readonly string[
     const done: { kind: string; name: string; changed: boolean }[] = [];
     for (const declaration of declarations) {
       const { changed } = await api.apply(declaration, { dryRun: isDryRun });
-      done.push({ kind: declaration.kind, name: formatServiceName(declaration), changed });
+      done.push({ kind: declaration.kind, name: namedBy(declaration).label, changed });
     }
     return done;
   });
@@ -26,9 +26,9 @@ export async function applyFile(context: CommandContext, _args: readonly string[
   ]);
 }
 
-/** An export needs its service to be there. */
+/** An export needs its service to be there, and the foreign trust domains whose callers it names. */
 export function byKind(a: Declaration, b: Declaration): number {
-  const order = { service: 0, export: 1 };
+  const order = { 'federated-trust-domain': 0, service: 1, export: 2 };
   return order[a.kind] - order[b.kind];
 }
 

@@ -1,4 +1,4 @@
-// `isthmus agent ban`, `service ban`, `ban list`: SVIDs refused before they run out, here and in every peer.
+// `isthmus agent ban` (gateways too), `service ban`, `ban list`: SVIDs refused before they run out, here and in every peer.
 import { type CommandContext } from '../context.ts';
 import { serviceArgument, withAdmin } from '../admin.ts';
 import { fail } from '../errors.ts';
@@ -7,13 +7,13 @@ import type { Options } from '../program.ts';
 import { text } from './cluster.ts';
 import { instant } from './token.ts';
 
-type Subject = { readonly kind: 'agent' | 'service'; readonly namespace: string; readonly name: string };
+type Subject = { readonly kind: 'agent' | 'gateway' | 'service'; readonly namespace: string; readonly name: string };
 
-const agentOf = (name: string): Subject => ({ kind: 'agent', namespace: '', name });
+const agentOf = (name: string, options: Options): Subject => ({ kind: options['role'] === 'gateway' ? 'gateway' : 'agent', namespace: '', name });
 const serviceOf = (name: string | undefined): Subject => ({ kind: 'service', ...serviceArgument(name) });
 
-export const banAgent = (context: CommandContext, [name = '']: readonly string[], options: Options): Promise<void> => ban(context, agentOf(name), options);
-export const unbanAgent = (context: CommandContext, [name = '']: readonly string[]): Promise<void> => unban(context, agentOf(name));
+export const banAgent = (context: CommandContext, [name = '']: readonly string[], options: Options): Promise<void> => ban(context, agentOf(name, options), options);
+export const unbanAgent = (context: CommandContext, [name = '']: readonly string[], options: Options): Promise<void> => unban(context, agentOf(name, options));
 export const banService = (context: CommandContext, [name]: readonly string[], options: Options): Promise<void> => ban(context, serviceOf(name), options);
 export const unbanService = (context: CommandContext, [name]: readonly string[]): Promise<void> => unban(context, serviceOf(name));
 
@@ -21,7 +21,7 @@ const nameOf = ({ kind, namespace, name }: Subject): string => `${kind} ${kind =
 
 async function ban(context: CommandContext, subject: Subject, options: Options): Promise<void> {
   await withAdmin(context, (api) => api.ban({ ...subject, reason: typeof options['reason'] === 'string' ? options['reason'] : '' }));
-  const after = subject.kind === 'agent' ? 'it comes back only by a new join token' : 'nothing is issued for it until `isthmus service unban`';
+  const after = subject.kind !== 'service' ? 'it comes back only by a new join token' : 'nothing is issued for it until `isthmus service unban`';
   printOutcome(context, `${nameOf(subject)} is banned: what was issued to it so far is refused from now on, and its connections are closed; ${after}`, { ...subject, banned: true });
 }
 

@@ -1,32 +1,24 @@
 // `isthmus cluster …`: members of the federation, bootstrap tokens, and peers as one cluster sees them.
 import { formatDuration, formatProblems, parseClusterName, parseDuration } from '@isthmus/model';
-import { call, trust } from '@isthmus/rpc';
 import { withAdmin } from '../admin.ts';
-import { type CommandContext, withChannel } from '../context.ts';
+import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
-
-const TIMEOUT_MS = 5_000;
+import { withTrustRoot } from '../trust-admin.ts';
 
 /** Prints a token a cluster may join with once. */
 export async function createClusterToken(context: CommandContext, [name = '']: readonly string[], options: Options): Promise<void> {
   const cluster = parseClusterName(name);
   if (!cluster.ok) throw fail('CLI_BAD_INPUT', formatProblems(cluster.problems));
   const ttlSeconds = ttlOption(options);
-  const made = await withChannel(context.socketOf(), (channel) => {
-    const client = channel.client(trust.TrustRootAdminClient);
-    return call(client.createClusterToken.bind(client), { cluster: cluster.value, ttlSeconds, replace: options['replace'] === true }, { timeoutMs: TIMEOUT_MS });
-  });
-  printOutcome(context, made.token, { token: made.token, cluster: cluster.value, expiresAtMs: Number(made.expiresAtMs) });
+  const made = await withTrustRoot(context, (api) => api.createClusterToken({ cluster: cluster.value, ttlSeconds, replace: options['replace'] === true }));
+  printOutcome(context, made.token, { token: made.token, cluster: cluster.value, expiresAtMs: made.expiresAtMs });
 }
 
 export async function listClusters(context: CommandContext): Promise<void> {
-  const view = await withChannel(context.socketOf(), (channel) => {
-    const client = channel.client(trust.TrustRootAdminClient);
-    return call(client.getFederation.bind(client), {}, { timeoutMs: TIMEOUT_MS });
-  });
-  printRows(context, view.members, [
+  const members = await withTrustRoot(context, (api) => api.members());
+  printRows(context, members, [
     ['cluster', (m) => m.cluster],
     ['trust domain', (m) => m.trustDomain],
     ['locality', (m) => m.locality],
@@ -35,27 +27,18 @@ export async function listClusters(context: CommandContext): Promise<void> {
 }
 
 export async function removeCluster(context: CommandContext, [name = '']: readonly string[]): Promise<void> {
-  await withChannel(context.socketOf(), (channel) => {
-    const client = channel.client(trust.TrustRootAdminClient);
-    return call(client.removeCluster.bind(client), { cluster: name }, { timeoutMs: TIMEOUT_MS });
-  });
+  await withTrustRoot(context, (api) => api.removeCluster(name));
   printOutcome(context, `${name} is no member any more`, { cluster: name, removed: true });
 }
 
 export async function fenceCluster(context: CommandContext, [name = '']: readonly string[], options: Options): Promise<void> {
   const reason = typeof options['reason'] === 'string' ? options['reason'] : '';
-  await withChannel(context.socketOf(), (channel) => {
-    const client = channel.client(trust.TrustRootAdminClient);
-    return call(client.fenceCluster.bind(client), { cluster: name, reason }, { timeoutMs: TIMEOUT_MS });
-  });
+  await withTrustRoot(context, (api) => api.fence(name, reason));
   printOutcome(context, `${name} is fenced: nothing it ever signed is trusted in any cluster that hears the trust root`, { cluster: name, fenced: true });
 }
 
 export async function unfenceCluster(context: CommandContext, [name = '']: readonly string[]): Promise<void> {
-  await withChannel(context.socketOf(), (channel) => {
-    const client = channel.client(trust.TrustRootAdminClient);
-    return call(client.unfenceCluster.bind(client), { cluster: name }, { timeoutMs: TIMEOUT_MS });
-  });
+  await withTrustRoot(context, (api) => api.unfence(name));
   printOutcome(context, `${name} may join anew: \`isthmus cluster token create ${name} --replace\`, then new tokens for its gateways and agents`, { cluster: name, fenced: false });
 }
 

@@ -1,7 +1,7 @@
 // `isthmus agent join` and `leave`: lets the agent package of this host into a federation, and takes it out again.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createSocket } from 'node:dgram';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -60,8 +60,8 @@ export async function leaveHost(context: CommandContext, _args: readonly string[
 
 const tokenFileIn = (configDir: string): string => join(configDir, 'agent.token');
 
-async function planOf(options: Options): Promise<JoinPlan> {
-  const configDir = String(options['configDir']);
+/** The join token of `--token` or `--token-file`, and whom it is for. **Throws** CLI_BAD_INPUT. */
+export async function joinTokenOf(options: Options): Promise<{ readonly token: string; readonly agent: string; readonly cluster: string }> {
   const token = (await tokenText(options)).trim();
   const read = parseToken(token);
   if (!read.ok) throw fail('CLI_BAD_INPUT', `the token is no join token: ${formatProblems(read.problems)}`);
@@ -69,6 +69,12 @@ async function planOf(options: Options): Promise<JoinPlan> {
   if (read.value.prefix !== 'ijt' || agent === undefined || cluster === undefined) {
     throw fail('CLI_BAD_INPUT', 'the token is a cluster’s bootstrap token, not a join token', { hint: '`isthmus token create AGENT --service namespace/name` makes one' });
   }
+  return { token, agent, cluster };
+}
+
+async function planOf(options: Options): Promise<JoinPlan> {
+  const configDir = String(options['configDir']);
+  const { token, agent, cluster } = await joinTokenOf(options);
   const server = String(options['server']);
   const workloadsDir = join(configDir, 'workloads.d');
   const config = {
@@ -127,8 +133,11 @@ async function write(plan: JoinPlan): Promise<void> {
   const owner = await ownerIds();
   // The agent reads its token under its own user; whoever else is there must not.
   if (owner !== undefined) await chown(plan.tokenFile, owner.uid, owner.gid);
-  await writeFile(plan.configFile, `# Written by \`isthmus agent join\`; isthmus-agent --help lists every key.\n${formatYaml(plan.config)}`);
-  await chmod(plan.configFile, 0o644);
+  // Whole or not at all: where it is, this host has joined.
+  const draft = `${plan.configFile}.new`;
+  await writeFile(draft, `# Written by \`isthmus agent join\`; isthmus-agent --help lists every key.\n${formatYaml(plan.config)}`);
+  await chmod(draft, 0o644);
+  await rename(draft, plan.configFile);
 }
 
 /** The packages' user, where they are installed and this runs as root. */

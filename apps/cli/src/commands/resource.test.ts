@@ -30,5 +30,11 @@ test('completion knows every command, and the scripts are ones their shell reads
   if (spawnSync('bash', ['--version']).status !== 0) return t.skip('no bash here');
   assert.match(complete('isthmus service'), /apply list delete .*endpoints/);
   assert.match(complete('isthmus service apply shop/cart'), /--port/);
+  const completeWord = (...line: readonly string[]): string[] =>
+    execFileSync('bash', ['-c', `${script}\nCOMP_WORDS=(isthmus "$@"); COMP_CWORD=$#; _isthmus; printf '%s\\n' "\${COMPREPLY[@]}"`, 'bash', ...line], { encoding: 'utf8' }).trim().split('\n');
+  assert.deepEqual(completeWord('status', '-o', ''), ['table', 'json', 'yaml']);
+  assert.deepEqual(completeWord('trust', 'rotate', '--hold-before', 'r'), ['reissue', 'retire']);
+  assert.deepEqual(completeWord('get', 'fo'), ['foreign-trust-domains']);
+  assert.ok(completeWord('trust', 'rotate', '--').includes('--context'), 'options of every command');
   assert.equal(spawnSync(process.execPath, [main, 'completion', 'tcsh']).status, 65);
 });

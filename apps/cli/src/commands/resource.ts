@@ -1,39 +1,34 @@
 // `isthmus get`, `diff -f`, `delete -f`: any kind by its word, and files held against what there is.
 import { isDeepStrictEqual } from 'node:util';
-import { formatServiceName } from '@isthmus/model';
 import { formatYaml } from '@isthmus/runtime';
 import { type Document, serviceArgument, withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { formatDocument, printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
+import { namedBy } from '../documents.ts';
 import { byKind, readDeclarations } from './apply.ts';
+import { KIND_WORDS, KINDS } from './kinds.ts';
 import { text } from './cluster.ts';
 
-/** Words a kind goes by. */
-const KINDS: Readonly<Record<string, string>> = {
-  services: 'service', service: 'service', exports: 'export', export: 'export', workloads: 'workload', workload: 'workload', imports: 'import', import: 'import',
-  peers: 'peer', peer: 'peer', proxies: 'proxy', proxy: 'proxy', clusters: 'member', cluster: 'member', certificates: 'certificate', certificate: 'certificate',
-  bundles: 'bundle', bundle: 'bundle', tokens: 'join-token', token: 'join-token', 'join-tokens': 'join-token', entries: 'entry', entry: 'entry',
-};
 /** Columns a table begins with, where a document has them. */
-const FIRST = ['namespace', 'service', 'name', 'cluster', 'id', 'agent', 'kind', 'state', 'health', 'role'];
+const FIRST = ['trustDomain', 'namespace', 'service', 'name', 'cluster', 'id', 'agent', 'kind', 'state', 'health', 'role'];
 
 /** Exit code of `diff` where something differs, as diff(1). */
 const EXIT_DIFFERENT = 1;
 
 export async function getResources(context: CommandContext, [word = '', name]: readonly string[], options: Options): Promise<void> {
   const kind = Object.hasOwn(KINDS, word) ? KINDS[word] : undefined;
-  if (kind === undefined) throw fail('CLI_BAD_INPUT', `${JSON.stringify(word)} is no kind`, { hint: `kinds: ${Object.keys(KINDS).filter((k) => k.endsWith('s')).join(', ')}` });
+  if (kind === undefined) throw fail('CLI_BAD_INPUT', `${JSON.stringify(word)} is no kind`, { hint: `kinds: ${KIND_WORDS.join(', ')}` });
   const namespace = typeof options['namespace'] === 'string' ? options['namespace'] : '';
-  if (name !== undefined && (kind === 'service' || kind === 'export')) {
-    const wanted = serviceArgument(name);
+  if (name !== undefined && (kind === 'service' || kind === 'export' || kind === 'federated-trust-domain')) {
+    const wanted = kind === 'federated-trust-domain' ? { namespace: '', name } : serviceArgument(name);
     const found = await withAdmin(context, (api) => api.get(kind, wanted.namespace, wanted.name));
     if (found === undefined) throw fail('CLI_NOT_FOUND', `no ${kind} ${name}`);
     return printOutcome(context, formatDocument(found), found);
   }
   const all = await withAdmin(context, (api) => api.list(kind, namespace));
-  const rows = name === undefined ? all : all.filter((d) => [d['name'], d['cluster'], d['id'], d['agent'], d['trustDomain']].includes(name));
+  const rows = name === undefined ? all : all.filter((d) => [d['name'], d['cluster'], d['id'], d['agent'], d['trustDomain'], d['spiffeId']].includes(name));
   if (name !== undefined && rows.length === 0) throw fail('CLI_NOT_FOUND', `no ${kind} ${name}`);
   const columns = FIRST.filter((field) => rows.some((row) => row[field] !== undefined) && !(field === 'kind' && kind !== 'proxy'));
   printRows<Document>(context, rows, columns.map((field) => [field, (row) => text(row[field])]));
@@ -45,9 +40,10 @@ export async function diffFile(context: CommandContext, _args: readonly string[]
   const differences = await withAdmin(context, async (api) => {
     const found: { kind: string; name: string; change: 'create' | 'replace'; lines: readonly string[] }[] = [];
     for (const wanted of declarations) {
-      const current = await api.get(wanted.kind, wanted.namespace, wanted.name);
+      const { namespace, name, label } = namedBy(wanted);
+      const current = await api.get(wanted.kind, namespace, name);
       if (current !== undefined && isDeepStrictEqual({ ...current }, { ...wanted })) continue;
-      found.push({ kind: wanted.kind, name: formatServiceName(wanted), change: current === undefined ? 'create' : 'replace', lines: diffLines(current === undefined ? '' : formatYaml(current), formatYaml(wanted)) });
+      found.push({ kind: wanted.kind, name: label, change: current === undefined ? 'create' : 'replace', lines: diffLines(current === undefined ? '' : formatYaml(current), formatYaml(wanted)) });
     }
     return found;
   });
@@ -61,7 +57,10 @@ export async function deleteFile(context: CommandContext, _args: readonly string
   const declarations = readDeclarations(String(options['file'])).toSorted((a, b) => byKind(b, a));
   const outcomes = await withAdmin(context, async (api) => {
     const done: { kind: string; name: string; existed: boolean }[] = [];
-    for (const { kind, namespace, name } of declarations) done.push({ kind, name: `${namespace}/${name}`, ...(await api.delete(kind, namespace, name)) });
+    for (const declaration of declarations) {
+      const { namespace, name, label } = namedBy(declaration);
+      done.push({ kind: declaration.kind, name: label, ...(await api.delete(declaration.kind, namespace, name)) });
+    }
     return done;
   });
   printRows(context, outcomes, [

@@ -1,13 +1,22 @@
-// `isthmus status`: one control plane's own account of itself, what needs a look first.
+// `isthmus status`: the federation's state, or one control plane's own account of itself; what needs a look first.
 import { formatDuration } from '@isthmus/model';
 import { withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
 import { formatTable, printOutcome } from '../output/table.ts';
+import type { Options } from '../program.ts';
 import { text } from './cluster.ts';
+import type { FederationStatus } from './federation-status.ts';
 
 type Document = Readonly<Record<string, unknown>>;
 
-export async function showStatus(context: CommandContext): Promise<void> {
+/** The federation's state over an admin API; one cluster's with `--cluster`, or over its own socket. */
+export async function showStatus(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
+  const { api } = context;
+  if (api !== undefined && options['cluster'] === undefined) {
+    const [{ withApi }, { formatFederation }] = await Promise.all([import('../api.ts'), import('./federation-status.ts')]);
+    const { value } = await withApi(api, (client) => client.call<FederationStatus>('getFederationStatus'));
+    return printOutcome(context, formatFederation(value, context.stdout.isTTY === true), value);
+  }
   const status: Document = await withAdmin(context, (api) => api.status());
   printOutcome(context, formatStatus(status, context.stdout.isTTY === true), status);
 }

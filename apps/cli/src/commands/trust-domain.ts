@@ -4,15 +4,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { type FederatedTrustDomain, formatDuration, formatProblems, messageOf, parseFederatedTrustDomain, type TrustDomain } from '@isthmus/model';
 import { MAX_BUNDLE_DOCUMENT_BYTES, parseBundleDocument } from '@isthmus/pki';
-import { call, foreign, type RpcChannel } from '@isthmus/rpc';
-import { type Document, fromJson } from '../admin.ts';
-import { type CommandContext, withChannel } from '../context.ts';
+import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
+import { type ExportedBundle, withForeignTrust } from '../foreign-trust.ts';
 import { printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
 import { text } from './cluster.ts';
-
-const TIMEOUT_MS = 10_000;
 
 /** Declares a foreign trust domain, and takes its first bundle where a file is given: its fingerprint is checked before anything is written. */
 export async function federate(context: CommandContext, [trustDomain = '']: readonly string[], options: Options): Promise<void> {
@@ -20,11 +17,11 @@ export async function federate(context: CommandContext, [trustDomain = '']: read
   const file = options['bundle'];
   const document = typeof file === 'string' ? await readBundle(file, trustDomain) : undefined;
   const sha256 = document && (await expectedFingerprint(context, document, options));
-  const { changed, sequence } = await withForeign(context, async (client) => {
-    const made = await call(client.declare.bind(client), { document: Buffer.from(JSON.stringify(declared)) }, { timeoutMs: TIMEOUT_MS });
+  const { changed, sequence } = await withForeignTrust(context, async (api) => {
+    const made = await api.declare(declared);
     if (document === undefined) return { changed: made.changed, sequence: undefined };
-    const taken = await call(client.importBundle.bind(client), { trustDomain, document, sha256: sha256 ?? '' }, { timeoutMs: TIMEOUT_MS });
-    return { changed: made.changed || taken.changed, sequence: Number(taken.sequence) };
+    const taken = await api.importBundle(trustDomain, document, sha256 ?? '');
+    return { changed: made.changed || taken.changed, sequence: taken.sequence };
   });
   const next = sequence !== undefined || declared.source.profile === 'https_web' ? '' : '; give it a first bundle with `isthmus trust bundle import`';
   printOutcome(context, `${trustDomain} ${changed ? 'is federated' : 'is federated already, unchanged'}${next}`, { changed, document: declared, sequence });
@@ -32,14 +29,14 @@ export async function federate(context: CommandContext, [trustDomain = '']: read
 
 /** Takes a trust domain and its bundle away: its callers are let in no longer. */
 export async function drop(context: CommandContext, [trustDomain = '']: readonly string[]): Promise<void> {
-  const { existed } = await withForeign(context, (client) => call(client.remove.bind(client), { trustDomain }, { timeoutMs: TIMEOUT_MS }));
+  const { existed } = await withForeignTrust(context, (api) => api.remove(trustDomain));
   if (!existed) throw fail('CLI_NOT_FOUND', `no foreign trust domain ${trustDomain} is federated with this cluster`, { hint: 'isthmus trust list shows those that are' });
   printOutcome(context, `${trustDomain} is dropped; its callers are let in no longer`, { trustDomain, removed: true });
 }
 
 /** Prints the foreign trust domains with the state and age of each bundle. */
 export async function listTrustDomains(context: CommandContext): Promise<void> {
-  const rows = await withForeign(context, (client) => statesOf(client));
+  const rows = await withForeignTrust(context, (api) => api.states());
   printRows(context, rows, [
     ['trust domain', (r) => text(r['trustDomain'])],
     ['profile', (r) => text(r['profile'])],
@@ -93,9 +90,8 @@ export async function exportBundle(context: CommandContext, [trustDomain = '']: 
 export async function importBundle(context: CommandContext, [trustDomain = '', file = '']: readonly string[], options: Options): Promise<void> {
   const document = await readBundle(file, trustDomain);
   const sha256 = await expectedFingerprint(context, document, options);
-  const taken = await withForeign(context, (client) => call(client.importBundle.bind(client), { trustDomain, document, sha256 }, { timeoutMs: TIMEOUT_MS }));
-  const sequence = Number(taken.sequence);
-  printOutcome(context, `bundle of ${trustDomain}, sequence ${sequence}, ${taken.changed ? 'is in force' : 'was in force already'}`, { trustDomain, sequence, changed: taken.changed });
+  const { changed, sequence } = await withForeignTrust(context, (api) => api.importBundle(trustDomain, document, sha256));
+  printOutcome(context, `bundle of ${trustDomain}, sequence ${sequence}, ${changed ? 'is in force' : 'was in force already'}`, { trustDomain, sequence, changed });
 }
 
 /** The declaration the options of `federate` make. **Throws** CLI_BAD_INPUT. */
@@ -136,17 +132,8 @@ async function expectedFingerprint(context: CommandContext, document: Buffer, op
   return answer.trim() === 'yes' ? found : refuse('not imported');
 }
 
-async function exportFrom(context: CommandContext, trustDomain: string): Promise<{ readonly document: Buffer; readonly sequence: number; readonly sha256: string; readonly trustDomain: string }> {
-  const exported = await withForeign(context, (client) => call(client.exportBundle.bind(client), { trustDomain }, { timeoutMs: TIMEOUT_MS }));
-  return { ...exported, document: Buffer.from(exported.document), sequence: Number(exported.sequence) };
-}
-
-async function statesOf(client: foreign.ForeignTrustClient): Promise<readonly Document[]> {
-  return (await call(client.list.bind(client), {}, { timeoutMs: TIMEOUT_MS })).documents.map(fromJson);
-}
-
-function withForeign<T>(context: CommandContext, use: (client: foreign.ForeignTrustClient) => Promise<T>): Promise<T> {
-  return withChannel(context.socketOf(), (channel: RpcChannel) => use(channel.client(foreign.ForeignTrustClient)));
+function exportFrom(context: CommandContext, trustDomain: string): Promise<ExportedBundle> {
+  return withForeignTrust(context, (api) => api.exportBundle(trustDomain));
 }
 
 function sha256Of(bytes: Buffer): string {

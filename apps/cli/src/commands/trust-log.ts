@@ -3,15 +3,14 @@ import { X509Certificate } from 'node:crypto';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { type LogRecord, verifyLog } from '@isthmus/identity';
 import { messageOf } from '@isthmus/model';
-import { call, trust } from '@isthmus/rpc';
-import { type CommandContext, withChannel } from '../context.ts';
+import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
+import { withTrustRoot } from '../trust-admin.ts';
 import { text } from './cluster.ts';
 import { instant } from './token.ts';
 
-const TIMEOUT_MS = 10_000;
 const MAX_RECORDS = 1_000;
 /** Facts that are long and say nothing to a person; `-o json` shows them. */
 const LONG_FACTS: ReadonlySet<string> = new Set(['certificate', 'chain', 'signature', 'head']);
@@ -20,7 +19,7 @@ const LONG_FACTS: ReadonlySet<string> = new Set(['certificate', 'chain', 'signat
 export async function showLog(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
   const last = Number(options['last']);
   if (!Number.isInteger(last) || last < 1 || last > MAX_RECORDS) throw fail('CLI_BAD_INPUT', `--last: must be 1 to ${MAX_RECORDS}`);
-  const all = typeof options['file'] === 'string' ? await lastOf(options['file'], last) : await lastOfTrustRoot(context, last);
+  const all = typeof options['file'] === 'string' ? await lastOf(options['file'], last) : await withTrustRoot(context, (api) => api.log(last));
   const kind = options['kind'];
   printRows(context, kind === undefined ? all : all.filter((record) => record.kind === kind), [
     ['index', (r) => r.index],
@@ -35,14 +34,6 @@ function shown(name: string, value: unknown): string {
   if (name.endsWith('AtMs')) return instant(value) ?? '-';
   if (name.endsWith('Sha256') || name === 'sha256') return (Array.isArray(value) ? value : [value]).map((hash) => String(hash).slice(0, 12)).join(',');
   return text(value) ?? '-';
-}
-
-async function lastOfTrustRoot(context: CommandContext, last: number): Promise<readonly LogRecord[]> {
-  const { records } = await withChannel(context.socketOf(), (channel) => {
-    const client = channel.client(trust.TrustRootAdminClient);
-    return call<trust.GetLogRequest, trust.GetLogResponse>(client.getLog.bind(client), { last }, { timeoutMs: TIMEOUT_MS });
-  });
-  return records.map((bytes) => JSON.parse(Buffer.from(bytes).toString()) as LogRecord);
 }
 
 /** The newest records of a file, which is checked on the way. */
@@ -81,11 +72,8 @@ export async function verifyLogFile(context: CommandContext, [path = '']: readon
 
 /** Signs the head, and prints the hash to keep. */
 export async function checkpointLog(context: CommandContext): Promise<void> {
-  const head = await withChannel(context.socketOf(), (channel) => {
-    const client = channel.client(trust.TrustRootAdminClient);
-    return call<trust.CheckpointLogRequest, trust.LogHead>(client.checkpointLog.bind(client), {}, { timeoutMs: TIMEOUT_MS });
-  });
-  printOutcome(context, head.hash, { records: Number(head.records), hash: head.hash });
+  const head = await withTrustRoot(context, (api) => api.checkpoint());
+  printOutcome(context, head.hash, head);
 }
 
 type Verdict = Awaited<ReturnType<typeof verifyLog>>;

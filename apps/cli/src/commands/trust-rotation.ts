@@ -2,12 +2,13 @@
 import { createInterface } from 'node:readline/promises';
 import type { RotationDocument } from '@isthmus/identity';
 import { formatDuration, messageOf } from '@isthmus/model';
-import { systemClock } from '@isthmus/runtime';
-import { type CommandContext, withChannel } from '../context.ts';
+import { formatYaml, systemClock } from '@isthmus/runtime';
+import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
-import { formatTable } from '../output/table.ts';
+import { formatTable, printOutcome } from '../output/table.ts';
 import type { Options } from '../program.ts';
-import { rotationApi, type RotateRequest, type RotationApi } from '../trust-admin.ts';
+import { type RotateRequest, type RotationApi, withTrustRoot } from '../trust-admin.ts';
+import { formatBar } from '../output/bar.ts';
 import { instant } from './token.ts';
 
 const POLL_MS = 300;
@@ -18,14 +19,13 @@ const EX_TEMPFAIL = 75;
 
 /** Prints how things stand. */
 export async function showTrust(context: CommandContext): Promise<void> {
-  const document = await withChannel(context.socketOf(), (channel) => rotationApi(channel).rotation());
-  context.stdout.write(context.output === 'json' ? `${JSON.stringify(document, undefined, 2)}\n` : `${describe(document, context.stdout.isTTY === true).join('\n')}\n`);
+  const document = await withTrustRoot(context, (api) => api.rotation());
+  printOutcome(context, describe(document, context.stdout.isTTY === true).join('\n'), document);
 }
 
 /** Begins, changes or follows a rotation. Exit code 75 where it stops before its end. */
 export async function rotateTrust(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
-  await withChannel(context.socketOf(), async (channel) => {
-    const api = rotationApi(channel);
+  await withTrustRoot(context, async (api) => {
     const before = await api.rotation();
     const request = requestOf(options, isOpen(before));
     if (request?.compromised === true && options['yes'] !== true) await confirm(context, before);
@@ -91,11 +91,11 @@ async function follow(context: CommandContext, api: RotationApi): Promise<Rotati
     });
     if (document !== undefined) {
       awaySinceMs = undefined;
-      const lines = context.output === 'json' ? [JSON.stringify(document)] : describe(document, context.stdout.isTTY === true);
+      const lines = linesOf(context, document);
       const text = lines.join('\n');
       if (text !== shown) {
-        if (context.stdout.isTTY === true && context.output !== 'json' && drawnLines > 0) context.stdout.write(`\x1b[${drawnLines}A\x1b[0J`);
-        context.stdout.write(`${text}\n${context.stdout.isTTY === true || context.output === 'json' ? '' : '\n'}`);
+        if (context.stdout.isTTY === true && context.output === 'table' && drawnLines > 0) context.stdout.write(`\x1b[${drawnLines}A\x1b[0J`);
+        context.stdout.write(`${text}\n${context.stdout.isTTY === true || context.output !== 'table' ? '' : '\n'}`);
         drawnLines = text.split('\n').length;
         shown = text;
       }
@@ -106,7 +106,14 @@ async function follow(context: CommandContext, api: RotationApi): Promise<Rotati
 }
 
 function show(context: CommandContext, document: RotationDocument): void {
-  context.stdout.write(context.output === 'json' ? `${JSON.stringify(document)}\n` : `${describe(document, context.stdout.isTTY === true).join('\n')}\n`);
+  context.stdout.write(`${linesOf(context, document).join('\n')}\n`);
+}
+
+/** The document as this command prints it: a page, or one document for programs. */
+function linesOf(context: CommandContext, document: RotationDocument): readonly string[] {
+  if (context.output === 'json') return [JSON.stringify(document)];
+  if (context.output === 'yaml') return ['---', formatYaml(document).trimEnd()];
+  return describe(document, context.stdout.isTTY === true);
 }
 
 function isOpen({ rotation }: RotationDocument): boolean {
@@ -123,6 +130,7 @@ export function describe(document: RotationDocument, colour: boolean): readonly 
   return [
     ...document.roots.map((r) => `root ${r.sha256.slice(0, 12)}  ${r.state}${r.expiresAtMs === undefined ? '' : `, until ${instant(r.expiresAtMs) ?? ''}`}`),
     ...(rotation === undefined ? ['no rotation yet'] : progress(rotation)),
+    ...(colour && rotation !== undefined && rotation.step !== 'done' ? bars(document, rotation.step) : []),
     formatTable(
       document.clusters,
       [
@@ -135,6 +143,19 @@ export function describe(document: RotationDocument, colour: boolean): readonly 
       ],
       colour,
     ),
+  ];
+}
+
+const STEPS = ['prepare', 'distribute', 'prove', 'switch', 'reissue', 'prove-unused', 'retire'];
+
+/** How far it is, for a terminal: steps, and processes that acknowledged. */
+function bars({ clusters }: RotationDocument, step: string): readonly string[] {
+  const sum = (of: (c: RotationDocument['clusters'][number]) => number): number => clusters.reduce((all, c) => all + of(c), 0);
+  const processes = sum((c) => c.processes);
+  return [
+    `${formatBar(Math.max(0, STEPS.indexOf(step)), STEPS.length)} steps`,
+    `${formatBar(sum((c) => c.acknowledged), processes)} trust the new root`,
+    `${formatBar(processes - sum((c) => c.onOldRoot), processes)} are off the old root`,
   ];
 }
 

@@ -9,11 +9,13 @@ const HEALTH_CHECK = { kind: 'http', path: '/healthz', intervalMs: 250, timeoutM
 
 type EtcdFiles = { readonly ca: string; readonly cert: string; readonly key: string };
 
-export function trustRootConfig({ paths, ports, topology }: FederationOptions): object {
+export function trustRootConfig({ paths, ports, topology, adminApi }: FederationOptions): object {
   return {
     federation: topology.federation,
     stateDir: paths.state(names.trustRoot),
     listen: { host: HOST, port: ports[names.trustRoot] },
+    // The demo's operators may do over the network what its admin APIs let them.
+    ...(adminApi === true && { operators: topology.clusters.map((c) => ({ cluster: c.name, may: ['rotate', 'fence', 'members'] })) }),
     adminSocket: paths.socket(names.trustRoot),
     health: { host: HOST, port: ports[portNames.health(names.trustRoot)] },
   };
@@ -74,6 +76,8 @@ export function adminApiConfig({ paths, ports, topology }: FederationOptions, cl
     federation: topology.federation,
     stateDir: paths.state(name),
     controlPlaneSocket: paths.socket(names.controlPlane(cluster.name)),
+    trustRoot: { address: `${HOST}:${ports[names.trustRoot]}` },
+    adminSocket: paths.socket(name),
     listen: { host: HOST, port: ports[name] },
     grants: grants ?? everything,
     forwarders: topology.clusters.filter((c) => c.name !== cluster.name).map((c) => ({ cluster: c.name, roles: ['viewer', 'operator', 'trust-admin'] })),

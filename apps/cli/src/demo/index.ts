@@ -11,3 +11,6 @@ export { type AgentPlan, type ClusterPlan, DEMO_TOPOLOGY, FEDERATION, LEDGER, na
 export { askOverTls, type TlsOutcome } from './tour/certificate-steps.ts';
 export { openTrustTraffic, type TrustTraffic } from './tour/trust-traffic.ts';
 export { foreignSvid, openProbeCluster, type ProbeCluster } from './tour/probe-cluster.ts';
+export { findProgram, type Finished, run, type RunOptions } from './run.ts';
+export { AS_AGENT, type BareRoot, makeBareRoot, whyNoBareRoot } from './vm/bare-root.ts';
+export { makePackages } from './vm/packages.ts';

@@ -133,7 +133,11 @@ function makeHandle(name: string, child: ChildProcess, exited: Promise<ExitFacts
       return exited;
     },
     stop: async (limitMs = STOP_LIMIT_MS) => {
-      if (!running) return exited;
+      if (!running) {
+        // A successor it handed over to, where there is one.
+        toGroup('SIGKILL');
+        return exited;
+      }
       child.kill('SIGTERM');
       const limit = systemClock.setTimer(limitMs, () => toGroup('SIGKILL'));
       try {

@@ -9,7 +9,7 @@ import { systemClock } from '@isthmus/runtime';
 /** One step: its name, whether it held, what was measured, and the measurements as numbers. */
 export type Step = { readonly name: string; readonly ok: boolean; readonly detail: string; readonly durationMs: number; readonly measured?: Measured };
 export type Measured = Readonly<Record<string, unknown>>;
-export type Report = { readonly tour: string; readonly store: string; readonly ok: boolean; readonly steps: readonly Step[]; readonly figures: Measured; readonly durationMs: number };
+export type Report = { readonly tour: string; readonly store: string; readonly ok: boolean; readonly skipped?: string; readonly steps: readonly Step[]; readonly figures: Measured; readonly durationMs: number };
 
 /** What a step answers when it holds; it throws when it does not. */
 export type StepResult = { readonly detail: string; readonly measured?: Measured };

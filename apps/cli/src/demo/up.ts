@@ -1,6 +1,7 @@
 // `isthmus up`: the demo from start to end, with or without a terminal; every process it starts ends with it.
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { ERROR_CLASSES } from '@isthmus/model';
 import { systemClock } from '@isthmus/runtime';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
@@ -27,6 +28,7 @@ export async function up(context: CommandContext, _args: readonly string[], opti
   const beganMonotonicMs = systemClock.monotonicMs() - sinceCommandStartMs();
   const tour = await findTour(String(options['tour']));
   const store: StoreKind = options['store'] === 'etcd' ? 'etcd' : 'embedded';
+  if (check && tour.whyNot !== undefined) return skipTour(context, tour.name, store, tour.whyNot, options);
   const ports = planPorts(DEMO_TOPOLOGY, parsePortRange(String(options['ports'])));
   if (store === 'etcd') findEtcd(process.env['PATH'] ?? '');
   const paths = demoPaths(context.stateDir);
@@ -73,6 +75,13 @@ export async function up(context: CommandContext, _args: readonly string[], opti
     ending.stopListening();
   }
   if (ending.signal.aborted) process.exitCode = check ? 130 : 0;
+}
+
+/** A walk that cannot be walked here has shown nothing: it says why, and its exit code is that of what is unavailable. */
+function skipTour(context: CommandContext, tour: string, store: StoreKind, why: string, options: Options): void {
+  context.stdout.write(`skipped the tour ${tour}: ${why}\n`);
+  if (typeof options['report'] === 'string') writeReport(options['report'], { tour, store, ok: false, skipped: why, steps: [], figures: {}, durationMs: 0 });
+  process.exitCode = ERROR_CLASSES.unavailable.exit;
 }
 
 /** What `isthmus demo` may ask: a process by its name, or a cluster's sample programs by the cluster's. */

@@ -1,5 +1,5 @@
 // The resources of the API as data: what each is called, what it looks like, who may read and write it.
-import { bundleSchema, entrySchema, exportSchema, joinRoleSchema, registrationSchema, schemas, serviceSchema, servicePortSchema, strict, type Static, type TSchema, Type } from '@isthmus/model';
+import { banSchema, bundleSchema, dnsLabel, entrySchema, exportSchema, federatedTrustDomainSchema, joinRoleSchema, registrationSchema, schemas, serviceSchema, servicePortSchema, strict, type Static, type TSchema, Type } from '@isthmus/model';
 
 /** What a caller may do: `viewer` reads, `operator` also declares, `trust-admin` also hands out and takes identities. */
 export type ApiRole = 'viewer' | 'operator' | 'trust-admin';
@@ -37,10 +37,10 @@ const count = Type.Integer({ minimum: 0 });
 const instantMs = Type.Integer({ minimum: 0, description: 'Unix time in milliseconds' });
 
 export const joinTokenRequestSchema = strict({
-  agent: label,
+  agent: dnsLabel('Name of the agent, gateway or operator that may join with it'),
   role: joinRoleSchema,
-  services: Type.Optional(Type.Array(Type.String({ maxLength: 127, pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$' }), { maxItems: 64, description: 'namespace/service an agent may hold identities of' })),
-  ttlSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 3_600 })),
+  services: Type.Optional(Type.Array(Type.String({ maxLength: 127, pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$' }), { maxItems: 64, description: '`namespace/service` names an agent may hold identities of' })),
+  ttlSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 3_600, description: 'How long it is good' })),
 });
 export type JoinTokenBody = Static<typeof joinTokenRequestSchema>;
 
@@ -60,9 +60,14 @@ const createdToken = Type.Object({
 });
 
 const peer = Type.Object({ cluster: label, state: Type.String({ description: 'fresh, stale, presumed-dead or fenced' }), ageMs: Type.Optional(Type.Number({ minimum: 0 })), exports: Type.Optional(count), refused: Type.Optional(count) });
-const proxy = Type.Object({ id: Type.String(), kind: Type.String(), network: Type.String(), sentVersion: Type.Number(), ackedVersion: Type.Number(), inSync: Type.Boolean({ description: 'whether the configuration sent last is acknowledged' }) });
+const proxy = Type.Object({ id: Type.String(), kind: Type.String(), network: Type.String(), version: Type.Optional(Type.String({ description: 'of its program' })), sentVersion: Type.Number(), ackedVersion: Type.Number(), inSync: Type.Boolean({ description: 'whether the configuration sent last is acknowledged' }), nack: Type.Optional(Type.Object({ version: Type.Number(), reason: Type.String() }, { description: 'the configuration it refused last' })) });
 const imported = Type.Object({ namespace: label, name: label, cluster: label, ports: Type.Array(servicePortSchema), readyCount: count, totalCount: count, state: Type.String(), gateways: Type.Array(Type.String()), locality: Type.String() });
 const certificate = Type.Object({ name: Type.String(), spiffeId: Type.String(), expiresAtMs: Type.Number() });
+
+/** The id of a ban in a path. */
+export const banParam = Type.String({ pattern: '^[0-9a-f]{16}$' });
+/** The name of a trust domain in a path. */
+export const trustDomainParam = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,252}$' });
 
 export const RESOURCES: readonly Resource[] = [
   { path: 'services', kind: 'service', title: 'service', keyParams: namespaced, isNamespaced: true, document: serviceSchema, body: serviceSchema, verbs: { list: READERS, get: READERS, put: OPERATORS, delete: OPERATORS } },
@@ -73,6 +78,8 @@ export const RESOURCES: readonly Resource[] = [
   { path: 'proxies', kind: 'proxy', title: 'agent or gateway, with the configuration it acknowledged', keyParams: { proxy: name }, isNamespaced: false, document: proxy, verbs: { list: READERS, get: READERS } },
   { path: 'certificates', kind: 'certificate', title: 'certificate of the cluster', keyParams: { certificate: name }, isNamespaced: false, document: certificate, verbs: { list: READERS, get: READERS } },
   { path: 'bundles', kind: 'bundle', title: 'trust bundle', keyParams: { trustDomain: name }, isNamespaced: false, document: bundleSchema, verbs: { list: READERS, get: READERS } },
+  { path: 'bans', kind: 'ban', title: 'ban of an agent or service', keyParams: { ban: banParam }, isNamespaced: false, document: banSchema, verbs: { list: READERS, get: READERS } },
+  { path: 'foreign-trust-domains', kind: 'federated-trust-domain', title: 'foreign trust domain whose callers exports may name', keyParams: { trustDomain: trustDomainParam }, isNamespaced: false, document: federatedTrustDomainSchema, body: federatedTrustDomainSchema, verbs: { list: READERS, get: READERS, put: TRUST, delete: TRUST } },
   { path: 'join-tokens', kind: 'join-token', title: 'one-time join token', keyParams: { id: Type.String({ pattern: '^[0-9a-f]{12}$' }) }, isNamespaced: false, document: joinTokenView, body: joinTokenRequestSchema, created: createdToken, verbs: { list: TRUST, get: TRUST, create: TRUST, delete: TRUST } },
   { path: 'entries', kind: 'entry', title: 'agent, gateway or operator that joined', keyParams: { role: joinRoleSchema, agent: label }, isNamespaced: false, document: entrySchema, verbs: { list: TRUST, get: TRUST, delete: TRUST } },
 ];

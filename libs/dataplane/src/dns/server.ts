@@ -21,6 +21,8 @@ export interface DnsServer {
   close(): Promise<void>;
 }
 
+/** A successor answers beside its predecessor. What keeps a second agent from starting are its other listeners. */
+const SHARES_PORT = process.platform === 'linux';
 const MAX_TCP_CONNECTIONS = 64;
 const TCP_IDLE_MS = 5_000;
 /** A query is one question and an OPT record. */
@@ -41,9 +43,9 @@ export async function startDns(options: DnsOptions): Promise<DnsServer> {
     serveTcp(socket, reply);
   });
   tcp.maxConnections = MAX_TCP_CONNECTIONS;
-  const bound = await listenOn(tcp, options.listen, 'DNS');
+  const bound = await listenOn(tcp, options.listen, 'DNS', SHARES_PORT);
 
-  const udp = createSocket(bound.host.includes(':') ? 'udp6' : 'udp4');
+  const udp = createSocket({ type: bound.host.includes(':') ? 'udp6' : 'udp4', reusePort: SHARES_PORT });
   udp.on('message', (query: Buffer, from: RemoteInfo) => {
     const answer = reply(query, 0);
     if (answer !== undefined) udp.send(answer, from.port, from.address, () => undefined);

@@ -1,7 +1,9 @@
 // Which connections lead to where the snapshot no longer does: they may finish, within a limit.
 import type { Engine } from '@isthmus/decide';
 import type { Snapshot } from '@isthmus/model';
-import { LAYER7_TARGET } from './destination.ts';
+
+/** The target's id where requests are carried by this process itself. */
+export const LAYER7_TARGET = 'layer7';
 
 /** Stands for one address of one endpoint; an endpoint that moved is another one. */
 export function targetKey(target: { readonly id: string; readonly host: string; readonly port: number }): string {

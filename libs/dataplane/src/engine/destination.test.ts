@@ -33,7 +33,7 @@ function order(destination: Destination): readonly string[] {
 test('an exported name leads to its endpoints, each once', () => {
   const destination = found(engineOf(at('a'), at('b')), NAME);
   assert.equal(destination.service, 'shop/payments');
-  assert.deepEqual(destination.pick(new Set()), { id: 'a', host: '192.0.2.1', port: 9_000, takesProxyHeader: false });
+  assert.deepEqual(destination.pick(new Set()), { id: 'a', host: '192.0.2.1', port: 9_000, takesProxyHeader: false, key: 'a 192.0.2.1 9000' });
   assert.deepEqual(order(destination), ['a', 'b']);
 });
 
@@ -70,7 +70,7 @@ test('a reserved name leads to its address alone, IPv6 without brackets, and tak
   const reserved = { store: '[2001:db8::1]:2379', 'control-plane': 'cp.example:8443' };
   const store = found(engineOf(), 'store.isthmus.east.acme.example', { reserved, sendProxyHeader: true });
   assert.equal(store.service, 'store');
-  assert.deepEqual(store.pick(new Set()), { id: 'store', host: '2001:db8::1', port: 2_379, takesProxyHeader: false });
+  assert.deepEqual(store.pick(new Set()), { id: 'store', host: '2001:db8::1', port: 2_379, takesProxyHeader: false, key: 'store 2001:db8::1 2379' });
   assert.deepEqual(order(store), ['store']);
   assert.equal(found(engineOf(), 'control-plane.isthmus.east.acme.example', { reserved }).pick(new Set())?.host, 'cp.example');
 });
@@ -84,7 +84,7 @@ test('a service that asks for layer 7 leads by the name that says so to this pro
   const engine = compile({ version: 1, resources: new Map(asking.map((v) => [resourceName(v), v])) });
   const name = NAME.replace('.svc.', '.l7.');
   const destination = found(engine, name);
-  assert.deepEqual(destination.pick(new Set()), { id: 'layer7', host: '127.0.0.1', port: 4443, takesProxyHeader: false });
+  assert.deepEqual(destination.pick(new Set()), { id: 'layer7', host: '127.0.0.1', port: 4443, takesProxyHeader: false, key: 'layer7' });
   assert.equal(destination.service, 'shop/payments');
   assert.deepEqual(order(destination), ['layer7']);
   assert.deepEqual(order(found(engine, NAME)), ['a']);

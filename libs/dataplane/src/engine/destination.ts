@@ -1,10 +1,8 @@
 // From the server name of a hello to the endpoints that may be dialled for it, or why none may be. Pure.
 import { type Engine, pickFrom, type RouteRefusal } from '@isthmus/decide';
-import { formatServiceName, type ReservedName, type TrustDomain } from '@isthmus/model';
+import { type Endpoint, formatServiceName, type ReservedName, type TrustDomain } from '@isthmus/model';
 import type { Random } from '@isthmus/runtime';
-
-/** The target's id where requests are carried by this process itself. */
-export const LAYER7_TARGET = 'layer7';
+import { LAYER7_TARGET, targetKey } from './departures.ts';
 
 /** One address to dial. `id` is the endpoint's, or the reserved name. */
 export type Target = {
@@ -13,6 +11,8 @@ export type Target = {
   readonly port: number;
   /** Whether what is behind it expects a PROXY v2 header first. Never so for a reserved name. */
   readonly takesProxyHeader: boolean;
+  /** By `targetKey`. */
+  readonly key: string;
 };
 
 /** Where a name leads. */
@@ -44,7 +44,7 @@ export type DestinationRules = {
   readonly isFull: (service: string, endpointId: string) => boolean;
 };
 
-/** Where a name (in lower case) leads. Picked from the route's own tiers: never another cluster's endpoint (reliability 74). */
+/** Where a name (in lower case) leads; good as long as the snapshot is, for any number of connections. Picked from the route's own tiers: never another cluster's endpoint (reliability 74). */
 export function destinationOf(engine: Engine, serverName: string, rules: DestinationRules): Destination | Refused {
   const route = engine.route(serverName, rules.trustDomain);
   if (route.kind === 'refuse') return { kind: 'refused', reason: route.reason };
@@ -54,17 +54,21 @@ export function destinationOf(engine: Engine, serverName: string, rules: Destina
   const service = formatServiceName(route.service);
   const isFull = (id: string): boolean => rules.isFull(service, id);
   const isFullOrEjected = (id: string): boolean => rules.unavailable(id) || rules.isFull(service, id);
+  const targets = new Map<Endpoint, Target>();
   const pick = (tried: ReadonlySet<string>): Target | undefined => {
     const request = { tiers, port, exclude: tried, random: rules.random };
     let picked = pickFrom({ ...request, unavailable: isFullOrEjected });
     if (picked.kind === 'reject') picked = pickFrom({ ...request, unavailable: isFull });
     if (picked.kind === 'reject') return undefined;
-    const { id, host, ports } = picked.endpoint;
-    const number = ports[port];
-    return number === undefined ? undefined : { id, host, port: number, takesProxyHeader: rules.sendProxyHeader };
+    let target = targets.get(picked.endpoint);
+    const number = picked.endpoint.ports[port];
+    if (target === undefined && number !== undefined) targets.set(picked.endpoint, (target = targetOf(picked.endpoint.id, picked.endpoint.host, number, rules.sendProxyHeader)));
+    return target;
   };
   return { kind: 'found', service, pick };
 }
+
+const targetOf = (id: string, host: string, port: number, takesProxyHeader: boolean): Target => ({ id, host, port, takesProxyHeader, key: targetKey({ id, host, port }) });
 
 function reservedDestination(name: ReservedName, rules: DestinationRules): Destination | Refused {
   return addressDestination(name, name, rules.reserved[name], rules);
@@ -74,6 +78,6 @@ function reservedDestination(name: ReservedName, rules: DestinationRules): Desti
 function addressDestination(service: string, id: string, address: string | undefined, rules: DestinationRules): Destination | Refused {
   if (address === undefined) return { kind: 'refused', reason: 'unknown-name' };
   const at = address.lastIndexOf(':');
-  const target: Target = { id, host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)), takesProxyHeader: false };
+  const target = targetOf(id, address.slice(0, at).replace(/^\[|\]$/g, ''), Number(address.slice(at + 1)), false);
   return { kind: 'found', service, pick: (tried) => (tried.has(id) || rules.isFull(service, id) ? undefined : target) };
 }

@@ -3,8 +3,11 @@ import type { Server } from 'node:net';
 import { messageOf } from '@isthmus/model';
 import { fail } from '../errors.ts';
 
-/** Port 0 takes any free one. */
-export type ListenAddress = { readonly host: string; readonly port: number };
+/**
+ * Port 0 takes any free one. `sharesPort`: the `first` of a port takes it alone and lets successors join, one that
+ * `joins` listens beside a predecessor; without it the port is shared with nobody. The portable engine never shares.
+ */
+export type ListenAddress = { readonly host: string; readonly port: number; readonly sharesPort?: 'first' | 'joins' };
 
 /** Says which port it was, what wanted it, and why it cannot have it. `why`: a system error by name, or words. */
 export function listenFailed(what: string, listen: ListenAddress, why: string, cause?: unknown): Error {
@@ -17,11 +20,11 @@ export function listenFailed(what: string, listen: ListenAddress, why: string, c
 }
 
 /** Listens and gives the bound address. **Throws** DATAPLANE_LISTEN_FAILED naming what wanted which port, and why not. */
-export async function listenOn(server: Server, listen: ListenAddress, what: string): Promise<{ readonly host: string; readonly port: number }> {
+export async function listenOn(server: Server, listen: ListenAddress, what: string, reusePort = false): Promise<{ readonly host: string; readonly port: number }> {
   await new Promise<void>((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void => reject(listenFailed(what, listen, error.code ?? messageOf(error), error));
     server.once('error', onError);
-    server.listen({ host: listen.host, port: listen.port }, () => {
+    server.listen({ host: listen.host, port: listen.port, reusePort }, () => {
       server.off('error', onError);
       server.on('error', () => undefined); // EMFILE and the like on accept: that connection is lost, the listener stays
       resolve();

@@ -7,7 +7,7 @@ export type HelloResult =
   | { readonly kind: 'need-more' }
   | { readonly kind: 'refused'; readonly reason: HelloRefusal }
   /** `serverName` is in lower case. */
-  | { readonly kind: 'hello'; readonly serverName: string; readonly alpn: readonly string[] };
+  | { readonly kind: 'hello'; readonly serverName: string };
 
 /** A hello with post-quantum key shares is about 1.7 KiB; nothing honest comes near this (reliability: ClientHello split). */
 export const MAX_HELLO_BYTES = 16 * 1024;
@@ -19,6 +19,9 @@ const EXTENSION_ALPN = 16;
 
 const NEED_MORE: HelloResult = { kind: 'need-more' };
 const refused = (reason: HelloRefusal): HelloResult => ({ kind: 'refused', reason });
+const MALFORMED = refused('malformed');
+const NO_SNI = refused('no-sni');
+const BAD_SNI = refused('bad-sni');
 
 /** Some clients cut a hello into a few records; a thousand is an attack on whoever counts them. */
 const MAX_RECORDS = 1_024;
@@ -101,118 +104,109 @@ export class ClientHelloReader {
     else if (message.length >= 4) {
       const end = message.readUIntBE(1, 3) + 4;
       if (end > MAX_HELLO_BYTES) this.#result = refused('too-large');
-      else if (message.length >= end) this.#result = readHello(message.subarray(4, end));
+      else if (message.length >= end) this.#result = readHello(message, 4, end);
     }
     return at + count;
   }
 }
 
 /**
- * The usual case, without keeping anything: a hello that lies whole in one record at the beginning of `bytes`. Undefined
- * where it does not, or is not as it should be: then `ClientHelloReader` has the word.
+ * The usual case, without keeping anything: a hello that lies whole in one record at the beginning of the first
+ * `sizeBytes`. Undefined where it does not, or is not as it should be: then `ClientHelloReader` has the word.
  */
-export function readWholeHello(bytes: Buffer): Extract<HelloResult, { readonly kind: 'hello' }> | undefined {
-  if (bytes.length < RECORD_HEADER_BYTES + 4 || bytes[0] !== RECORD_HANDSHAKE || bytes[1] !== 3 || bytes[5] !== CLIENT_HELLO) return undefined;
-  const recordEnd = RECORD_HEADER_BYTES + bytes.readUInt16BE(3);
-  const helloEnd = RECORD_HEADER_BYTES + 4 + bytes.readUIntBE(6, 3);
-  if (recordEnd > bytes.length || helloEnd > recordEnd || helloEnd > MAX_HELLO_BYTES) return undefined;
-  const result = readHello(bytes.subarray(RECORD_HEADER_BYTES + 4, helloEnd));
+export function readWholeHello(bytes: Buffer, sizeBytes = bytes.length): Extract<HelloResult, { readonly kind: 'hello' }> | undefined {
+  if (sizeBytes < RECORD_HEADER_BYTES + 4 || bytes[0] !== RECORD_HANDSHAKE || bytes[1] !== 3 || bytes[5] !== CLIENT_HELLO) return undefined;
+  const recordEnd = RECORD_HEADER_BYTES + uint16(bytes, 3);
+  const helloEnd = RECORD_HEADER_BYTES + 4 + byte(bytes, 6) * 65_536 + uint16(bytes, 7);
+  if (recordEnd > sizeBytes || helloEnd > recordEnd || helloEnd > MAX_HELLO_BYTES) return undefined;
+  const result = readHello(bytes, RECORD_HEADER_BYTES + 4, helloEnd);
   return result.kind === 'hello' ? result : undefined;
 }
 
-/** A view over bytes that gives undefined past the end instead of throwing. */
-class Cursor {
-  readonly #bytes: Buffer;
-  #at = 0;
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-  get done(): boolean {
-    return this.#at >= this.#bytes.length;
-  }
-  uint(size: 1 | 2): number | undefined {
-    if (this.#at + size > this.#bytes.length) return undefined;
-    const value = this.#bytes.readUIntBE(this.#at, size);
-    this.#at += size;
-    return value;
-  }
-  take(length: number | undefined): Buffer | undefined {
-    if (length === undefined || this.#at + length > this.#bytes.length) return undefined;
-    const slice = this.#bytes.subarray(this.#at, this.#at + length);
-    this.#at += length;
-    return slice;
-  }
-  /** A vector with its length in front. */
-  vector(lengthSize: 1 | 2): Buffer | undefined {
-    return this.take(this.uint(lengthSize));
-  }
+// What follows works on positions: every connection passes here, and views of buffers cost more than the reading.
+
+const byte = (bytes: Uint8Array, at: number): number => bytes[at] ?? 0;
+const uint16 = (bytes: Uint8Array, at: number): number => byte(bytes, at) * 256 + byte(bytes, at + 1);
+
+/** Where a vector that begins at `at` with a length of `lengthSize` bytes ends; -1 where it does not end before `end`. */
+function vectorEnd(bytes: Uint8Array, at: number, lengthSize: 1 | 2, end: number): number {
+  if (at + lengthSize > end) return -1;
+  const last = at + lengthSize + (lengthSize === 1 ? byte(bytes, at) : uint16(bytes, at));
+  return last > end ? -1 : last;
 }
 
-function readHello(body: Buffer): HelloResult {
-  const hello = new Cursor(body);
-  const fixed = hello.take(2 + 32);
-  const sessionId = hello.vector(1);
-  const cipherSuites = hello.vector(2);
-  const compression = hello.vector(1);
-  if (fixed === undefined || sessionId === undefined || sessionId.length > 32 || cipherSuites === undefined || compression === undefined) return refused('malformed');
-  if (hello.done) return refused('no-sni');
-  const extensions = hello.vector(2);
-  if (extensions === undefined || !hello.done) return refused('malformed');
-  return readExtensions(new Cursor(extensions));
+function readHello(bytes: Buffer, start: number, end: number): HelloResult {
+  const sessionId = start + 2 + 32;
+  if (sessionId > end) return MALFORMED;
+  const cipherSuites = vectorEnd(bytes, sessionId, 1, end);
+  if (cipherSuites < 0 || cipherSuites - sessionId - 1 > 32) return MALFORMED;
+  const compression = vectorEnd(bytes, cipherSuites, 2, end);
+  const extensions = compression < 0 ? -1 : vectorEnd(bytes, compression, 1, end);
+  if (extensions < 0) return MALFORMED;
+  if (extensions === end) return NO_SNI;
+  return vectorEnd(bytes, extensions, 2, end) === end ? readExtensions(bytes, extensions + 2, end) : MALFORMED;
 }
 
-function readExtensions(list: Cursor): HelloResult {
+/** Types seen in the hello that is being read. More are kept in a set: who sends so many pays for it. */
+const seenTypes = new Uint16Array(64);
+
+function readExtensions(bytes: Buffer, start: number, end: number): HelloResult {
   let serverName: string | undefined;
-  let alpn: readonly string[] = [];
-  const seen = new Set<number>();
-  while (!list.done) {
-    const type = list.uint(2);
-    const data = list.vector(2);
-    if (type === undefined || data === undefined) return refused('malformed');
+  let count = 0;
+  let more: Set<number> | undefined;
+  for (let at = start; at < end; ) {
+    const data = at + 4;
+    const next = vectorEnd(bytes, at + 2, 2, end);
+    if (next < 0) return MALFORMED;
+    const type = uint16(bytes, at);
     // No extension may stand twice (RFC 8446 §4.2): another parser might take the other one.
-    if (seen.has(type)) return refused('malformed');
-    seen.add(type);
-    if (type === EXTENSION_SERVER_NAME) {
-      const name = readServerName(data);
-      if (name === undefined) return refused('bad-sni');
-      serverName = name;
-    } else if (type === EXTENSION_ALPN) {
-      const names = readAlpn(data);
-      if (names === undefined) return refused('malformed');
-      alpn = names;
+    for (let i = 0; i < count; i++) if (seenTypes[i] === type) return MALFORMED;
+    if (count < seenTypes.length) seenTypes[count++] = type;
+    else {
+      more ??= new Set();
+      if (more.has(type)) return MALFORMED;
+      more.add(type);
     }
+    if (type === EXTENSION_SERVER_NAME) {
+      serverName = readServerName(bytes, data, next);
+      if (serverName === undefined) return BAD_SNI;
+    } else if (type === EXTENSION_ALPN && !isAlpn(bytes, data, next)) return MALFORMED;
+    at = next;
   }
-  return serverName === undefined ? refused('no-sni') : { kind: 'hello', serverName, alpn };
+  return serverName === undefined ? NO_SNI : { kind: 'hello', serverName };
 }
 
 const HOST_NAME = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/;
 const ADDRESS = /^\d+(\.\d+){3}$/;
 
+/** Names found good lately, as they were written and in lower case: the same few come again and again. */
+const goodNames = new Map<string, string>();
+const MAX_GOOD_NAMES = 1_024;
+
 /** Exactly one host_name of letters, digits, dashes and dots: no address, no trailing dot, at most 255 (RFC 6066 §3). */
-function readServerName(data: Buffer): string | undefined {
-  const outer = new Cursor(data);
-  const list = outer.vector(2);
-  if (list === undefined || !outer.done) return undefined;
-  const names = new Cursor(list);
-  const type = names.uint(1);
-  const bytes = names.vector(2);
-  if (type !== 0 || bytes === undefined || !names.done || bytes.length === 0 || bytes.length > 255) return undefined;
-  const name = bytes.toString('latin1').toLowerCase();
-  return HOST_NAME.test(name) && !ADDRESS.test(name) ? name : undefined;
+function readServerName(bytes: Buffer, start: number, end: number): string | undefined {
+  const nameSize = end - start - 5;
+  if (vectorEnd(bytes, start, 2, end) !== end || vectorEnd(bytes, start + 3, 2, end) !== end) return undefined;
+  if (bytes[start + 2] !== 0 || nameSize < 1 || nameSize > 255) return undefined;
+  const written = bytes.toString('latin1', start + 5, end);
+  const known = goodNames.get(written);
+  if (known !== undefined) return known;
+  const name = written.toLowerCase();
+  if (!HOST_NAME.test(name) || ADDRESS.test(name)) return undefined;
+  if (goodNames.size >= MAX_GOOD_NAMES) goodNames.clear();
+  goodNames.set(written, name);
+  return name;
 }
 
-function readAlpn(data: Buffer): readonly string[] | undefined {
-  const outer = new Cursor(data);
-  const list = outer.vector(2);
-  if (list === undefined || !outer.done) return undefined;
-  const names = new Cursor(list);
-  const protocols: string[] = [];
-  while (!names.done) {
-    const name = names.vector(1);
-    if (name === undefined || name.length === 0) return undefined;
-    protocols.push(name.toString('latin1'));
+/** A list of protocol names, none of them empty (RFC 7301 §3.1). */
+function isAlpn(bytes: Buffer, start: number, end: number): boolean {
+  if (vectorEnd(bytes, start, 2, end) !== end) return false;
+  for (let at = start + 2; at < end; ) {
+    const next = vectorEnd(bytes, at, 1, end);
+    if (next <= at + 1) return false;
+    at = next;
   }
-  return protocols;
+  return true;
 }
 
 /** A fatal alert record: `unrecognized_name` tells a client that this server has no such name (RFC 8446 §6.2). */

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, test } from 'node:test';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { IsthmusError, type SpiffeId, type TrustDomain } from '@isthmus/model';
-import { exportKeyPem, openBundleSet, type SvidSource, svidToPem, toPem, type X509Svid } from '@isthmus/pki';
+import { exportKeyPem, openBundleSet, type SvidSource, toPem, type X509Svid } from '@isthmus/pki';
 import { CHAIN_CASES, openPki, testAuthority, TRUST_DOMAIN } from '@isthmus/pki/testing';
 import { systemClock } from '@isthmus/runtime';
 import { east, eastBundles, PAYMENTS_ID, svidOf, WEB_ID } from '../proxy/testing.ts';
@@ -209,23 +209,6 @@ test('a server that accepts and never speaks is given up within the limit', asyn
   await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve));
   closers.push(() => tcp.close(), () => held.forEach((s) => s.destroy()));
   await assert.rejects(dial((tcp.address() as AddressInfo).port, { timeoutMs: 100 }), refusedWith('DATAPLANE_CONNECT_TIMEOUT'));
-});
-
-test('a session cannot be resumed past a rotation: no ticket is given out', async () => {
-  const { port, accepted } = await listen();
-  const { certPem, keyPem } = svidToPem(east.issue(WEB_ID));
-  const options = { host: '127.0.0.1', port, rejectUnauthorized: false, cert: certPem, key: keyPem };
-  const first = connectTls(options);
-  const session = Promise.withResolvers<Buffer>();
-  first.once('session', session.resolve);
-  const { socket } = await accepted();
-  socket.write('x');
-  const ticket = await session.promise;
-  first.destroy();
-  const second = connectTls({ ...options, session: ticket });
-  await once(second, 'secureConnect');
-  assert.equal(second.isSessionReused(), false);
-  second.destroy();
 });
 
 async function closed(socket: Socket): Promise<void> {

@@ -1,11 +1,12 @@
 // Mutual TLS between two SPIFFE identities: dials and accepts, TLS 1.3 only, each side verified against one trust domain's bundle.
-import { constants as cryptoConstants } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import { messageOf, type SpiffeId, type TrustDomain } from '@isthmus/model';
-import { type BundleSource, type SvidSource, svidToPem, type X509Svid } from '@isthmus/pki';
+import { type BundleSource, type SvidSource, svidToPem } from '@isthmus/pki';
 import { type Clock, systemClock } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
+import { lookupByCache } from '../transport/name-cache.ts';
+import { Generations, GENERATION_MS, sessionKey } from './generation.ts';
 import { judgeCaller, judgeServer, MAX_CHAIN, type Peer } from './judge.ts';
 
 export type ConnectMutualTlsOptions = {
@@ -39,7 +40,8 @@ export type AcceptMutualTlsOptions = {
   readonly clock?: Clock;
 };
 
-const contexts = new WeakMap<X509Svid, SecureContext>();
+type PortableGenerations = Generations<SecureContext, Buffer>;
+const generations = { client: new WeakMap<SvidSource, WeakMap<BundleSource, PortableGenerations>>(), server: new WeakMap<SvidSource, WeakMap<BundleSource, PortableGenerations>>() };
 const rawSockets = new WeakMap<TLSSocket, Socket>();
 
 /**
@@ -50,14 +52,16 @@ const rawSockets = new WeakMap<TLSSocket, Socket>();
 export async function connectMutualTls(options: ConnectMutualTlsOptions): Promise<TLSSocket> {
   const { host, port } = options;
   const clock = options.clock ?? systemClock;
-  const svid = options.svids.current();
-  if (svid === undefined) throw fail('DATAPLANE_NO_IDENTITY', 'no SVID to call with yet', { facts: { host, port } });
+  const generation = generationsOf('client', options.svids, options.bundles, clock).current();
+  const key = sessionKey(options);
+  const offered = generation.session(key);
   const allowHalfOpen = options.allowHalfOpen ?? false;
-  const raw = connect({ host, port, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
+  const raw = connect({ host, port, lookup: lookupByCache, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
   const socket = connectTls({
     socket: raw,
     servername: options.sni,
-    secureContext: contextOf(svid),
+    secureContext: generation.context,
+    ...(offered === undefined ? {} : { session: offered.session }),
     // OpenSSL would merge all roots into one set; pki judges by the endpoint's own bundle below.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
@@ -67,10 +71,13 @@ export async function connectMutualTls(options: ConnectMutualTlsOptions): Promis
   rawSockets.set(socket, raw);
   try {
     await handshake(socket, raw, 'secureConnect', options.timeoutMs, clock, options.signal);
-    const peer = judgeServer(presentedChain(socket), options, options.bundles, clock.nowMs());
+    const isResumed = socket.isSessionReused();
+    const peer = judgeServer(isResumed && offered !== undefined ? offered.chain : presentedChain(socket), options, options.bundles, clock.nowMs());
+    if (!isResumed) socket.once('session', (session: Buffer) => generation.keep(key, { session, chain: peer.chain }));
     options.onPeer?.(peer);
     return socket;
   } catch (error) {
+    generation.drop(key);
     socket.destroy();
     raw.destroy();
     throw isOwn(error) ? error : fail('DATAPLANE_CONNECT_FAILED', `connecting to ${host}:${port} failed: ${messageOf(error)}`, { cause: error, facts: { host, port } });
@@ -85,15 +92,18 @@ export async function connectMutualTls(options: ConnectMutualTlsOptions): Promis
  */
 export async function acceptMutualTls(raw: Socket, options: AcceptMutualTlsOptions): Promise<{ readonly socket: TLSSocket; readonly peer: Peer }> {
   const clock = options.clock ?? systemClock;
-  const svid = options.svids.current();
   raw.on('error', () => undefined); // before, during and after the handshake: one lost connection, never the process
-  if (svid === undefined) {
-    raw.destroy();
-    throw fail('DATAPLANE_NO_IDENTITY', 'no SVID to answer with yet');
-  }
+  const generation = (() => {
+    try {
+      return generationsOf('server', options.svids, options.bundles, clock).current();
+    } catch (error) {
+      raw.destroy();
+      throw error;
+    }
+  })();
   const socket = new TLSSocket(raw, {
     isServer: true,
-    secureContext: contextOf(svid),
+    secureContext: generation.context,
     requestCert: true,
     rejectUnauthorized: false, // judged below, by the bundle of the caller's own trust domain
     ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
@@ -101,7 +111,11 @@ export async function acceptMutualTls(raw: Socket, options: AcceptMutualTlsOptio
   rawSockets.set(socket, raw);
   try {
     await handshake(socket, raw, 'secure', options.timeoutMs, clock);
-    return { socket, peer: judgeCaller(presentedChain(socket), options.bundles, clock.nowMs()) };
+    const isResumed = socket.isSessionReused();
+    const presented = presentedChain(socket);
+    const peer = judgeCaller(isResumed ? generation.chainBehind(presented) : presented, options.bundles, clock.nowMs());
+    if (!isResumed) generation.remember(peer.chain);
+    return { socket, peer };
   } catch (error) {
     socket.destroy();
     raw.destroy();
@@ -153,22 +167,19 @@ async function handshake(socket: TLSSocket, raw: Socket, event: 'secure' | 'secu
   });
 }
 
-/** One TLS context per SVID, made once: it takes about a millisecond. No `ca`: OpenSSL decides nothing here. */
-function contextOf(svid: X509Svid): SecureContext {
-  let context = contexts.get(svid);
-  if (context === undefined) {
-    const { certPem, keyPem } = svidToPem(svid);
-    context = createSecureContext({
-      cert: certPem,
-      key: keyPem,
-      ca: [],
-      minVersion: 'TLSv1.3',
-      // A resumed session would show the leaf without its chain, and outlive a rotation.
-      secureOptions: cryptoConstants.SSL_OP_NO_TICKET,
-    });
-    contexts.set(svid, context);
-  }
-  return context;
+/** Of each source of SVIDs under each source of bundles. */
+function generationsOf(side: 'client' | 'server', svids: SvidSource, bundles: BundleSource, clock: Clock): PortableGenerations {
+  let byBundles = generations[side].get(svids);
+  if (byBundles === undefined) generations[side].set(svids, (byBundles = new WeakMap()));
+  let found = byBundles.get(bundles);
+  if (found === undefined) byBundles.set(bundles, (found = new Generations(svids, bundles, clock, { side, make: contextOf })));
+  return found;
+}
+
+/** It takes about a millisecond. No `ca`: OpenSSL decides nothing here. Its ticket keys are random and its own. */
+function contextOf(svid: Parameters<typeof svidToPem>[0]): SecureContext {
+  const { certPem, keyPem } = svidToPem(svid);
+  return createSecureContext({ cert: certPem, key: keyPem, ca: [], minVersion: 'TLSv1.3', sessionIdContext: 'isthmus', sessionTimeout: GENERATION_MS / 1_000 });
 }
 
 function isOwn(error: unknown): boolean {

@@ -5,6 +5,7 @@ import { systemClock, type Clock } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { listenOn } from '../proxy/listen.ts';
 import { acceptMutualTls, connectMutualTls, resetMutualTls } from '../tls/mutual-tls.ts';
+import { lookupByCache } from './name-cache.ts';
 import type { ByteStream, DialOptions, ListenOptions, Transport, TransportListener } from './transport.ts';
 
 /** The transport on Node's own sockets. */
@@ -18,7 +19,7 @@ export function portableTransport(clock: Clock = systemClock): Transport {
         acceptMutualTls(raw, { svids, bundles, timeoutMs, alpn, clock }).then(
           ({ socket, peer }) => {
             const serverName: unknown = Reflect.get(socket, 'servername');
-            onStream({ stream: socket, peer, alpn: socket.alpnProtocol || undefined, serverName: typeof serverName === 'string' ? serverName.toLowerCase() : undefined });
+            onStream({ stream: socket, peer, alpn: socket.alpnProtocol || undefined, serverName: typeof serverName === 'string' ? serverName.toLowerCase() : undefined, isResumed: socket.isSessionReused() });
           },
           (error: unknown) => onRefused(error, raw.remoteAddress),
         );
@@ -26,7 +27,7 @@ export function portableTransport(clock: Clock = systemClock): Transport {
     dial: (options) => dialPlain(options, clock),
     dialMutualTls: async (options) => {
       const socket = await connectMutualTls({ clock, ...options });
-      return { stream: socket, alpn: socket.alpnProtocol || undefined };
+      return { stream: socket, alpn: socket.alpnProtocol || undefined, isResumed: socket.isSessionReused() };
     },
     reset: (stream) => {
       if (stream instanceof TLSSocket) resetMutualTls(stream);
@@ -51,7 +52,7 @@ async function listenPlain(options: ListenOptions, onStream: (stream: Socket) =>
 
 function dialPlain({ host, port, timeoutMs, allowHalfOpen }: DialOptions, clock: Clock): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
+    const socket = connect({ host, port, lookup: lookupByCache, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
     const give = (error: Error): void => {
       timer.cancel();
       socket.destroy();

@@ -57,6 +57,8 @@ export type DialledStream = {
   readonly stream: ByteStream;
   /** What ALPN agreed on; undefined where the server chose nothing. */
   readonly alpn: string | undefined;
+  /** Whether a former handshake's session was taken up; who answers was judged all the same. */
+  readonly isResumed: boolean;
 };
 
 /** A connection accepted, whose caller has proven who it is. */
@@ -67,6 +69,8 @@ export type SecureStream = {
   readonly alpn: string | undefined;
   /** The name the client asked for, lower-case. */
   readonly serverName: string | undefined;
+  /** Whether a former handshake's session was taken up; the caller was judged all the same. */
+  readonly isResumed: boolean;
 };
 
 export type ListenOptions = {

@@ -208,7 +208,7 @@ class Host implements ProxyHost {
       case 'opened': {
         const entry = this.#entries.get(message.id);
         if (entry === undefined) return;
-        entry.spec = { ...entry.spec, listen: { host: message.host, port: message.port } };
+        entry.spec = { ...entry.spec, listen: { ...entry.spec.listen, host: message.host, port: message.port } };
         this.#backoff.reset();
         return entry.opened.resolve();
       }

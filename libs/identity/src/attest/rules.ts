@@ -6,13 +6,17 @@ import type { Grant } from './attestor.ts';
 const MAX_RULES = 256;
 const path = Type.String({ minLength: 1, maxLength: 256 });
 
+/** What must hold of claims for a rule to count. */
+export const claimsMatchSchema = Type.Record(path, Type.Union([Type.String({ maxLength: 512 }), strict({ prefix: Type.String({ minLength: 1, maxLength: 512 }) })]), {
+  minProperties: 1,
+  maxProperties: 16,
+  description: 'what must hold, by claim or JSON pointer (/kubernetes.io/namespace): the exact value, or `prefix`; of a list, one of its items',
+});
+export type ClaimsMatch = Static<typeof claimsMatchSchema>;
+
 /** One rule of a method. */
 export const ruleSchema = strict({
-  match: Type.Record(path, Type.Union([Type.String({ maxLength: 512 }), strict({ prefix: Type.String({ minLength: 1, maxLength: 512 }) })]), {
-    minProperties: 1,
-    maxProperties: 16,
-    description: 'what must hold, by claim or JSON pointer (/kubernetes.io/namespace): the exact value, or `prefix`',
-  }),
+  match: claimsMatchSchema,
   agent: Type.String({ minLength: 1, maxLength: 256, description: 'name of the agent; {claim} is put in, {claim|hash} as 16 hex digits of its SHA-256' }),
   role: Type.Optional(Type.Union([Type.Literal('agent'), Type.Literal('gateway')], { default: 'agent' })),
   services: Type.Optional(Type.Array(Type.String({ maxLength: 256 }), { maxItems: 64, description: 'namespace/service names it may hold identities for; {claim} as in agent' })),
@@ -27,7 +31,7 @@ export type Mapped = { readonly ok: true; readonly grant: Grant } | { readonly o
 
 /** The grant of the first rule that matches these claims; a name that is no DNS label is refused, never bent into one. */
 export function mapClaims(rules: readonly Rule[], claims: Claims): Mapped {
-  const index = rules.findIndex((rule) => Object.entries(rule.match).every(([at, want]) => holds(valueAt(claims, at), want)));
+  const index = rules.findIndex((rule) => claimsMatch(rule.match, claims));
   const rule = rules[index];
   if (rule === undefined) return { ok: false, reason: 'no-rule', detail: 'no rule matches its claims' };
   const bad = (detail: string): Mapped => ({ ok: false, reason: 'bad-name', detail: `rule ${index + 1}: ${detail}` });
@@ -44,6 +48,11 @@ export function mapClaims(rules: readonly Rule[], claims: Claims): Mapped {
   const role = rule.role ?? 'agent';
   if (role === 'gateway' && services.length > 0) return bad('a gateway holds no service’s identity');
   return { ok: true, grant: { agent: agent.text, role, services: [...new Set(services)] } };
+}
+
+/** Whether all of it holds of these claims. */
+export function claimsMatch(match: ClaimsMatch, claims: Claims): boolean {
+  return Object.entries(match).every(([at, want]) => holds(valueAt(claims, at), want));
 }
 
 /** What is wrong with rules before any evidence is seen: templates that cannot be read. */
@@ -64,7 +73,7 @@ export function valueAt(claims: Claims, at: string): unknown {
   return value;
 }
 
-function holds(value: unknown, want: Rule['match'][string]): boolean {
+function holds(value: unknown, want: ClaimsMatch[string]): boolean {
   if (Array.isArray(value)) return value.slice(0, 1_000).some((item) => !Array.isArray(item) && holds(item, want));
   const text = textOf(value);
   if (text === undefined) return false;

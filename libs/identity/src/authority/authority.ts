@@ -19,18 +19,21 @@ import { type BundleSet, sha256Hex, type SvidSource } from '@isthmus/pki';
 import type { RpcChannel, trust } from '@isthmus/rpc';
 import { makePrivateDir, retryForever } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
+import { fileKeyStore } from '../key-store.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type Fresh, type FreshSvid, keepFresh, openRenewal } from '../renew.ts';
 import { liveRoots, rootOf } from '../root-of.ts';
 import { openSerial } from '../serial.ts';
 import { openJsonState, type StateOf } from '../state.ts';
 import { type ClusterLog, type Observed, openClusterLog } from './cluster-log.ts';
-import { type JwtKeys, type JwtKeysState, openJwtKeys, parseJwtKeysState } from './jwt-keys.ts';
+import { type JwtKeys, openJwtKeys } from './jwt-keys.ts';
+import { type JwtKeyFile, openJwtKeyFile, parseJwtKeysState } from './jwt-key-file.ts';
 import { type KnownFederation, openKnownFederation } from './federation-view.ts';
 import { type Granted, joinParent, openParentChannel, parentAt, type Parent, publishAtParent, readBootstrapToken, renewAtParent, reportToParent, watchParent } from './parent.ts';
 import type { Head } from '../transparency-log/record.ts';
-import { checkSlot, controlPlaneSvid, signWith, type Slot } from './slot.ts';
-import { type AuthorityOptions, selfOf, type Start, startOf, toState } from './start.ts';
+import { checkSlot, controlPlaneSvid, signWith, type Slot, type SlotKey } from './slot.ts';
+import { nextSlotKey } from './slot-key.ts';
+import { type AuthorityOptions, type KeptOptions, selfOf, type Start, startOf, toState } from './start.ts';
 import { parseSlotState, parseViewState, type SlotState, type ViewState } from './state.ts';
 import { openTrustReports, type ProxyTrust, type TrustReports } from './trust-report.ts';
 
@@ -118,9 +121,10 @@ export interface Authority {
  */
 export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
   await makePrivateDir(options.stateDir);
+  const kept: KeptOptions = { ...options, keys: options.keys ?? fileKeyStore(options.stateDir, { log: options.log }) };
   const slots = openJsonState(join(options.stateDir, 'authority.state'), parseSlotState, MAX_SLOT_BYTES);
   const views = openJsonState(join(options.stateDir, 'federation.state'), parseViewState, MAX_VIEW_BYTES);
-  const start = await startOf(slots, options);
+  const start = await startOf(slots, kept);
   const jwtFile = openJsonState(join(options.stateDir, 'jwt-keys.state'), parseJwtKeysState, MAX_SLOT_BYTES);
   const cached = await views.read();
   const { trustDomain } = start.slot;
@@ -128,12 +132,10 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   // The log signs with the authority's key, and the authority writes to the log; nothing is observed before both are there.
   const observed = (): Observed => authority.observed();
   const ledger = await openClusterLog({ stateDir, trustDomain, root: start.slot.root, observed, clock, log, metrics });
-  const authority = new ClusterAuthority(options, start, slots, views, cached, ledger, { file: jwtFile, stored: await jwtFile.read() });
+  const authority = new ClusterAuthority(kept, start, slots, views, cached, ledger, await openJwtKeyFile({ file: jwtFile, keys: kept.keys }));
   await ledger.observe();
   return authority;
 }
-
-type StoredJwtKeys = { readonly file: StateOf<JwtKeysState>; readonly stored: JwtKeysState | undefined };
 
 class ClusterAuthority implements Authority {
   readonly cluster: string;
@@ -142,7 +144,7 @@ class ClusterAuthority implements Authority {
   readonly svids: FreshSvid;
   readonly bundles: BundleSet;
   readonly ledger: ClusterLog;
-  private readonly options: AuthorityOptions;
+  private readonly options: KeptOptions;
   private readonly parent: Parent;
   private readonly slots: StateOf<SlotState>;
   private readonly views: StateOf<ViewState>;
@@ -165,7 +167,7 @@ class ClusterAuthority implements Authority {
   private lastError: string | undefined;
   private issued = 0;
 
-  constructor(options: AuthorityOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined, ledger: ClusterLog, jwt: StoredJwtKeys) {
+  constructor(options: KeptOptions, start: Start, slots: StateOf<SlotState>, views: StateOf<ViewState>, cached: ViewState | undefined, ledger: ClusterLog, jwtKeys: JwtKeyFile) {
     this.ledger = ledger;
     const { cluster, federation, clock, random, log } = options;
     this.options = options;
@@ -197,7 +199,7 @@ class ClusterAuthority implements Authority {
     this.slot.onChange(() => void this.ledger.observe());
     this.channel = openParentChannel(this.parent, this.svids, this.bundles, log);
     const publish = async (keys: readonly JwtAuthority[], signal: AbortSignal): Promise<void> => this.hear(await publishAtParent(this.channel, keys, signal));
-    this.jwtKeys = openJwtKeys({ ...timing, file: jwt.file, publish, log }, jwt.stored);
+    this.jwtKeys = openJwtKeys({ ...timing, kept: jwtKeys, publish, log });
     if (start.view !== undefined) void this.hear(start.view);
     this.watching = retryForever({
       clock,
@@ -333,31 +335,32 @@ class ClusterAuthority implements Authority {
   /** A new intermediate: by mutual TLS as a member, or by a bootstrap token that was not spent here yet. */
   private async renewSlot(signal: AbortSignal): Promise<Slot> {
     const { options } = this;
-    const answer = await renewAtParent(this.channel, selfOf(options), signal).catch((error: unknown) => this.joinAgain(error));
+    const key = await nextSlotKey(options.keys, this.storedSlot.keyName, options.log);
+    const answer = await renewAtParent(this.channel, selfOf(options), key, signal).catch((error: unknown) => this.joinAgain(error, key));
     checkSlot(answer.slot, options.clock.nowMs());
     // The view first: an intermediate of a new root is worth nothing here before its root is.
     await this.hear(answer.view);
     if (!this.rootPins().includes(sha256Hex(answer.slot.root))) {
       throw fail('IDENTITY_PARENT_REFUSED', 'the trust root answered with another root certificate than the known ones');
     }
-    await this.slots.write(toState(options, answer.slot, this.tokenId)).then(
-      () => (this.storedSlot = answer.slot),
-      (error: unknown) => {
-        // A full disk must not cost the cluster its identity: the one on disk is good for a restart until it ends.
-        options.log.error('the new intermediate is kept in memory only', { error: messageOf(error) });
-      },
-    );
+    // A full disk must not cost the cluster its identity: the one on disk is good for a restart until it ends.
+    if (answer.slot.keyName !== undefined) {
+      await this.slots.write(toState(options, answer.slot, this.tokenId)).then(
+        () => (this.storedSlot = answer.slot),
+        (error: unknown) => options.log.error('the new intermediate is kept in memory only', { error: messageOf(error) }),
+      );
+    }
     this.lastError = undefined;
     options.log.info('intermediate renewed', { trustDomain: this.trustDomain, expiresAtMs: answer.slot.expiresAtMs });
     return answer.slot;
   }
 
-  private async joinAgain(refusal: unknown): Promise<Granted> {
+  private async joinAgain(refusal: unknown, key: SlotKey): Promise<Granted> {
     const { token, cluster, federation, log } = this.options;
     if (token === undefined) throw refusal;
     const read = readBootstrapToken(token, cluster, federation);
     if (read.id === this.tokenId) throw refusal;
-    const answer = await joinParent(this.parent, token, read.pinSha256, selfOf(this.options), log);
+    const answer = await joinParent(this.parent, token, read.pinSha256, selfOf(this.options), key, log);
     this.tokenId = read.id;
     return answer;
   }

@@ -9,7 +9,9 @@ import { systemClock, systemRandom } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { joinOrResume } from '../proxy/join.ts';
 import { FEDERATION, startTestCluster, startTestTrustRoot, testDir, until } from '../testing.ts';
-import { openJwtKeys, parseJwtKeysState, planKeys, signingKey } from './jwt-keys.ts';
+import { fileKeyStore } from '../key-store.ts';
+import { openJwtKeyFile, parseJwtKeysState } from './jwt-key-file.ts';
+import { openJwtKeys, planKeys, signingKey } from './jwt-keys.ts';
 import { openJsonState } from '../state.ts';
 
 const DAY_MS = 86_400_000;
@@ -42,7 +44,8 @@ test('keys are kept across a restart, private and whole', async () => {
   const dir = await testDir('jwt-keys');
   const file = openJsonState(join(dir.path, 'jwt.state'), parseJwtKeysState, 100_000);
   const seen: (readonly JwtAuthority[])[] = [];
-  const open = async () => openJwtKeys({ file, publish: async (keys) => void seen.push(keys), clock: systemClock, random: systemRandom, log: silentLog() }, await file.read());
+  const keys = fileKeyStore(dir.path);
+  const open = async () => openJwtKeys({ kept: await openJwtKeyFile({ file, keys }), publish: async (published) => void seen.push(published), clock: systemClock, random: systemRandom, log: silentLog() });
   const first = await open();
   assert.deepEqual(seen, []);
   const { token } = await first.sign({ spiffeId: ID, audience: ['a'] });

@@ -1,11 +1,10 @@
 // The keys that sign a cluster's JWT-SVIDs: made when the first is asked for, published in the bundle before they sign, replaced in time.
-import type { KeyObject } from 'node:crypto';
-import { compileSchema, type JwtAuthority, messageOf, type SpiffeId, type Static, Type } from '@isthmus/model';
-import { exportKeyPem, generateKey, importKeyPem, jwtAuthorityOf, signJwtSvid } from '@isthmus/pki';
+import { type JwtAuthority, messageOf, type SpiffeId } from '@isthmus/model';
+import { signJwtSvid } from '@isthmus/pki';
 import { type Backoff, backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
-import type { StateOf } from '../state.ts';
+import type { JwtKey, JwtKeyFile } from './jwt-key-file.ts';
 
 const DAY_MS = 86_400_000;
 /** From its making a key is in the bundle so long; it signs for the first half of that, until the next has settled. */
@@ -16,11 +15,6 @@ const SETTLE_MS = 600_000;
 const REPUBLISH_MS = 3_600_000;
 const PUBLISH_TIMEOUT_MS = 10_000;
 export const JWT_TTL_MS = 300_000;
-
-const jwtKeySchema = Type.Object({ keyPem: Type.String({ maxLength: 16_384 }), createdAtMs: Type.Integer(), publishedAtMs: Type.Optional(Type.Integer()) });
-const jwtKeysStateSchema = Type.Object({ version: Type.Literal(1), keys: Type.Array(jwtKeySchema, { maxItems: 8 }) });
-export type JwtKeysState = Static<typeof jwtKeysStateSchema>;
-export const parseJwtKeysState = compileSchema(jwtKeysStateSchema);
 
 type KeyTimes = { readonly createdAtMs: number; readonly publishedAtMs?: number | undefined };
 
@@ -45,19 +39,13 @@ export interface JwtKeys {
   close(): Promise<void>;
 }
 
-type Key = { readonly key: KeyObject; readonly authority: JwtAuthority; readonly createdAtMs: number; readonly publishedAtMs?: number };
-
-/** Keeps the keys that were on disk; without any, none are made before the first signature is asked for. */
-export function openJwtKeys(options: JwtKeysOptions, stored: JwtKeysState | undefined): JwtKeys {
-  const keys = (stored?.keys ?? []).map(({ keyPem, ...times }): Key => {
-    const key = importKeyPem(keyPem);
-    return { key, authority: jwtAuthorityOf(key), ...times };
-  });
-  return new KeptKeys(options, keys);
+/** Goes on with the keys that were kept; without any, none are made before the first signature is asked for. */
+export function openJwtKeys(options: JwtKeysOptions): JwtKeys {
+  return new KeptKeys(options);
 }
 
 export type JwtKeysOptions = {
-  readonly file: StateOf<JwtKeysState>;
+  readonly kept: JwtKeyFile;
   /** Puts these keys, and no others, into the trust domain's bundle; resolves when that is so everywhere the trust root is heard. */
   readonly publish: (keys: readonly JwtAuthority[], signal: AbortSignal) => Promise<void>;
   readonly clock: Clock;
@@ -69,15 +57,15 @@ class KeptKeys implements JwtKeys {
   private readonly options: JwtKeysOptions;
   private readonly closing = new AbortController();
   private readonly retry: Backoff;
-  private keys: readonly Key[];
+  private keys: readonly JwtKey[];
   private timer: { cancel(): void } | undefined;
   private underWay: Promise<void> | undefined;
 
-  constructor(options: JwtKeysOptions, keys: readonly Key[]) {
+  constructor(options: JwtKeysOptions) {
     this.options = options;
-    this.keys = keys;
+    this.keys = options.kept.keys;
     this.retry = backoff({ baseMs: 500, maxMs: 60_000, random: options.random });
-    if (keys.length > 0) this.wakeAfter(0);
+    if (this.keys.length > 0) this.wakeAfter(0);
   }
 
   async sign({ spiffeId, audience }: Parameters<JwtKeys['sign']>[0]): Promise<{ readonly token: string; readonly expiresAtMs: number }> {
@@ -119,30 +107,20 @@ class KeptKeys implements JwtKeys {
   }
 
   private async keepOnce(): Promise<number> {
-    const { clock, log, publish } = this.options;
+    const { clock, log, publish, kept } = this.options;
     const { keep, isNewDue } = planKeys(this.keys, clock.nowMs());
-    this.keys = isNewDue ? [...keep, made(clock.nowMs())] : keep;
+    this.keys = isNewDue ? [...keep, await kept.make(clock.nowMs())] : keep;
     // On disk before it is published: a key that others trust must not be lost by a restart that goes on signing.
     if (isNewDue) {
-      await this.save();
+      await kept.write(this.keys);
       log.info('key for JWT-SVIDs made', { keyId: this.keys.at(-1)?.authority.keyId });
     }
     await publish(this.keys.map((key) => key.authority), AbortSignal.any([this.closing.signal, AbortSignal.timeout(PUBLISH_TIMEOUT_MS)]));
     if (this.keys.some((key) => key.publishedAtMs === undefined)) {
       const nowMs = clock.nowMs();
       this.keys = this.keys.map((key) => ({ ...key, publishedAtMs: key.publishedAtMs ?? nowMs }));
-      await this.save();
+      await kept.write(this.keys);
     }
     return Math.max(500, Math.min(REPUBLISH_MS, planKeys(this.keys, clock.nowMs()).nextMs));
   }
-
-  private save(): Promise<void> {
-    const keys = this.keys.map(({ key, createdAtMs, publishedAtMs }) => ({ keyPem: exportKeyPem(key), createdAtMs, ...(publishedAtMs !== undefined && { publishedAtMs }) }));
-    return this.options.file.write({ version: 1, keys });
-  }
-}
-
-function made(nowMs: number): Key {
-  const key = generateKey();
-  return { key, authority: jwtAuthorityOf(key), createdAtMs: nowMs };
 }

@@ -1,12 +1,12 @@
 // The authority's calls to the trust root: join with a pinned root, renew as a member, watch the federation.
 import { formatProblems, type JwtAuthority, reservedSni, type Member, spiffeIds, type TrustDomain } from '@isthmus/model';
-import { type BundleSource, generateKey, makeCsr, openBundleSet, parseToken, type SvidSource } from '@isthmus/pki';
+import { type BundleSource, makeCsr, openBundleSet, parseToken, type SvidSource } from '@isthmus/pki';
 import { call, fetchPinnedRoot, fromServiceError, openChannel, type RpcChannel, trust } from '@isthmus/rpc';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 import { tokenId, tokenRefused } from '../token.ts';
 import { memberToWire } from '../wire.ts';
-import { makeSlot, type Slot } from './slot.ts';
+import { makeSlot, type Slot, type SlotKey } from './slot.ts';
 
 const CALL_TIMEOUT_MS = 10_000;
 
@@ -30,7 +30,7 @@ export function readBootstrapToken(text: string, cluster: string, federation: st
 }
 
 /** Joins by token. The root that answers must have the hash the token carries before anything is sent to it. */
-export async function joinParent(parent: Parent, token: string, pinSha256: string, self: Member, log: Log): Promise<Granted> {
+export async function joinParent(parent: Parent, token: string, pinSha256: string, self: Member, key: SlotKey, log: Log): Promise<Granted> {
   const { address, serverName, federation } = parent;
   const root = await fetchPinnedRoot({ address, serverName, pinsSha256: [pinSha256], timeoutMs: CALL_TIMEOUT_MS });
   const bundles = openBundleSet([
@@ -38,9 +38,8 @@ export async function joinParent(parent: Parent, token: string, pinSha256: strin
   ]);
   const channel = openChannel({ address, serverName, expectedId: spiffeIds.trustRoot(federation), bundles, log });
   try {
-    const key = generateKey();
     const trustDomain = self.trustDomain as TrustDomain;
-    const csr = makeCsr({ key, spiffeId: spiffeIds.authority(trustDomain) });
+    const csr = makeCsr({ key: key.key, spiffeId: spiffeIds.authority(trustDomain) });
     const client = channel.client(trust.TrustRootClient);
     const answer = await call(client.joinCluster.bind(client), { token, csr, self: memberToWire(self) }, { timeoutMs: CALL_TIMEOUT_MS });
     const joined = granted(answer, makeSlot(trustDomain, key, answer.chain.map((der) => Buffer.from(der))));
@@ -61,10 +60,9 @@ export function openParentChannel(parent: Parent, svids: SvidSource, bundles: Bu
   return openChannel({ address, serverName, expectedId: spiffeIds.trustRoot(federation), svids, bundles, log });
 }
 
-export async function renewAtParent(channel: RpcChannel, self: Member, signal: AbortSignal): Promise<Granted> {
-  const key = generateKey();
+export async function renewAtParent(channel: RpcChannel, self: Member, key: SlotKey, signal: AbortSignal): Promise<Granted> {
   const trustDomain = self.trustDomain as TrustDomain;
-  const csr = makeCsr({ key, spiffeId: spiffeIds.authority(trustDomain) });
+  const csr = makeCsr({ key: key.key, spiffeId: spiffeIds.authority(trustDomain) });
   const client = channel.client(trust.TrustRootClient);
   const answer = await call(client.renewIntermediate.bind(client), { csr, self: memberToWire(self) }, { timeoutMs: CALL_TIMEOUT_MS, signal });
   return granted(answer, makeSlot(trustDomain, key, answer.chain.map((der) => Buffer.from(der))));

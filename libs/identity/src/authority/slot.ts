@@ -5,9 +5,11 @@ import { generateKey, makeX509Svid, signSvid, verifySvid, type X509Svid } from '
 import { fail } from '../errors.ts';
 import { BACKDATE_MS } from '../renew.ts';
 
-export type Slot = {
+/** `keyName`: where the key is kept; undefined for one of this process only. */
+export type SlotKey = { readonly key: KeyObject; readonly keyName?: string };
+
+export type Slot = SlotKey & {
   readonly trustDomain: TrustDomain;
-  readonly key: KeyObject;
   /** DER. */
   readonly intermediate: Buffer;
   /** The newer root under the older one's signature, while a rotation lasts; DER. */
@@ -19,12 +21,12 @@ export type Slot = {
 };
 
 /** `chain` is the intermediate, then links, then the root. **Throws** IDENTITY_PARENT_REFUSED. */
-export function makeSlot(trustDomain: TrustDomain, key: KeyObject, chain: readonly Buffer[]): Slot {
+export function makeSlot(trustDomain: TrustDomain, key: SlotKey, chain: readonly Buffer[]): Slot {
   const [intermediate, root] = [chain[0], chain.at(-1)];
   if (intermediate === undefined || root === undefined || chain.length < 2 || chain.length > 4) throw fail('IDENTITY_PARENT_REFUSED', `the trust root answered with ${chain.length} certificates`);
   try {
     const cert = new X509Certificate(intermediate);
-    return { trustDomain, key, intermediate, links: chain.slice(1, -1), root, notBeforeMs: Date.parse(cert.validFrom), expiresAtMs: Date.parse(cert.validTo) };
+    return { trustDomain, ...key, intermediate, links: chain.slice(1, -1), root, notBeforeMs: Date.parse(cert.validFrom), expiresAtMs: Date.parse(cert.validTo) };
   } catch (cause) {
     throw fail('IDENTITY_PARENT_REFUSED', 'the intermediate is no certificate', { cause });
   }

@@ -13,7 +13,10 @@ export const slotStateSchema = Type.Object({
   links: Type.Optional(Type.Array(der, { maxItems: 2 })),
   /** The bootstrap token that was spent, by its id. */
   tokenId: Type.String(),
-  keyPem: Type.String(),
+  /** Name of the intermediate’s key in the key store. */
+  keyName: Type.Optional(Type.String({ pattern: '^intermediate-[ab]\\.key$' })),
+  /** The key itself, as it was kept before there were names. */
+  keyPem: Type.Optional(Type.String()),
   intermediate: der,
 });
 export type SlotState = Static<typeof slotStateSchema>;

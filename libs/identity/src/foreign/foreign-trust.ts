@@ -49,6 +49,10 @@ export interface ForeignTrust {
   readonly bundles: BundleSource;
   list(): readonly FederatedTrustDomain[];
   status(): readonly ForeignStatus[];
+  /** The store's revision of a declaration; 0 where it is not there. */
+  revisionOf(trustDomain: string): bigint;
+  /** **Throws** what `declare` would, and writes nothing: IDENTITY_FOREIGN_IS_OURS, IDENTITY_FOREIGN_LIMIT. */
+  check(declared: FederatedTrustDomain): void;
   /** Writes a declaration; whether it changed. **Throws** IDENTITY_FOREIGN_IS_OURS, IDENTITY_FOREIGN_LIMIT, STORE_*. */
   declare(declared: FederatedTrustDomain): Promise<boolean>;
   /** Takes back a declaration and its bundle; whether there was one. **Throws** STORE_*. */
@@ -76,6 +80,7 @@ export async function openForeignTrust(options: ForeignTrustOptions): Promise<Fo
 
 type Held = {
   readonly declared: FederatedTrustDomain;
+  readonly revision: bigint;
   readonly poller: Poller | undefined;
 };
 
@@ -119,14 +124,22 @@ class StoredForeignTrust implements ForeignTrust {
     return this.list().map((declared) => this.#statusOf(declared));
   }
 
-  async declare(declared: FederatedTrustDomain): Promise<boolean> {
-    const { trustDomain } = declared;
+  revisionOf(trustDomain: string): bigint {
+    return this.#held.get(trustDomain)?.revision ?? 0n;
+  }
+
+  check({ trustDomain }: FederatedTrustDomain): void {
     if (this.#isOurs(trustDomain)) {
       throw fail('IDENTITY_FOREIGN_IS_OURS', `${trustDomain} is of this federation, so nobody else may vouch for it`);
     }
     if (!this.#held.has(trustDomain) && this.#held.size >= MAX_FOREIGN) {
       throw fail('IDENTITY_FOREIGN_LIMIT', `there are ${MAX_FOREIGN} foreign trust domains already`, { hint: 'drop one first' });
     }
+  }
+
+  async declare(declared: FederatedTrustDomain): Promise<boolean> {
+    const { trustDomain } = declared;
+    this.check(declared);
     const key = keys.federated(trustDomain, 'declared');
     const text = JSON.stringify(declared);
     if ((await this.#options.store.get(key))?.value.toString() === text) return false;
@@ -194,11 +207,11 @@ class StoredForeignTrust implements ForeignTrust {
         const there = new Set(event.entries.map((e) => e.key));
         for (const trustDomain of [...this.#held.keys()]) if (!there.has(keys.federated(trustDomain, 'declared'))) this.#forget(trustDomain);
         // Bundles first: then the first poll has one to prove its endpoint by.
-        for (const e of [...event.entries].sort((a, b) => (a.key < b.key ? -1 : 1))) this.#read(e.key, e.value);
+        for (const e of [...event.entries].sort((a, b) => (a.key < b.key ? -1 : 1))) this.#read(e.key, e.value, e.modRevision);
         return;
       }
       case 'put':
-        return this.#read(event.key, event.value);
+        return this.#read(event.key, event.value, event.modRevision);
       case 'delete': {
         const [, trustDomain = '', part] = event.key.split('/');
         if (part === 'declared') this.#forget(trustDomain);
@@ -210,14 +223,14 @@ class StoredForeignTrust implements ForeignTrust {
     }
   }
 
-  #read(key: string, value: Buffer): void {
+  #read(key: string, value: Buffer, revision: bigint): void {
     const [, trustDomain = '', part] = key.split('/');
     const skip = (reason: string): void => this.#options.log.warn('record of a foreign trust domain does not parse, skipped', { key, reason });
     if (part === 'declared') {
       const declared = readRecord(value, parseFederatedTrustDomain);
       if (!declared.ok) return skip(formatProblems(declared.problems));
       if (declared.value.trustDomain !== trustDomain) return skip(`says it is ${declared.value.trustDomain}`);
-      this.#hold(declared.value);
+      this.#hold(declared.value, revision);
     } else if (part === 'bundle') {
       const lastGood = readRecord(value, parseLastGood);
       if (!lastGood.ok) return skip(formatProblems(lastGood.problems));
@@ -230,17 +243,20 @@ class StoredForeignTrust implements ForeignTrust {
     this.#offer(trustDomain);
   }
 
-  #hold(declared: FederatedTrustDomain): void {
+  #hold(declared: FederatedTrustDomain, revision: bigint): void {
     const { trustDomain, source } = declared;
     const before = this.#held.get(trustDomain);
-    if (before !== undefined && JSON.stringify(before.declared) === JSON.stringify(declared)) return;
+    if (before !== undefined && JSON.stringify(before.declared) === JSON.stringify(declared)) {
+      this.#held.set(trustDomain, { ...before, revision });
+      return;
+    }
     void before?.poller?.close();
     const { clock, random, pollFloorMs = 10_000 } = this.#options;
     const poller =
       source.profile === 'file'
         ? undefined
         : openPoller({ clock, random, floorMs: pollFloorMs, hintSeconds: () => this.#lastGood.get(trustDomain)?.bundle.refreshHintSeconds, poll: (signal) => this.#poll(declared, signal) });
-    this.#held.set(trustDomain, { declared, poller });
+    this.#held.set(trustDomain, { declared, revision, poller });
   }
 
   #forget(trustDomain: string): void {

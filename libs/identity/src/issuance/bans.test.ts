@@ -65,6 +65,26 @@ test('an agent’s ban takes all it holds and nothing of others, its right to re
   assert.equal(isBanned(bad.svids), false);
 });
 
+test('one gateway of several is banned: its SVID and its right to renew; the other, of the same ID, goes on', async (t) => {
+  const gateway = async (name: string): Promise<Identity> => {
+    const { token } = await east.issuance.createJoinToken({ agent: name, role: 'gateway', services: [] });
+    const identity = await joinOrResume({ stateDir: join(dir.path, `gateway-${directories++}`), token, server: { address: east.address }, clock: systemClock, random: systemRandom, log: silentLog() });
+    t.after(() => identity.close());
+    return identity;
+  };
+  const [bad, good] = [await gateway('gw-bad'), await gateway('gw-good')];
+  assert.equal(bad.spiffeId, good.spiffeId, 'peers know them by one ID');
+  await Promise.all([bad.renewNow(), good.renewNow()]);
+  await east.bans.ban({ kind: 'gateway', agent: 'gw-bad' }, 'stolen');
+  assert.deepEqual([isBanned(bad.svids), isBanned(good.svids)], [true, false]);
+  await until(() => bad.renewNow().then(() => bad.status().lastError !== undefined), 'its renewal is refused');
+  await good.renewNow();
+  assert.deepEqual([good.status().lastError, isBanned(good.svids)], [undefined, false]);
+  assert.deepEqual((await east.issuance.listEntries()).flatMap((entry) => (entry.role === 'gateway' ? [entry.agent] : [])), ['gw-good']);
+  assert.equal(isBanned((await gateway('gw-bad')).svids), false, 'it comes back by a new token');
+  assert.equal(await east.bans.lift({ kind: 'gateway', agent: 'gw-bad' }), true);
+});
+
 test('a service’s ban takes the SVIDs of every holder, and none is issued until it is lifted', async (t) => {
   const agent = await joined('server', t);
   const cart = await cartOf(agent);

@@ -11,8 +11,8 @@ import type { EntryStore } from './entries.ts';
 import type { TokenStore } from './join-tokens.ts';
 import { recorded } from './recorded.ts';
 
-/** Who is banned: an agent with all SVIDs that it holds, or one service with the SVIDs of all its workloads. */
-export type BanSubject = { readonly kind: 'agent'; readonly agent: string } | { readonly kind: 'service'; readonly service: ServiceName };
+/** Who is banned: an agent with all SVIDs that it holds, one gateway of several, or one service with the SVIDs of all its workloads. */
+export type BanSubject = { readonly kind: 'agent' | 'gateway'; readonly agent: string } | { readonly kind: 'service'; readonly service: ServiceName };
 
 export type BansOptions = {
   readonly authority: Authority;
@@ -28,7 +28,7 @@ export interface Bans {
   all(): readonly Ban[];
   onChange(fn: () => void): () => void;
   /**
-   * Bans what was issued up to now; an agent's entry and unspent tokens go as well, so that it comes back only by a new token.
+   * Bans what was issued up to now; an agent's or gateway's entry and unspent tokens go as well, so that it comes back only by a new token.
    * **Throws** IDENTITY_BAN_INVALID, IDENTITY_TOO_MANY_BANS, IDENTITY_LOG_UNWRITABLE, STORE_*.
    */
   ban(subject: BanSubject, reason: string): Promise<Ban>;
@@ -104,7 +104,7 @@ class StoredBans implements Bans {
       cluster,
       trustDomain: authority.trustDomain,
       spiffeId,
-      ...(subject.kind === 'agent' && { holder: holderTag(spiffeId) }),
+      ...(subject.kind !== 'service' && { holder: holderTag(spiffeId) }),
       // One more, so that what was issued in this very millisecond falls under it.
       issuedBeforeMs: nowMs + 1,
       // No SVID outlives the intermediate it was signed with, and none of those in use outlives the newest.
@@ -116,7 +116,7 @@ class StoredBans implements Bans {
     };
     const facts = { spiffeId, issuedBeforeMs: ban.issuedBeforeMs, expiresAtMs: ban.expiresAtMs, reason, by: subject.kind };
     await recorded(authority.ledger, [{ kind: 'banned', facts }], async () => {
-      if (subject.kind === 'agent') await this.#takeRights(subject.agent);
+      if (subject.kind !== 'service') await this.#takeRights(subject.kind, subject.agent);
       await store.put(keys.ban(ban.id), JSON.stringify(ban));
     });
     this.#take(ban);
@@ -145,9 +145,9 @@ class StoredBans implements Bans {
 
   #idOf(subject: BanSubject): SpiffeId {
     const { trustDomain } = this.#options.authority;
-    if (subject.kind === 'agent') {
-      if (!isDnsLabel(subject.agent)) throw fail('IDENTITY_BAN_INVALID', `${quote(subject.agent)} is no name of an agent`);
-      return spiffeIds.agent(trustDomain, subject.agent);
+    if (subject.kind !== 'service') {
+      if (!isDnsLabel(subject.agent)) throw fail('IDENTITY_BAN_INVALID', `${quote(subject.agent)} is no name of an agent or gateway`);
+      return subject.kind === 'agent' ? spiffeIds.agent(trustDomain, subject.agent) : spiffeIds.gatewayHolder(trustDomain, subject.agent);
     }
     const { namespace, name } = subject.service;
     if (!isDnsLabel(namespace) || !isDnsLabel(name)) throw fail('IDENTITY_BAN_INVALID', `${quote(formatServiceName(subject.service))} is no service name`);
@@ -155,10 +155,10 @@ class StoredBans implements Bans {
   }
 
   /** The entry first: from then on nothing is issued to it, and what was falls under the ban. */
-  async #takeRights(agent: string): Promise<void> {
+  async #takeRights(role: 'agent' | 'gateway', agent: string): Promise<void> {
     const { tokens, entries } = this.#stores;
-    await entries.remove('agent', agent);
-    for (const token of await tokens.list()) if (token.role === 'agent' && token.agent === agent && token.usedAtMs === undefined) await tokens.remove(token.id);
+    await entries.remove(role, agent);
+    for (const token of await tokens.list()) if (token.role === role && token.agent === agent && token.usedAtMs === undefined) await tokens.remove(token.id);
   }
 
   async #watch(onFirst: () => void): Promise<void> {

@@ -32,9 +32,10 @@ export function openEntryStore(options: { readonly store: Store; readonly clock:
       const { entry } = await find(role, agent);
       return entry?.removedAtMs === undefined ? entry : undefined;
     },
-    async hasGateways(): Promise<boolean> {
+    /** The names of the gateways that may renew. */
+    async gateways(): Promise<readonly string[]> {
       const gateways = await readRecords(options, keys.entries('gateway'), parseEntry);
-      return gateways.some((entry) => entry.removedAtMs === undefined);
+      return gateways.filter((entry) => entry.removedAtMs === undefined).map((entry) => entry.agent);
     },
     /**
      * Takes the right to renew. What could attest again by itself is kept as removed, so that it stays out.

@@ -14,7 +14,7 @@ import {
   type SpiffeId,
   spiffeIds,
 } from '@isthmus/model';
-import { CLOCK_SKEW_MS } from '@isthmus/pki';
+import { CLOCK_SKEW_MS, holderTag, readSvidSerial } from '@isthmus/pki';
 import { type Caller, callerOf, handleUnary, identity } from '@isthmus/rpc';
 import { type Clock, systemRandom } from '@isthmus/runtime';
 import type { Store } from '@isthmus/store';
@@ -186,7 +186,9 @@ class Issuer {
     await this.entries.check(verdict);
     const { agent, role } = verdict;
     const { trustDomain } = this.options.authority;
-    const response = this.sign(csr, role === 'gateway' ? spiffeIds.gateway(trustDomain) : role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent), askedAtMs);
+    const response = role === 'gateway'
+      ? this.sign(csr, spiffeIds.gateway(trustDomain), askedAtMs, spiffeIds.gatewayHolder(trustDomain, agent))
+      : this.sign(csr, role === 'operator' ? spiffeIds.operator(trustDomain, agent) : spiffeIds.agent(trustDomain, agent), askedAtMs);
     await this.entries.admit(verdict, serialOf(response.chain[0] ?? Buffer.alloc(0)));
     return response;
   }
@@ -209,8 +211,7 @@ class Issuer {
   }
 
   private async renewed({ spiffeId, serial }: Caller, call: Call<identity.RenewRequest>, askedAtMs: number): Promise<identity.SvidResponse> {
-    await this.requireEntry(spiffeId);
-    const response = this.sign(call.request.csr, spiffeId, askedAtMs);
+    const response = this.sign(call.request.csr, spiffeId, askedAtMs, await this.requireEntry(spiffeId, serial));
     const role = roleOf(spiffeId);
     if (role.kind === 'agent') await this.refuseClone(role.agent, serial, response, hostOf(call.getPeer()));
     return response;
@@ -275,16 +276,26 @@ class Issuer {
     return caller?.trustDomain === this.options.authority.trustDomain ? caller : undefined;
   }
 
-  private async requireEntry(caller: SpiffeId): Promise<void> {
+  /** Whom the next SVID is for: the caller, or the one gateway it is, by its serial number. **Throws** IDENTITY_DENIED for who has no entry. */
+  private async requireEntry(caller: SpiffeId, serial: string): Promise<SpiffeId> {
     const role = roleOf(caller);
-    if (role.kind === 'agent' && (await this.entries.get('agent', role.agent)) !== undefined) return;
-    if (role.kind === 'operator' && (await this.entries.get('operator', role.operator)) !== undefined) return;
-    // Gateways share one ID: it is renewed while any gateway has an entry.
-    if (role.kind === 'gateway' && (await this.entries.hasGateways())) return;
+    if (role.kind === 'agent' && (await this.entries.get('agent', role.agent)) !== undefined) return caller;
+    if (role.kind === 'operator' && (await this.entries.get('operator', role.operator)) !== undefined) return caller;
+    const gateway = role.kind === 'gateway' ? await this.gatewayOf(caller, serial) : undefined;
+    if (gateway !== undefined) return gateway;
     throw fail('IDENTITY_DENIED', `${caller} has no entry any more`, { hint: 'join again with a new token, or readmit it' });
   }
 
-  /** `holder` is the agent that asks for another ID than its own. */
+  /** Gateways share one ID; the serial number tells them apart. One from before it did is any gateway, while there is one. */
+  private async gatewayOf(caller: SpiffeId, serial: string): Promise<SpiffeId | undefined> {
+    const { trustDomain } = this.options.authority;
+    const holders = (await this.entries.gateways()).map((name) => spiffeIds.gatewayHolder(trustDomain, name));
+    const presented = readSvidSerial(serial)?.holder;
+    if (presented !== holderTag(caller)) return holders.find((holder) => holderTag(holder) === presented);
+    return holders.length === 1 ? holders[0] : holders.length === 0 ? undefined : caller;
+  }
+
+  /** `holder` is who asks, where that is another than the ID: an agent for a service, one gateway of several. */
   private sign(csr: Uint8Array, spiffeId: SpiffeId, askedAtMs: number, holder: SpiffeId = spiffeId): identity.SvidResponse {
     const { authority } = this.options;
     const ttlMs = roleOf(spiffeId).kind === 'operator' ? { ttlMs: OPERATOR_TTL_MS } : {};

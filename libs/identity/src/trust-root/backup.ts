@@ -10,6 +10,7 @@ import { linesOf } from '../transparency-log/lines.ts';
 import type { Head } from '../transparency-log/record.ts';
 import { ChainCheck } from '../transparency-log/verify.ts';
 import { LOG_FILE } from './root-log.ts';
+import { openRotation, signingRoot } from './rotation-state.ts';
 import { MAX_STATE_BYTES, parseTrustRootState, type TrustRootState } from './state.ts';
 
 const STATE_FILE = 'trust-root.state';
@@ -29,7 +30,14 @@ const backupSchema = Type.Object({
 type BackupContent = Static<typeof backupSchema>;
 const parseBackup = compileSchema(backupSchema);
 
-export type BackupFacts = { readonly federation: string; readonly madeAtMs: number; readonly log: Head; readonly members: number };
+export type BackupFacts = {
+  readonly federation: string;
+  readonly madeAtMs: number;
+  readonly log: Head;
+  readonly members: number;
+  /** Keys that are in a token or behind a program, and so in no backup: these must be kept there, by its own means. */
+  readonly keysElsewhere: readonly { readonly name: string; readonly place: 'pkcs11' | 'program' }[];
+};
 
 /**
  * Writes a backup of `stateDir` to `path` (0600), whether the trust root runs or not: what it holds is what stood at one
@@ -47,7 +55,20 @@ export async function backupTrustRoot(options: { readonly stateDir: string; read
     files: files.map(({ name, bytes }) => ({ name, sha256: sha256Hex(bytes), base64: bytes.toString('base64') })),
   };
   await writePrivateFile(path, await seal(Buffer.from(JSON.stringify(content)), passphrase, options.cost));
-  return { federation: state.federation, madeAtMs: nowMs, log: state.log ?? { records: 0, hash: '' }, members: state.members.length };
+  return factsOf(state, nowMs);
+}
+
+function factsOf(state: TrustRootState, madeAtMs: number): BackupFacts {
+  const roots = [signingRoot(state), ...(openRotation(state)?.to === undefined ? [] : [openRotation(state)?.from, openRotation(state)?.to])];
+  const elsewhere = new Map(roots.flatMap((ref) => (ref?.keyIn === undefined ? [] : [[ref.keyFile, ref.keyIn] as const])));
+  const keysElsewhere = [...elsewhere].map(([name, place]) => ({ name, place }));
+  return { federation: state.federation, madeAtMs, log: state.log ?? { records: 0, hash: '' }, members: state.members.length, keysElsewhere };
+}
+
+/** The key that signs must be among the files, or known to be elsewhere. */
+function refuseWithoutKey(state: TrustRootState, names: readonly string[], where: string): void {
+  const { keyFile, keyIn } = signingRoot(state);
+  if (keyIn === undefined && !names.includes(keyFile)) throw fail('IDENTITY_BACKUP_REFUSED', `${where} has no key of the root: ${keyFile} is missing`);
 }
 
 type Held = { readonly name: string; readonly bytes: Buffer };
@@ -62,7 +83,7 @@ async function readMoment(stateDir: string): Promise<{ readonly state: TrustRoot
     const after = await readState(stateDir);
     if (!before.bytes.equals(after.bytes)) continue;
     const held = keys.flatMap(({ name, bytes }) => (bytes === undefined ? [] : [{ name, bytes }]));
-    if (held.length === 0) throw fail('IDENTITY_BACKUP_REFUSED', `${stateDir} has no key of the root`);
+    refuseWithoutKey(before.state, held.map(({ name }) => name), stateDir);
     return { state: before.state, files: [{ name: STATE_FILE, bytes: before.bytes }, ...held, ...(log === undefined ? [] : [{ name: LOG_FILE, bytes: log }])] };
   }
   throw fail('IDENTITY_BACKUP_REFUSED', `${stateDir} changed all the while it was read`, { hint: 'try again, or stop the trust root for a moment' });
@@ -139,8 +160,9 @@ export async function restoreTrustRoot(options: {
     return [name, bytes] as const;
   }));
   const stateBytes = files.get(STATE_FILE);
-  if (stateBytes === undefined || ![...files.keys()].some((name) => KEY_FILE.test(name))) throw fail('IDENTITY_BACKUP_REFUSED', `${path} holds no state, or no key`);
+  if (stateBytes === undefined) throw fail('IDENTITY_BACKUP_REFUSED', `${path} holds no state`);
   const state = stateOf(stateBytes, `${STATE_FILE} in ${path}`);
+  refuseWithoutKey(state, [...files.keys()], path);
   const isOld = checkpoint !== undefined && !(files.get(LOG_FILE)?.includes(`"hash":"${checkpoint}"`) ?? false);
   if (isOld && !acceptOlder) {
     throw fail('IDENTITY_BACKUP_REFUSED', `the log in ${path} does not have the record ${checkpoint}: the backup is older than that, or of another trust root`, {
@@ -152,7 +174,7 @@ export async function restoreTrustRoot(options: {
   // The state last: a restore that is cut off is no trust root yet, and says so at its start.
   const restored = { atMs: options.nowMs, backupMadeAtMs: content.madeAtMs, sequenceLeap: isOld ? SEQUENCE_LEAP : 0 };
   await openStateFile(join(stateDir, STATE_FILE)).write(JSON.stringify({ ...(isOld ? leapt(state) : state), restored }));
-  return { federation: content.federation, madeAtMs: content.madeAtMs, log: state.log ?? { records: 0, hash: '' }, members: state.members.length };
+  return factsOf(state, content.madeAtMs);
 }
 
 function leapt(state: TrustRootState): TrustRootState {

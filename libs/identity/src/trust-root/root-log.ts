@@ -1,5 +1,4 @@
 // The trust root's log beside its state: which of the two is ahead, and that neither was replaced by an older or other one.
-import { type KeyObject, sign as signBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '@isthmus/runtime';
@@ -8,12 +7,10 @@ import { fail } from '../errors.ts';
 import { openTransparencyLog, type TransparencyLog } from '../transparency-log/log.ts';
 import { EMPTY_HEAD, NOT_IN_FORCE, notInForce } from '../transparency-log/record.ts';
 import { changesBetween, stateBefore } from './changes.ts';
+import type { RootSigner } from './root-signer.ts';
 import type { TrustRootState } from './state.ts';
 
 export const LOG_FILE = 'transparency.log';
-
-/** The root certificate and key that sign now. */
-export type RootSigner = () => { readonly cert: Buffer; readonly key: KeyObject };
 
 /** **Throws** IDENTITY_STATE_MISMATCH where a log is without the state it belongs to: that state was lost, and must not be made anew. */
 export function refuseLogWithoutState(stateDir: string): void {
@@ -30,12 +27,13 @@ export function refuseLogWithoutState(stateDir: string): void {
 export async function openRootLog(options: {
   readonly stateDir: string;
   readonly state: TrustRootState;
-  readonly signer: RootSigner;
+  /** Signs checkpoints by whatever root signs at the time. */
+  readonly sign: RootSigner['checkpoint'];
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics?: Metrics | undefined;
 }): Promise<TransparencyLog> {
-  const { stateDir, state, signer, clock, log, metrics } = options;
+  const { stateDir, state, sign, clock, log, metrics } = options;
   const path = join(stateDir, LOG_FILE);
   const known = state.log ?? EMPTY_HEAD;
   const problem = (what: string): Error =>
@@ -46,10 +44,7 @@ export async function openRootLog(options: {
   const opened = await openTransparencyLog({
     path,
     owner: state.federation,
-    sign: async (bytes) => {
-      const { cert, key } = signer();
-      return { signature: signBytes(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', bytes, key), chain: [cert] };
-    },
+    sign,
     replay: (record) => {
       isRestoreTold ||= record.kind === 'restored' && record.facts['atMs'] === state.restored?.atMs;
       isFound ||= record.index === known.records - 1 && record.hash === known.hash;
@@ -81,4 +76,4 @@ async function tellNotInForce(opened: TransparencyLog, from: number, to: number)
   if (first !== undefined && end !== undefined) await opened.append(notInForce(first.index, end.index + 1));
 }
 
-const NO_CHANGE: ReadonlySet<string> = new Set(['checkpoint', NOT_IN_FORCE, 'torn-line-cut', 'restored']);
+const NO_CHANGE: ReadonlySet<string> = new Set(['checkpoint', NOT_IN_FORCE, 'torn-line-cut', 'restored', 'operator-request']);

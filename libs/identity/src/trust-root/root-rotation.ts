@@ -20,11 +20,14 @@ const stepSchema = Type.Union([
   Type.Literal('retire'),
   Type.Literal('done'),
 ]);
+/** Where a root's key is, if not in a file of the state directory. */
+export const keyPlaceSchema = Type.Union([Type.Literal('pkcs11'), Type.Literal('program')]);
 const rootRefSchema = Type.Object({
   /** DER in base64. */
   root: Type.String(),
-  /** Name of its key's file in the state directory. */
+  /** Name of its key: of a file in the state directory, or as `keyIn` knows it. */
   keyFile: Type.String({ pattern: '^root[a-z0-9-]*\\.key$' }),
+  keyIn: Type.Optional(keyPlaceSchema),
 });
 export type RootRef = Static<typeof rootRefSchema>;
 

@@ -1,5 +1,4 @@
 // The root without gRPC: each method changes the state durably or not at all.
-import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import {
   clusterTrustDomain,
@@ -7,18 +6,17 @@ import {
   type Member,
   parseClusterName,
   quote,
-  reservedSni,
   spiffeIds,
   type TrustDomain,
 } from '@isthmus/model';
-import { generateKey, type KeyKind, makeToken, makeX509Svid, openBundleSet, sha256Hex, signIntermediate, signSvid, type X509Svid } from '@isthmus/pki';
+import { type KeyKind, makeToken, openBundleSet, type SigningCa, type X509Svid } from '@isthmus/pki';
 import type { trust } from '@isthmus/rpc';
 import type { Clock, Random } from '@isthmus/runtime';
 import type { Counter, Gauge, Log, Metrics } from '@isthmus/telemetry';
 import { publicKeyOf } from '../csr.ts';
 import { fail } from '../errors.ts';
-import type { KeyStore } from '../key-store.ts';
-import { BACKDATE_MS, type FreshSvid, keepFresh } from '../renew.ts';
+import type { KeyStore, StoredKey } from '../key-store.ts';
+import { type FreshSvid, keepFresh } from '../renew.ts';
 import { openSerial } from '../serial.ts';
 import { checkUnspent, DEFAULT_TOKEN_TTL_SECONDS, MAX_TOKEN_TTL_SECONDS, presentedToken, sameHash, tokenRefused } from '../token.ts';
 import type { TransparencyLog } from '../transparency-log/log.ts';
@@ -31,10 +29,9 @@ import { readRootKey } from './root-key.ts';
 import { authoritiesOf, openRotation, revokedRoots, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
 import { isSwitched } from './root-rotation.ts';
 import { openRootLog } from './root-log.ts';
-import { type JournalEntry, pruned, type TrustRootState, withJwtKeys, withMember, withoutMember } from './state.ts';
+import { RootSigner } from './root-signer.ts';
+import { pruned, type TrustRootState, withJwtKeys, withMember, withoutMember } from './state.ts';
 
-export const DAY_MS = 86_400_000;
-const OWN_SVID_TTL_MS = 3_600_000;
 const MAX_MEMBERS = 1_024;
 
 export type TrustRootOptions = {
@@ -66,8 +63,7 @@ export class Root {
   readonly svids: FreshSvid;
   readonly bundles;
   durable = true;
-  private key: KeyObject;
-  private cert: Buffer;
+  readonly signer: RootSigner;
   private readonly file: OpenedRoot['file'];
   private readonly options: RootOptions;
   private readonly serial = openSerial();
@@ -80,21 +76,20 @@ export class Root {
 
   /** Opens the log beside the state. **Throws** IDENTITY_LOG_BROKEN, IDENTITY_LOG_UNWRITABLE. */
   static async open(opened: OpenedRoot, options: RootOptions): Promise<Root> {
-    const { cert, key, state } = opened;
+    const { state } = opened;
     const { stateDir, clock, log, metrics } = options;
-    // The log is opened first and signed by whatever the root signs with at the time.
-    const opening: { root?: Root } = {};
-    const ledger = await openRootLog({ stateDir, state, signer: () => opening.root?.issuer() ?? { cert, key }, clock, log, metrics });
+    const signer = new RootSigner(opened, options);
+    // Asked to sign before anything else: a token that is away or closed stops the start here, not the first renewal.
+    const svid = await signer.ownSvid(linkOf(state));
+    const ledger = await openRootLog({ stateDir, state, sign: (bytes) => signer.checkpoint(bytes), clock, log, metrics });
     // From its first start on the state knows its log, so that the two cannot be parted unseen.
     if (state.log === undefined) await opened.file.write({ ...state, log: ledger.head() });
-    opening.root = new Root(opened, ledger, options);
-    return opening.root;
+    return new Root(opened, { ledger, signer, svid }, options);
   }
 
-  private constructor(opened: OpenedRoot, ledger: TransparencyLog, options: RootOptions) {
-    this.ledger = ledger;
-    this.key = opened.key;
-    this.cert = opened.cert;
+  private constructor(opened: OpenedRoot, parts: { readonly ledger: TransparencyLog; readonly signer: RootSigner; readonly svid: X509Svid }, options: RootOptions) {
+    this.ledger = parts.ledger;
+    this.signer = parts.signer;
     this.file = opened.file;
     this.state = opened.state;
     this.options = options;
@@ -104,7 +99,7 @@ export class Root {
     this.reportEnds();
     const { clock, random, log } = options;
     this.issued = options.metrics?.counter('isthmus_identity_intermediates_total', 'Intermediates signed for clusters, by what for', ['why']);
-    this.svids = keepFresh({ request: async () => this.ownSvid(), initial: this.ownSvid(), clock, random, log });
+    this.svids = keepFresh({ request: () => this.signer.ownSvid(linkOf(this.state)), initial: parts.svid, clock, random, log });
   }
 
   /** SHA-256 of the certificate of the root that signs, in hex. */
@@ -145,7 +140,7 @@ export class Root {
       this.refuseFenced(self.trustDomain);
       const publicKey = publicKeyOf(csr, spiffeIds.authority(self.trustDomain as TrustDomain));
       if (!kept.replace) this.refuseDuplicate(kept.cluster);
-      const signed = this.sign(self, publicKey, 'join');
+      const signed = await this.signer.intermediate(self, publicKey, 'join', linkOf(this.state));
       const tokens = this.state.tokens.map((t) => (t === kept ? { ...t, usedAtMs: nowMs } : t));
       const joined = withMember({ ...this.state, tokens }, self);
       await this.commit({ ...joined, journal: [...joined.journal, signed.entry] });
@@ -163,7 +158,7 @@ export class Root {
       this.refuseFenced(trustDomain);
       const self = wireSelf === undefined ? member : this.selfOf(member.cluster, wireSelf, (why) => fail('IDENTITY_DENIED', `the renewal is refused: ${why}`));
       const publicKey = publicKeyOf(csr, spiffeIds.authority(trustDomain as TrustDomain));
-      const signed = this.sign(self, publicKey, 'renew');
+      const signed = await this.signer.intermediate(self, publicKey, 'renew', linkOf(this.state));
       const next = withMember(this.state, self);
       await this.commit({ ...next, journal: [...next.journal, signed.entry] });
       this.issued?.inc({ why: 'renew' });
@@ -256,22 +251,21 @@ export class Root {
       const before = this.state;
       const next = await make(before);
       if (next === undefined) return;
-      const key = next.root === before.root ? this.key : await readRootKey(this.options.keys, signingRoot(next));
+      const key = next.root === before.root ? undefined : await readRootKey(this.options.keys, signingRoot(next));
       await this.commit(next);
-      this.key = key;
-      this.cert = Buffer.from(next.root, 'base64');
+      if (key !== undefined) this.signer.use(Buffer.from(next.root, 'base64'), key);
       if (linkOf(before).length !== linkOf(next).length || before.root !== next.root) void this.svids.renewNow();
     });
   }
 
   /** A new key of the same kind as the first under this name, found again where it is there. **Throws** as `KeyStore.make`. */
-  makeKey(keyFile: string): Promise<KeyObject> {
+  makeKey(keyFile: string): Promise<StoredKey> {
     return this.options.keys.make(keyFile, this.options.keyKind ?? 'ec-p256');
   }
 
-  /** The signing root as an issuer. */
-  issuer(): { readonly cert: Buffer; readonly key: KeyObject } {
-    return { cert: this.cert, key: this.key };
+  /** The signing root as a CA. */
+  ca(): SigningCa {
+    return this.signer.ca();
   }
 
   async close(): Promise<void> {
@@ -325,27 +319,6 @@ export class Root {
     if (members.length >= MAX_MEMBERS) throw fail('IDENTITY_DENIED', `the federation has ${members.length} members, which is its limit`);
   }
 
-  private sign(self: Member, publicKey: KeyObject, why: JournalEntry['why']): { chain: Buffer[]; entry: JournalEntry } {
-    const nowMs = this.options.clock.nowMs();
-    const cert = signIntermediate({
-      issuer: { cert: this.cert, key: this.key },
-      publicKey,
-      trustDomain: self.trustDomain as TrustDomain,
-      nowMs,
-      ttlMs: this.options.intermediateTtlMs ?? DAY_MS,
-    });
-    const parsed = new X509Certificate(cert);
-    const entry: JournalEntry = {
-      serial: parsed.serialNumber,
-      cluster: self.cluster,
-      why,
-      publicKeySha256: sha256Hex(publicKey.export({ type: 'spki', format: 'der' })),
-      issuedAtMs: nowMs,
-      expiresAtMs: Date.parse(parsed.validTo),
-    };
-    return { chain: [cert, ...linkOf(this.state), this.cert], entry };
-  }
-
   /** Makes a state durable, and only then the one in force: its changes are in the log and on disk before anything leaves. */
   private async commit(next: TrustRootState): Promise<void> {
     const changed = { ...next };
@@ -370,21 +343,6 @@ export class Root {
     this.reportEnds();
     this.bundles.revoke(revokedRoots(state));
     if (viewChanged) for (const listener of this.listeners) listener();
-  }
-
-  private ownSvid(): X509Svid {
-    const { federation, clock } = this.options;
-    const key = generateKey();
-    const leaf = signSvid({
-      issuer: { cert: this.cert, key: this.key },
-      publicKey: createPublicKey(key),
-      spiffeId: spiffeIds.trustRoot(federation),
-      dnsNames: [reservedSni('trust-root', federation)],
-      nowMs: clock.nowMs(),
-      ttlMs: OWN_SVID_TTL_MS,
-      backdateMs: BACKDATE_MS,
-    });
-    return makeX509Svid([leaf, ...linkOf(this.state)], key);
   }
 }
 

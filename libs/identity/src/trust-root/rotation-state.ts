@@ -1,5 +1,6 @@
 // What each step of a rotation makes of the trust root's state. Pure; every function does nothing where its work is done.
 import { sha256Hex } from '@isthmus/pki';
+import type { KeyPlace } from '../key-store.ts';
 import { isSwitched, moved, type RootRef, type Rotation } from './root-rotation.ts';
 import type { TrustRootState } from './state.ts';
 
@@ -10,7 +11,12 @@ export type RootMark = { readonly sha256: string; readonly state: 'signing' | 't
 
 /** The root that signs. */
 export function signingRoot(state: TrustRootState): RootRef {
-  return { root: state.root, keyFile: state.keyFile ?? FIRST_KEY_FILE };
+  return { root: state.root, keyFile: state.keyFile ?? FIRST_KEY_FILE, ...(state.keyIn !== undefined && { keyIn: state.keyIn }) };
+}
+
+/** What the state says of where a key is: nothing for one in a file, which is the default, or in memory. */
+export function keyInOf(place: KeyPlace): Pick<RootRef, 'keyIn'> {
+  return place === 'pkcs11' || place === 'program' ? { keyIn: place } : {};
 }
 
 /** The rotation that is not over. */
@@ -62,7 +68,9 @@ export function distributed(state: TrustRootState, rotation: Rotation, nowMs: nu
 export function switched(state: TrustRootState, rotation: Rotation, nowMs: number): TrustRootState {
   const { to } = rotation;
   if (to === undefined) throw new TypeError('there is no root to switch to');
-  return { ...state, root: to.root, keyFile: to.keyFile, rotation: moved(rotation, 'reissue', nowMs) };
+  const rest = { ...state };
+  delete rest.keyIn;
+  return { ...rest, ...to, rotation: moved(rotation, 'reissue', nowMs) };
 }
 
 /** The outgoing root leaves every bundle. Its key is destroyed after this is durable. */

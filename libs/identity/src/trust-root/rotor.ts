@@ -1,14 +1,14 @@
 // Carries a rotation of the root forward: hears members, takes the next turn whenever something changed, tells how far it is.
 import { X509Certificate } from 'node:crypto';
 import { type Member, messageOf, quote } from '@isthmus/model';
-import { signRoot, signRootLink } from '@isthmus/pki';
+import { draftRoot, draftRootLink, signDraft } from '@isthmus/pki';
 import type { trust } from '@isthmus/rpc';
-import { backoff } from '@isthmus/runtime';
+import { backoff, programVersion } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { MembersTrust } from './members-trust.ts';
 import type { Root, RootOptions } from './root.ts';
 import { beginRotation, behind, hurried, moved, nextTurn, type Participant, rolledBack, type Rotation, ROTATION_STEPS, type RotationFacts, type RotationStep, type RotationTurn, type Waiting, waitingFor, withoutHold } from './root-rotation.ts';
-import { distributed, openRotation, retired, rootMarks, sha256OfRoot, signingRoot, switched } from './rotation-state.ts';
+import { distributed, keyInOf, openRotation, retired, rootMarks, sha256OfRoot, signingRoot, switched } from './rotation-state.ts';
 import type { TrustRootState } from './state.ts';
 
 /** Expiry of certificates and limits of time bring a step on without anybody telling anything. */
@@ -32,6 +32,8 @@ export type ClusterTrust = {
 
 /** The whole of the federation's trust, for `isthmus trust status`. */
 export type RotationDocument = {
+  /** Of the trust root's program. */
+  readonly version?: string;
   readonly federation: string;
   readonly roots: readonly { readonly sha256: string; readonly state: string; readonly expiresAtMs?: number }[];
   readonly rotation?: Omit<Rotation, 'from' | 'to' | 'link' | 'required'> & {
@@ -62,6 +64,8 @@ export class Rotor {
   #isDirty = false;
   #isClosed = false;
   #lastError: string | undefined;
+  /** Asked for once a process: a token is not searched at every report. */
+  #destroyedKey: string | undefined;
 
   constructor(root: Root, options: RootOptions) {
     this.#root = root;
@@ -97,6 +101,7 @@ export class Rotor {
       return { sha256, state: mark, ...(root !== undefined && { expiresAtMs: Date.parse(new X509Certificate(Buffer.from(root, 'base64')).validTo) }) };
     });
     return {
+      version: programVersion(),
       federation: state.federation,
       roots,
       ...(rotation !== undefined && { rotation: this.#shown(state, rotation) }),
@@ -144,7 +149,10 @@ export class Rotor {
     const before = this.#root.current();
     // A key whose root is gone is destroyed here, so that a process killed between commit and destruction does it at its next start.
     const goneKey = goneKeyOf(before);
-    if (goneKey !== undefined) await keys.destroy(goneKey);
+    if (goneKey !== undefined && goneKey !== this.#destroyedKey) {
+      await keys.destroy(goneKey);
+      this.#destroyedKey = goneKey;
+    }
     const rotation = openRotation(before);
     if (rotation === undefined) return false;
     const turn = nextTurn(rotation, this.#facts(before, rotation));
@@ -178,10 +186,13 @@ export class Rotor {
     const keyFile = keyFileOf(rotation);
     const key = await this.#root.makeKey(keyFile);
     const nowMs = clock.nowMs();
-    const root = signRoot({ key, federation, nowMs, ttlMs: rootTtlMs });
+    const root = await signDraft(draftRoot({ key: key.publicKey, federation, nowMs, ttlMs: rootTtlMs }), key);
+    const to = { root: root.toString('base64'), keyFile, ...keyInOf(key.place) };
     // A compromised root vouches for nothing any more.
-    const link = rotation.compromised ? {} : { link: signRootLink({ issuer: this.#root.issuer(), root, federation, nowMs }).toString('base64') };
-    return { to: { root: root.toString('base64'), keyFile }, ...link };
+    if (rotation.compromised) return { to };
+    const { cert, signer } = this.#root.ca();
+    const link = await signDraft(draftRootLink({ issuer: { cert, key: signer.publicKey }, root, federation, nowMs }), signer);
+    return { to, link: link.toString('base64') };
   }
 
   #commanded(state: TrustRootState, command: RotateCommand, nowMs: number): Rotation {

@@ -5,7 +5,7 @@ import { bundleSchema, compileSchema, formatProblems, memberSchema, parseBundle,
 import { weaknessOf } from '@isthmus/pki';
 import type { trust } from '@isthmus/rpc';
 import { fail } from '../errors.ts';
-import { rotationSchema } from './root-rotation.ts';
+import { keyPlaceSchema, rotationSchema } from './root-rotation.ts';
 import { authoritiesOf } from './rotation-state.ts';
 
 const clusterTokenSchema = Type.Object({
@@ -46,8 +46,9 @@ export const trustRootStateSchema = Type.Object({
   federation: Type.String(),
   /** The root certificate, DER in base64. */
   root: Type.String(),
-  /** Name of its key's file. Default `root.key`. */
+  /** Name of its key. Default `root.key`. */
   keyFile: Type.Optional(Type.String({ pattern: '^root[a-z0-9-]*\\.key$' })),
+  keyIn: Type.Optional(keyPlaceSchema),
   /** The rotation under way, or the last one. */
   rotation: Type.Optional(rotationSchema),
   /** Roots that are gone, the newest last. */

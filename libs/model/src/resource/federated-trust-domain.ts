@@ -4,30 +4,28 @@ import { type Parsed, type Problem } from '../problem.ts';
 import { parseSpiffeId, trustDomainOf } from '../spiffe-id.ts';
 
 const MAX_URL = 2_048;
-const url = Type.String({ pattern: '^https://', maxLength: MAX_URL, description: 'https address of the bundle endpoint' });
+const url = Type.String({ pattern: '^https://', maxLength: MAX_URL, description: 'Address of the bundle endpoint; none of `file`' });
 
 /** Where the bundle is had. Source: SPIFFE Federation §5.1 (`https_web`) and §5.2 (`https_spiffe`). */
 export const bundleSourceSchema = Type.Union([
   strict({
-    profile: Type.Literal('https_spiffe'),
+    profile: Type.Literal('https_spiffe', { description: 'How the bundle’s source proves itself: by an SVID of its own trust domain, by a web certificate, or `file`, brought by hand' }),
     url,
-    /** Whom the endpoint must prove to be, by the last good bundle of this very trust domain. */
-    spiffeId: Type.String({ maxLength: 2_048 }),
+    spiffeId: Type.String({ maxLength: 2_048, description: 'Of `https_spiffe`: whom the endpoint must prove to be, by the last good bundle of this very trust domain' }),
   }),
   strict({
     profile: Type.Literal('https_web'),
     url,
-    /** The CAs that may vouch for the endpoint, PEM; the system's own without it. */
-    caPem: Type.Optional(Type.String({ maxLength: 65_536 })),
+    caPem: Type.Optional(Type.String({ maxLength: 65_536, description: 'Of `https_web`: the CAs that may vouch for the endpoint, PEM; the system’s own without it' })),
   }),
   /** Brought by hand, for sites that may not call each other. */
   strict({ profile: Type.Literal('file') }),
-]);
+], { description: 'Where the bundle is had' });
 export type BundleEndpoint = Static<typeof bundleSourceSchema>;
 
 export const federatedTrustDomainSchema = strict({
   kind: Type.Literal('federated-trust-domain'),
-  trustDomain: Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,252}$' }),
+  trustDomain: Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,252}$', description: 'The foreign trust domain; never one of the federation’s own' }),
   source: bundleSourceSchema,
 });
 export type FederatedTrustDomain = Static<typeof federatedTrustDomainSchema>;
@@ -56,8 +54,8 @@ export function parseFederatedTrustDomain(input: unknown): Parsed<FederatedTrust
 
 /** Which callers of a foreign trust domain may reach a service: those named, or with none named every one of that trust domain. */
 export const foreignCallersSchema = strict({
-  trustDomain: Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,252}$' }),
-  spiffeIds: Type.Optional(Type.Array(Type.String({ maxLength: 2_048 }), { minItems: 1, maxItems: 256 })),
+  trustDomain: Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,252}$', description: 'The callers’ trust domain' }),
+  spiffeIds: Type.Optional(Type.Array(Type.String({ maxLength: 2_048 }), { minItems: 1, maxItems: 256, description: 'The callers; everybody of the trust domain without it' })),
 });
 export type ForeignCallers = Static<typeof foreignCallersSchema>;
 

@@ -2,7 +2,7 @@
 import { compileSchema, schemas, type Static, Type } from '../schema.ts';
 
 /** What a join token can make of its holder: an agent, a gateway, or an operator of the admin API. */
-export const joinRoleSchema = Type.Union([Type.Literal('agent'), Type.Literal('gateway'), Type.Literal('operator')]);
+export const joinRoleSchema = Type.Union([Type.Literal('agent'), Type.Literal('gateway'), Type.Literal('operator')], { description: 'What may join' });
 export type JoinRole = Static<typeof joinRoleSchema>;
 
 export const joinTokenSchema = Type.Object({

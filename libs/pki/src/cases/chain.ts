@@ -2,7 +2,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { derInt, derName, derUtc, type OddCertificate, dnsName, ext, keyIdOf, makeOddCertificate, tlv, uriName } from '../odd-certificate.ts';
 import { OID } from '../der.ts';
-import type { VerifyRefusal } from '../verify.ts';
+import type { VerifyRefusal } from '../path.ts';
 
 /** A chain, the roots it is held against, and what becomes of it. */
 export type ChainCase = {

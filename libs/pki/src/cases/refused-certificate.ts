@@ -2,7 +2,7 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { derExtension, derGeneralized, derInt, derName, derOid, derSeq, derText, derUtc, dnsName, ext, signatureAlgorithmOf, tlv, uriName } from '../odd-certificate.ts';
 import { OID } from '../der.ts';
-import type { VerifyRefusal } from '../verify.ts';
+import type { VerifyRefusal } from '../path.ts';
 import { type ChainCase, flawed, leafNamed, TRUST_DOMAIN, WORKLOAD } from './chain.ts';
 
 const no = (want: VerifyRefusal, kind: string, rule: string, make: ChainCase['make']): ChainCase => ({ kind, rule, want, make });

@@ -1,7 +1,7 @@
 // Chains refused for how their certificates stand to one another: validity, CAs, path lengths, name constraints, issuers.
 import { derGeneralized, derInt, derName, derSeq, derText, derUtc, derExtension, dnsName, ext, keyIdOf, tlv, uriName } from '../odd-certificate.ts';
 import { OID } from '../der.ts';
-import type { VerifyRefusal } from '../verify.ts';
+import type { VerifyRefusal } from '../path.ts';
 import { BOTH_SIDES, type ChainCase, constrained, DAY_MS, dnsBase, flawed, ipBase, type Pki, TRUST_DOMAIN, uriBase, WORKLOAD } from './chain.ts';
 
 const no = (want: VerifyRefusal, kind: string, rule: string, make: ChainCase['make']): ChainCase => ({ kind, rule, want, make });

@@ -6,6 +6,7 @@ import { mkdtemp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@isthmus/runtime';
@@ -110,6 +111,19 @@ for (const [name, damage] of damages) {
     assert.ok((await readFile(path)).equals(before));
   });
 }
+
+test('a file of a newer version is refused in one line, and left as it is', async (t) => {
+  const path = await aPath(t);
+  await filled(path);
+  const newer = new DatabaseSync(path);
+  newer.exec("UPDATE meta SET value = 2 WHERE name = 'layout'");
+  newer.close();
+  await assert.rejects(start(path), { code: 'STORE_NEWER', message: `the store file ${path} was written by a newer version of this program: its layout is 2, this one knows 1` });
+  const after = new DatabaseSync(path);
+  assert.equal(after.prepare("SELECT value FROM meta WHERE name = 'layout'").get()?.['value'], 2);
+  assert.ok(Number(after.prepare('SELECT count(*) AS rows FROM kv').get()?.['rows']) > 0);
+  after.close();
+});
 
 test('two servers never have one file', async (t) => {
   const path = await aPath(t);

@@ -23,7 +23,7 @@ const LAYOUT = `
 
 /**
  * Opens the file, making it (0600) if it is not there.
- * **Throws** STORE_FILE_CORRUPT: damaged, cut short or not a store; STORE_FILE_UNUSABLE: no right, no room, or another process has it.
+ * **Throws** STORE_NEWER: a newer version made it; STORE_FILE_CORRUPT: damaged, cut short or not a store; STORE_FILE_UNUSABLE: no right, no room, or another process has it.
  */
 export function openDatabase(path: string): DatabaseSync {
   if (!existsSync(path)) makeDatabase(path);
@@ -39,6 +39,9 @@ export function openDatabase(path: string): DatabaseSync {
     const problems = db.prepare('PRAGMA quick_check(1)').all() as { quick_check: string }[];
     if (problems[0]?.quick_check !== 'ok') throw corrupt(path, problems[0]?.quick_check ?? 'it cannot be checked');
     const layout = db.prepare("SELECT value FROM meta WHERE name = 'layout'").get() as { value: number } | undefined;
+    if (layout !== undefined && layout.value > LAYOUT_VERSION) {
+      throw fail('STORE_NEWER', `the store file ${path} was written by a newer version of this program: its layout is ${layout.value}, this one knows ${LAYOUT_VERSION}`, { hint: 'install the newer version again; nothing was changed', facts: { path } });
+    }
     if (layout?.value !== LAYOUT_VERSION) throw corrupt(path, `its layout is ${layout?.value ?? 'unknown'}, not ${LAYOUT_VERSION}`);
     return db;
   } catch (error) {

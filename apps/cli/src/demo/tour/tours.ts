@@ -18,11 +18,17 @@ export type Walk = {
 const TOURS: Readonly<Record<string, () => Promise<(walk: Walk) => Promise<void>>>> = {
   main: async () => (await import('./main.ts')).walkMain,
   trust: async () => (await import('./trust.ts')).walkTrust,
+  vm: async () => (await import('./vm.ts')).walkVm,
 };
 
-/** Finds a tour and loads it. Throws CLI_TOUR_UNKNOWN. */
-export async function findTour(name: string): Promise<{ readonly name: string; readonly walk: (walk: Walk) => Promise<void> }> {
+/** Why a tour cannot be walked on this machine, of those that need more than the sources. */
+const NEEDS: Readonly<Record<string, () => Promise<string | undefined>>> = {
+  vm: async () => (await import('./vm.ts')).whyNoVm(),
+};
+
+/** Finds a tour and loads it; `whyNot` says why it cannot be walked here. Throws CLI_TOUR_UNKNOWN. */
+export async function findTour(name: string): Promise<{ readonly name: string; readonly walk: (walk: Walk) => Promise<void>; readonly whyNot: string | undefined }> {
   const load = Object.hasOwn(TOURS, name) ? TOURS[name] : undefined;
   if (load === undefined) throw fail('CLI_TOUR_UNKNOWN', `there is no tour ${JSON.stringify(name)}`, { hint: `tours: ${Object.keys(TOURS).join(', ')}` });
-  return { name, walk: await load() };
+  return { name, walk: await load(), whyNot: Object.hasOwn(NEEDS, name) ? await NEEDS[name]?.() : undefined };
 }

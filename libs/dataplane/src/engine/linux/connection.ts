@@ -2,23 +2,24 @@
 import type { Engine } from '@isthmus/decide';
 import type { RelayEnd, RelayRefusal } from '../engine.ts';
 import type { Destination, Target } from '../destination.ts';
-import { targetKey } from '../departures.ts';
 import type { OpenAccount } from '../ledger.ts';
 import type { IpPort } from '../ip-address.ts';
 import { readProxyHeader } from '../proxy-protocol.ts';
-import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader, readWholeHello } from '../../tls/client-hello.ts';
+import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader, type HelloResult, readWholeHello } from '../../tls/client-hello.ts';
 import { keepAlive } from '../../transport/linux/dial.ts';
 import { SILENCE_MS } from '../../transport/linux/silence-watch.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
 import type { Limited } from './deadlines.ts';
 import type { Gateway } from './gateway.ts';
-import { RelayStream, type Side } from './relay-stream.ts';
+import { isAgain, RelayStream, type Side } from './relay-stream.ts';
 
 /** All events at once, told when they change: one registration a socket. */
-const EVENTS = libc.EPOLLIN | libc.EPOLLOUT | libc.EPOLLRDHUP | libc.EPOLLET;
+const EVENTS = libc.EPOLLIN | libc.EPOLLPRI | libc.EPOLLOUT | libc.EPOLLRDHUP | libc.EPOLLET;
+const FAULTS = libc.EPOLLHUP | libc.EPOLLERR;
 const ENDS = libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
 const ALERTED: ReadonlySet<RelayRefusal> = new Set<RelayRefusal>(['no-sni', 'bad-sni', 'unknown-name', 'not-ours', 'not-exported', 'no-endpoint']);
+const NOTHING = Buffer.alloc(0);
 const NO_TRIES: ReadonlySet<string> = new Set();
 
 const first = Buffer.allocUnsafeSlow(65_536);
@@ -32,7 +33,13 @@ export class Connection implements Watched, Flushed, Limited, Side {
   readable = false;
   writable = false;
   peerEnded = false;
+  sawUrgent = false;
+  readonly delays = false; // accepted sockets send without delay
+  /** In the gateway's list. */
+  openIndex = -1;
   deadlineMs: number;
+  deadlineStep = -1;
+  deadlineIndex = 0;
   isDrained = false;
   /** By `targetKey`; empty before an endpoint was connected to. */
   target = '';
@@ -45,8 +52,13 @@ export class Connection implements Watched, Flushed, Limited, Side {
   #reader: ClientHelloReader | undefined;
   #header: Buffer | undefined;
   #addresses: { readonly source: IpPort; readonly destination: IpPort } | undefined;
+  /** First bytes until the endpoint has them; `#room` where they lie in one of the gateway's rooms. */
   #hello: Buffer | undefined;
+  #room: Buffer | undefined;
+  #roomFilled = 0;
   #destination: Destination | undefined;
+  #attempts = 0;
+  /** Undefined until a second attempt: nearly all connections make one. */
   #tried: Set<string> | undefined;
   #current: Target | undefined;
   #account: OpenAccount | undefined;
@@ -109,43 +121,65 @@ export class Connection implements Watched, Flushed, Limited, Side {
     if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
     if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
     if ((events & ENDS) !== 0) this.peerEnded = true;
+    if ((events & (libc.EPOLLPRI | FAULTS)) !== 0) this.sawUrgent = true;
     if (this.#state === 'hello') {
-      if (this.readable) this.#readHello();
+      if (this.readable && !this.#tookWholeHello()) this.#readHello();
     } else if (this.#state === 'relaying') this.#onRelayEvents(events);
     // Gone before an endpoint was reached: nobody waits for the answer any more.
     else if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) this.#abort('reset');
   }
 
+  /** The usual case: the first bytes are one whole hello. They stay where they were read to. */
+  #tookWholeHello(): boolean {
+    if (this.#reader !== undefined || this.#header !== undefined) return false;
+    const room = this.#gateway.rooms.take();
+    const count = libc.recv(this.fd, room, room.length, 0);
+    const mayComeYet = count < 0 && isAgain();
+    const whole = count > 0 && count < room.length ? readWholeHello(room, count) : undefined;
+    if (whole !== undefined) {
+      if (!this.peerEnded) this.readable = false;
+      this.#room = room;
+      this.#roomFilled = count;
+      this.#led(this.#gateway.find(whole.serverName));
+      return true;
+    }
+    const result = count > 0 ? (this.#reader = new ClientHelloReader()).push(room.subarray(0, count)) : undefined;
+    this.#gateway.rooms.giveBack(room);
+    if (result !== undefined) {
+      if (count < room.length && !this.peerEnded) this.readable = false;
+      this.#onHelloResult(result);
+      return this.#state !== 'hello' || !this.readable;
+    }
+    if (count === 0) this.#endedEarly();
+    else if (mayComeYet) this.readable = false;
+    else this.#gateway.gone(this);
+    return true;
+  }
+
+  #onHelloResult(result: HelloResult): void {
+    if (result.kind === 'refused') this.refuse(result.reason);
+    else if (result.kind === 'hello') {
+      this.#hello = this.#reader?.bytes;
+      this.#reader = undefined;
+      this.#led(this.#gateway.find(result.serverName));
+    }
+  }
+
   #readHello(): void {
-    for (;;) {
+    while (this.#state === 'hello') {
       const count = libc.recv(this.fd, first, first.length, 0);
       if (count < 0) {
-        const error = libc.errno();
-        if (error === libc.EAGAIN || error === libc.EINTR) {
-          this.readable = false;
-          return;
-        }
-        return this.#gateway.gone(this);
+        if (!isAgain()) return this.#gateway.gone(this);
+        this.readable = false;
+        return;
       }
       if (count === 0) return this.#endedEarly();
       const chunk = first.subarray(0, count);
       const rest = this.#header === undefined ? chunk : this.#takeHeader(this.#header, chunk);
       if (this.closed) return;
       if (rest === undefined || rest.length === 0) continue;
-      const whole = this.#reader === undefined ? readWholeHello(rest) : undefined;
-      if (whole !== undefined) {
-        if (count < first.length && !this.peerEnded) this.readable = false;
-        this.#hello = Buffer.from(rest);
-        return this.#led(this.#gateway.find(whole.serverName));
-      }
       this.#reader ??= new ClientHelloReader();
-      const result = this.#reader.push(rest);
-      if (result.kind === 'refused') return this.refuse(result.reason);
-      if (result.kind === 'hello') {
-        this.#hello = this.#reader.bytes;
-        this.#reader = undefined;
-        return this.#led(this.#gateway.find(result.serverName));
-      }
+      this.#onHelloResult(this.#reader.push(rest));
     }
   }
 
@@ -186,7 +220,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
   /** Nothing has been sent yet, so any endpoint may be tried after any other. */
   #tryNext(): void {
     const { limits, ledger } = this.#gateway;
-    const attempts = this.#tried?.size ?? 0;
+    const attempts = this.#attempts;
+    if (attempts > 0 && this.#current !== undefined) (this.#tried ??= new Set()).add(this.#current.id);
     const target = attempts < limits.attempts ? this.#destination?.pick(this.#tried ?? NO_TRIES) : undefined;
     if (target === undefined) {
       // Nothing was even dialled: the endpoints are there, and have all the connections they may have.
@@ -194,7 +229,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
       return this.close(true);
     }
     this.routes = this.#gateway.routes;
-    (this.#tried ??= new Set()).add(target.id);
+    this.#attempts += 1;
     this.#current = target;
     this.#account = ledger.opened(this.service, target.id);
     this.deadlineMs = this.#gateway.loop.nowMs + limits.connectMs;
@@ -236,21 +271,35 @@ export class Connection implements Watched, Flushed, Limited, Side {
   /** The endpoint answers: the hello goes first, then everything as it comes. */
   connected(upstream: Upstream): void {
     const target = this.#current;
-    const hello = this.#hello;
-    if (target === undefined || hello === undefined) return;
+    if (target === undefined) return;
     this.#gateway.outliers.succeeded(target.id);
     this.#state = 'relaying';
-    this.target = targetKey(target);
+    this.target = target.key;
     this.#up = new RelayStream(this, upstream, this.#gateway.pipes);
     this.#down = new RelayStream(upstream, this, this.#gateway.pipes);
-    this.#countedUp = -hello.length; // what was read before the relay began counts as relayed once it is sent
-    this.#up.prepend(hello);
-    this.#hello = undefined;
+    this.#sendHello(upstream, this.#up, !target.takesProxyHeader);
     this.#destination = undefined;
     this.#tried = undefined;
     if (target.takesProxyHeader) this.#up.prepend(this.#gateway.proxyHeader(this.fd, this.#addresses));
     this.#gateway.relaying(this);
     this.pump();
+  }
+
+  /** Straight from where it was read; what the endpoint does not take at once waits as any other bytes do. */
+  #sendHello(upstream: Upstream, up: RelayStream, isAlone: boolean): void {
+    const room = this.#room;
+    const size = room === undefined ? (this.#hello?.length ?? 0) : this.#roomFilled;
+    this.#countedUp = -size; // what was read before the relay began counts as relayed once it is sent
+    const sent = isAlone && room !== undefined ? libc.send(upstream.fd, room, size, libc.MSG_NOSIGNAL) : -1;
+    // A failed send is made again by the stream, which knows what to do about it.
+    if (sent < size) up.prepend(room === undefined ? (this.#hello ?? NOTHING) : Buffer.from(room.subarray(Math.max(0, sent), size)));
+    this.#hello = undefined;
+    this.#leaveRoom();
+  }
+
+  #leaveRoom(): void {
+    if (this.#room !== undefined) this.#gateway.rooms.giveBack(this.#room);
+    this.#room = undefined;
   }
 
   /** After a reset what has come before it is still passed on; where that must wait for the other side, it is lost. */
@@ -335,13 +384,11 @@ export class Connection implements Watched, Flushed, Limited, Side {
       this.#account = undefined;
     }
     this.#gateway.closed(this, this.#state === 'hello');
+    this.#gateway.deadlines.remove(this);
     this.#state = 'closed';
+    this.#leaveRoom();
     this.#up?.release();
     this.#down?.release();
-    // Its deadline still knows it for a while: nothing large hangs on it.
-    this.#reader = undefined;
-    this.#header = undefined;
-    this.#hello = undefined;
     this.#upstream?.close(reset);
     closeSocket(this.#gateway, this.#key, this.fd, reset);
     this.fd = -1;
@@ -358,6 +405,8 @@ export class Upstream implements Watched, Side {
   readable = false;
   writable = false;
   peerEnded = false;
+  sawUrgent = false;
+  delays = true;
   #connected = false;
 
   constructor(connection: Connection, gateway: Gateway, fd: number) {
@@ -371,6 +420,7 @@ export class Upstream implements Watched, Side {
     if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
     if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
     if ((events & ENDS) !== 0) this.peerEnded = true;
+    if ((events & (libc.EPOLLPRI | FAULTS)) !== 0) this.sawUrgent = true;
     if (this.#connected) return this.#connection.onUpstreamEvents(events);
     try {
       this.#onConnecting(events);

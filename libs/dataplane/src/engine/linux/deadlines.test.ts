@@ -5,6 +5,8 @@ import { Deadlines, type Limited } from './deadlines.ts';
 class Thing implements Limited {
   deadlineMs: number;
   closed = false;
+  deadlineStep = -1;
+  deadlineIndex = 0;
   reviews = 0;
   lateMs: number | undefined;
   readonly #now: () => number;
@@ -44,14 +46,53 @@ test('what reaches its deadline is told within two steps, also after its deadlin
   for (const { lateMs } of [near, moved, far]) assert.ok(lateMs !== undefined && lateMs >= 0 && lateMs <= 2 * Deadlines.stepMs, `${lateMs} ms late`);
 });
 
-test('what has a far deadline is looked at every few seconds, and let go of soon after it closed', () => {
+test('what has a far deadline is looked at every few seconds, and let go of as soon as it is over', () => {
   const clock = clockFrom(0);
   const deadlines = new Deadlines<Thing>(0);
   const thing = new Thing(3_600_000, clock.now);
   deadlines.add(thing);
   clock.runTo(deadlines, 60_000);
-  assert.ok(thing.reviews >= 10 && thing.reviews <= 13, `${thing.reviews} reviews in a minute`);
-  thing.closed = true;
-  clock.runTo(deadlines, 70_000);
+  assert.ok(thing.reviews >= 9 && thing.reviews <= 15, `${thing.reviews} reviews in a minute`);
+  deadlines.remove(thing);
+  deadlines.remove(thing);
+  assert.equal(deadlines.size, 0);
+});
+
+test('two thousand that begin together are not looked at together', () => {
+  const clock = clockFrom(0);
+  const deadlines = new Deadlines<Thing>(0);
+  const things = Array.from({ length: 2_000 }, () => new Thing(3_600_000, clock.now));
+  for (const thing of things) deadlines.add(thing);
+  let before = 0;
+  for (let nowMs = 0; nowMs < 10_000; nowMs += Deadlines.stepMs) {
+    clock.runTo(deadlines, nowMs);
+    const reviews = things.reduce((sum, thing) => sum + thing.reviews, 0);
+    assert.ok(reviews - before <= 200, `${reviews - before} in one step`);
+    before = reviews;
+  }
+  assert.ok(before >= 2_000);
+});
+
+test('any of them may be removed in any order, during a run too, and the others are told in time', () => {
+  const clock = clockFrom(0);
+  const deadlines = new Deadlines<Thing>(0);
+  const things = Array.from({ length: 300 }, (_, i) => new Thing(500 + (i % 3) * 400, clock.now));
+  for (const thing of things) deadlines.add(thing);
+  const removed = new Set(things.filter((_, i) => i % 7 === 3));
+  for (const thing of removed) deadlines.remove(thing);
+  const [first, second] = things;
+  assert.ok(first !== undefined && second !== undefined);
+  const tell = first.onDeadline.bind(first);
+  // Of the same step as the first one: closed by its neighbour's end.
+  const neighbour = things[6];
+  assert.ok(neighbour !== undefined);
+  first.onDeadline = () => {
+    tell();
+    neighbour.closed = true;
+    deadlines.remove(neighbour);
+    deadlines.remove(second);
+  };
+  clock.runTo(deadlines, 3_000);
+  for (const thing of things) assert.equal(thing.lateMs !== undefined, !removed.has(thing) && thing !== neighbour && thing !== second, 'told once, unless removed');
   assert.equal(deadlines.size, 0);
 });

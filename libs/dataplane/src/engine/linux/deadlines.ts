@@ -5,25 +5,29 @@ export interface Limited {
   /** On the loop's clock. May move either way, but sooner only together with `add`. */
   deadlineMs: number;
   readonly closed: boolean;
+  /** Where it waits; -1 while it does not. Only `Deadlines` writes these. */
+  deadlineStep: number;
+  deadlineIndex: number;
   onDeadline(): void;
   /** Looked at before its deadline: it has lived for a while. About every five seconds. */
   onReview(): void;
 }
 
 const STEP_MS = 100;
-/** Looked at no later than this: what has ended is let go of then, however far its deadline was. */
-const REVIEW_MS = 5_000;
+/** Reviews come after so many steps, spread out: what was opened together is not looked at all at once. */
+const REVIEW_STEPS = 40;
+const REVIEW_SPREAD_STEPS = 20;
 
-/** Calls `onDeadline` at most a step late. **Bounds** one entry for each `add`, kept at most five seconds after it closed. */
+/** Calls `onDeadline` at most a step late. **Bounds** one entry for each that was added and neither removed nor over. */
 export class Deadlines<T extends Limited> {
   readonly #steps = new Map<number, T[]>();
   #next: number;
+  #spread = 0;
 
   constructor(nowMs: number) {
     this.#next = Math.floor(nowMs / STEP_MS);
   }
 
-  /** Entries held, those of closed things not yet let go of among them. */
   get size(): number {
     let sum = 0;
     for (const entries of this.#steps.values()) sum += entries.length;
@@ -32,10 +36,31 @@ export class Deadlines<T extends Limited> {
 
   /** Looks at it again by its deadline. */
   add(limited: T): void {
-    const step = Math.max(this.#next, Math.min(Math.floor(limited.deadlineMs / STEP_MS) + 1, this.#next + REVIEW_MS / STEP_MS));
-    const entries = this.#steps.get(step);
-    if (entries === undefined) this.#steps.set(step, [limited]);
-    else entries.push(limited);
+    this.remove(limited);
+    const due = Math.floor(limited.deadlineMs / STEP_MS) + 1;
+    const soonest = this.#next;
+    let step = Math.max(soonest, due);
+    if (step > soonest + REVIEW_STEPS) {
+      this.#spread = (this.#spread + 1) % REVIEW_SPREAD_STEPS;
+      step = Math.min(step, soonest + REVIEW_STEPS + this.#spread);
+    }
+    let entries = this.#steps.get(step);
+    if (entries === undefined) this.#steps.set(step, (entries = []));
+    limited.deadlineStep = step;
+    limited.deadlineIndex = entries.length;
+    entries.push(limited);
+  }
+
+  /** Lets go of it at once: what is over must not grow old here, where the garbage collector would carry it along. */
+  remove(limited: T): void {
+    const { deadlineStep, deadlineIndex } = limited;
+    if (deadlineStep < 0) return;
+    limited.deadlineStep = -1;
+    const entries = this.#steps.get(deadlineStep);
+    const last = entries?.pop();
+    if (entries === undefined || last === undefined || last === limited) return;
+    entries[deadlineIndex] = last;
+    last.deadlineIndex = deadlineIndex;
   }
 
   /** To be called every `STEP_MS` or so. */
@@ -45,12 +70,13 @@ export class Deadlines<T extends Limited> {
       const entries = this.#steps.get(this.#next);
       if (entries === undefined) continue;
       this.#steps.delete(this.#next);
+      for (const limited of entries) limited.deadlineStep = -1;
       for (const limited of entries) {
-        if (limited.closed) continue;
+        if (limited.closed || limited.deadlineStep >= 0) continue;
         if (limited.deadlineMs <= nowMs) limited.onDeadline();
         else {
           limited.onReview();
-          this.add(limited);
+          if (!limited.closed) this.add(limited);
         }
       }
     }

@@ -16,10 +16,13 @@ import { Ledger } from '../ledger.ts';
 import { writeProxyHeader } from '../proxy-protocol.ts';
 import { Connection } from './connection.ts';
 import { Deadlines } from './deadlines.ts';
+import { HelloRooms } from './hello-rooms.ts';
 import { PipePool } from './pipe-pool.ts';
 
 export type GatewayParts = { readonly loop: Loop; readonly settings: RelaySettings; readonly snapshots: SnapshotSource; readonly random: Random; readonly log: Log };
 
+/** Names whose way is remembered. */
+const MAX_DESTINATIONS = 10_000;
 /** Addresses remembered in their binary form. */
 const MAX_ADDRESSES = 10_000;
 
@@ -30,6 +33,7 @@ export class Gateway {
   readonly ledger = new Ledger();
   readonly outliers: Outliers;
   readonly pipes: PipePool;
+  readonly rooms = new HelloRooms();
   readonly deadlines: Deadlines<Connection>;
   readonly #settings: RelaySettings;
   readonly #snapshots: SnapshotSource;
@@ -37,8 +41,11 @@ export class Gateway {
   readonly #rules: DestinationRules;
   readonly #proxied: IpRanges;
   readonly #departures: Departures<Connection>;
-  readonly #open = new Set<Connection>();
-  readonly #addresses = new Map<string, SocketAddress>();
+  /** Each knows its place: a set costs a hash and a rehash for every one that comes and goes. */
+  readonly #open: Connection[] = [];
+  /** Where names led since the last change of the snapshot. */
+  readonly #destinations = new Map<string, Destination>();
+  readonly #addresses = new Map<Target, SocketAddress>();
   readonly #stopFollowing: () => void;
   #routes: Engine;
   #hellos = 0;
@@ -70,6 +77,8 @@ export class Gateway {
     this.#stopFollowing = snapshots.onChange((snapshot, changed) => {
       const before = this.#routes;
       this.#routes = compile(snapshot, before);
+      this.#destinations.clear();
+      this.#addresses.clear();
       for (const id of departedEndpoints(before, this.#routes, changed)) this.outliers.forget(id);
       this.#departures.changed(snapshot, changed, loop.nowMs);
     });
@@ -77,19 +86,19 @@ export class Gateway {
   }
 
   get connections(): number {
-    return this.#open.size;
+    return this.#open.length;
   }
 
   /** **Throws** DATAPLANE_LISTEN_FAILED. */
   listen(host: string, port: number, sharesPort: 'first' | 'joins'): { readonly host: string; readonly port: number } {
     const accept = (fd: number): void => this.#accept(fd);
-    const onExhausted = (): void => this.#log.error('no descriptor is left: accepting rests for a moment', { code: 'EMFILE', open: this.#open.size });
+    const onExhausted = (): void => this.#log.error('no descriptor is left: accepting rests for a moment', { code: 'EMFILE', open: this.#open.length });
     this.#listener = openListener(this.loop, host, port, 'east-west gateway', accept, onExhausted, { sharesPort });
     return this.#listener;
   }
 
   #accept(fd: number): void {
-    if (this.#open.size >= this.limits.connections) {
+    if (this.#open.length >= this.limits.connections) {
       this.ledger.refused('too-many-connections');
       return void libc.close(fd);
     }
@@ -100,7 +109,8 @@ export class Gateway {
       this.loop.closeOwn(fd);
       return this.failed(error);
     }
-    this.#open.add(connection);
+    connection.openIndex = this.#open.length;
+    this.#open.push(connection);
     this.#hellos += 1;
     if (this.#hellos > this.limits.hellos) connection.refuse('too-many-hellos');
     else connection.begin();
@@ -111,7 +121,13 @@ export class Gateway {
   }
 
   find(serverName: string): Destination | Refused {
-    return destinationOf(this.#routes, serverName, this.#rules);
+    const known = this.#destinations.get(serverName);
+    if (known !== undefined) return known;
+    const destination = destinationOf(this.#routes, serverName, this.#rules);
+    if (destination.kind === 'refused') return destination;
+    if (this.#destinations.size >= MAX_DESTINATIONS) this.#destinations.clear();
+    this.#destinations.set(serverName, destination);
+    return destination;
   }
 
   /** A connection's hello is whole. */
@@ -131,8 +147,8 @@ export class Gateway {
 
   /** Starts to connect; `dialling` or `notReached` follows. A name is looked up first. */
   dial(target: Target, connection: Connection): void {
-    const key = `${target.host} ${target.port}`;
-    const address = this.#addresses.get(key) ?? socketAddress(target.host, target.port);
+    const known = this.#addresses.get(target);
+    const address = known ?? socketAddress(target.host, target.port);
     if (address === undefined) {
       addressOf(this.loop, target.host, target.port).then(
         (found) => {
@@ -144,15 +160,17 @@ export class Gateway {
       ).catch((error: unknown) => connection.failed(error));
       return;
     }
-    if (this.#addresses.size >= MAX_ADDRESSES) this.#addresses.clear();
-    this.#addresses.set(key, address);
+    if (known === undefined) {
+      if (this.#addresses.size >= MAX_ADDRESSES) this.#addresses.clear();
+      this.#addresses.set(target, address);
+    }
     this.#connect(address, connection);
   }
 
   #connect(address: SocketAddress, connection: Connection): void {
     let fd: number;
     try {
-      fd = connectingSocket(address, false);
+      fd = connectingSocket(address, true);
     } catch (error) {
       return connection.notReached(messageOf(error), isOwnLack(error));
     }
@@ -190,8 +208,12 @@ export class Gateway {
   closed(connection: Connection, wasReadingHello: boolean): void {
     if (wasReadingHello) this.#hellos -= 1;
     this.#departures.delete(connection);
-    this.#open.delete(connection);
-    if (this.#open.size === 0) this.#onEmpty?.();
+    const last = this.#open.pop();
+    if (last !== undefined && last !== connection) {
+      this.#open[connection.openIndex] = last;
+      last.openIndex = connection.openIndex;
+    }
+    if (this.#open.length === 0) this.#onEmpty?.();
   }
 
   readonly #tick = (): void => {
@@ -211,13 +233,13 @@ export class Gateway {
 
   /** Calls back when the last connection has ended; at once when there is none. */
   whenEmpty(fn: () => void): void {
-    if (this.#open.size === 0) fn();
+    if (this.#open.length === 0) fn();
     else this.#onEmpty = fn;
   }
 
   close(): void {
     this.stopAccepting();
-    for (const connection of [...this.#open]) connection.cut();
+    for (const connection of this.#open.slice()) connection.cut();
     this.#ticking.cancel();
     this.#stopFollowing();
     this.pipes.close();

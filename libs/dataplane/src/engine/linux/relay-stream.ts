@@ -10,6 +10,10 @@ export type Side = {
   writable: boolean;
   /** The other end has closed its direction: reading goes on until the end is met, however short the reads. */
   peerEnded: boolean;
+  /** Urgent bytes or a fault were told of: then a short read does not mean that everything was read. */
+  sawUrgent: boolean;
+  /** The socket still gathers small sends (Nagle). One that carries a single one need not be told otherwise. */
+  delays: boolean;
 };
 
 /** What moving bytes came to: `again` when another turn is due, `idle` when only an event can help. */
@@ -30,6 +34,8 @@ export class RelayStream {
   /** Read and not yet sent. */
   #rest: Buffer = NOTHING;
   #pipe: Pipe | undefined;
+  /** The last read filled all the room there was: the next one goes through a pipe, also after a pause that gave it back. */
+  #isBulk = false;
   #inPipe = 0;
   #ended = false;
   /** Both its end has been read and everything has been sent, the end too. */
@@ -59,6 +65,7 @@ export class RelayStream {
         return 'idle';
       }
       if (budget <= 0) return 'again';
+      if (this.#isBulk) this.#pipe ??= this.#pipes.take();
       const count = this.#pipe === undefined ? this.#copy() : this.#splice(this.#pipe);
       if (count < 0) return 'reset';
       budget -= count;
@@ -70,6 +77,7 @@ export class RelayStream {
   #sendRest(): Moved | 'sent' {
     while (this.#inPipe > 0 && this.#pipe !== undefined) {
       if (!this.#to.writable) return 'idle';
+      if (this.#to.delays) hurry(this.#to);
       const count = libc.splice(this.#pipe.readFd, this.#to.fd, this.#inPipe);
       if (count <= 0) {
         if (count < 0 && !isAgain()) return 'reset';
@@ -80,6 +88,7 @@ export class RelayStream {
     }
     while (this.#rest.length > 0) {
       if (!this.#to.writable) return 'idle';
+      if (this.#to.delays) hurry(this.#to);
       const count = libc.send(this.#to.fd, this.#rest, this.#rest.length, libc.MSG_NOSIGNAL);
       if (count < 0) {
         if (!isAgain()) return 'reset';
@@ -99,11 +108,13 @@ export class RelayStream {
     if (count <= 0) return this.#noBytes(count);
     this.bytes += count;
     if (count < COPY_BYTES) {
-      // A short read empties the socket: the next byte is an event, unless its end came with it.
+      // A short read empties the socket: the next byte is an event, and after an end there is none.
       if (!this.#from.peerEnded) this.#from.readable = false;
-    } else this.#pipe = this.#pipes.take();
+      else if (!this.#from.sawUrgent) this.#ended = true;
+    } else this.#isBulk = true;
     let sent = 0;
     if (this.#to.writable) {
+      if (this.#to.delays) hurry(this.#to);
       sent = libc.send(this.#to.fd, copied, count, libc.MSG_NOSIGNAL);
       if (sent < 0) {
         if (!isAgain()) return -1;
@@ -120,6 +131,7 @@ export class RelayStream {
     if (count === 0) this.#ended = true;
     if (count <= 0) return this.#noBytes(count);
     this.bytes += count;
+    this.#isBulk = count >= COPY_BYTES;
     this.#inPipe = count;
     return count;
   }
@@ -156,7 +168,13 @@ export class RelayStream {
   }
 }
 
-function isAgain(): boolean {
+function hurry(side: Side): void {
+  side.delays = false;
+  libc.setOption(side.fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
+}
+
+/** Whether the call that just failed may be made again later. */
+export function isAgain(): boolean {
   const error = libc.errno();
   return error === libc.EAGAIN || error === libc.EINTR;
 }

@@ -6,6 +6,8 @@ import type { Worker } from 'node:worker_threads';
 import type { ServiceView } from '@isthmus/model';
 import { openMetrics, silentLog } from '@isthmus/telemetry';
 import { startEastWest } from '../../proxy/east-west.ts';
+import * as libc from '../../transport/linux/libc.ts';
+import { socketAddress } from '../../transport/linux/socket-address.ts';
 import { endpointAt, HELLO, type Peer, TRUST_DOMAIN, until, viewsOf, withRig } from '../conformance/rig.ts';
 import { TestSnapshots } from '../testing.ts';
 
@@ -177,4 +179,28 @@ test('a connection that was still being dialled when its endpoint left the snaps
     rig.snapshots.set(...viewsOf([]));
     await until('all to be let go', () => clients.every(({ socket, hasEnded }) => socket.closed || hasEnded));
     await until('the relay lets go', () => rig.relay.connections === 0);
+  }));
+
+test('a read cut short by an urgent byte is no end: what stands behind it arrives, however soon the connection ends', { timeout: 60_000 }, () =>
+  withRig('linux', {}, async (rig) => {
+    const MSG_OOB = 1;
+    const half = Buffer.alloc(1_000, 'x');
+    for (let i = 0; i < 30; i++) {
+      const fd = libc.openSocket(libc.AF_INET);
+      const address = socketAddress('127.0.0.1', rig.relay.port);
+      assert.ok(address !== undefined);
+      libc.connect(fd, address.bytes, address.bytes.length);
+      const before = rig.backend.peers.length;
+      while (libc.send(fd, HELLO, HELLO.length, libc.MSG_NOSIGNAL) < 0) await new Promise((resolve) => setImmediate(resolve));
+      const server = await rig.backend.peer(before);
+      await server.hasReceived(HELLO.length);
+      // All of it before the worker looks, most of the time.
+      libc.send(fd, half, half.length, libc.MSG_NOSIGNAL);
+      libc.send(fd, Buffer.from('!'), 1, libc.MSG_NOSIGNAL | MSG_OOB);
+      libc.send(fd, half, half.length, libc.MSG_NOSIGNAL);
+      libc.shutdown(fd, libc.SHUT_WR);
+      await server.isEnded();
+      assert.equal(server.receivedBytes, HELLO.length + 2 * half.length);
+      libc.close(fd);
+    }
   }));

@@ -73,7 +73,7 @@ class LinuxRelay implements Relay {
     try {
       let { port } = this.#options.settings.listen;
       for (const seat of this.#seats) {
-        await this.#fill(seat, port, seat.index === 0 ? 'first' : 'joins');
+        await this.#fill(seat, port, seat.index === 0 ? (this.#options.settings.listen.sharesPort ?? 'first') : 'joins');
         this.#bound = await seat.listening.promise;
         port = this.#bound.port;
       }

@@ -7,7 +7,7 @@ import { listenOn } from '../../proxy/listen.ts';
 import { ALERT_UNRECOGNIZED_NAME } from '../../tls/client-hello.ts';
 import { relayTls } from '../../tls/relay-tls.ts';
 import { Outliers } from '../../upstream/outlier.ts';
-import { departedEndpoints, Departures, targetKey } from '../departures.ts';
+import { departedEndpoints, Departures } from '../departures.ts';
 import { type Destination, destinationOf, type DestinationRules, type Target } from '../destination.ts';
 import type { Relay, RelayEnd, RelayOptions, RelayRefusal, StartRelay } from '../engine.ts';
 import { ipBytes, type IpPort, type IpRanges, ipRanges } from '../ip-address.ts';
@@ -209,7 +209,7 @@ class PortableRelay implements Relay {
       return this.#ledger.closed(account, 'reset', clock.monotonicMs() - parts.acceptedMs);
     }
     const countedIn = client.bytesRead - hello.bytes.length;
-    const relayed: Relayed = { service: account.service, target: targetKey(target), client, upstream, account, countedIn, countedOut: 0, isDrained: false };
+    const relayed: Relayed = { service: account.service, target: target.key, client, upstream, account, countedIn, countedOut: 0, isDrained: false };
     this.#relayed.add(relayed);
     // A reserved name stands in no snapshot, so it cannot leave one.
     if (!(account.service in settings.reserved)) {

@@ -1,7 +1,7 @@
 // Opens connections and listening sockets on the loop.
-import { lookup } from 'node:dns/promises';
 import { fail } from '../../errors.ts';
 import { listenFailed } from '../../proxy/listen.ts';
+import { names } from '../name-cache.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
@@ -14,12 +14,14 @@ export function keepAlive(fd: number): void {
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
 }
 
-/** A socket on its way to `address`; the caller owns it. Without `isKeptAlive` the caller calls `keepAlive` later: calls that a short connection does not need. */
-export function connectingSocket(address: SocketAddress, isKeptAlive = true): number {
+/** A socket on its way to `address`; the caller owns it. With `isBare` the caller sets TCP_NODELAY and `keepAlive` later: calls that a short connection does not need. */
+export function connectingSocket(address: SocketAddress, isBare = false): number {
   const fd = libc.openSocket(address.family);
   if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`, { facts: { errno: libc.errno() } });
-  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
-  if (isKeptAlive) keepAlive(fd);
+  if (!isBare) {
+    libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
+    keepAlive(fd);
+  }
   if (libc.connect(fd, address.bytes, address.bytes.length) < 0 && libc.errno() !== libc.EINPROGRESS) {
     const error = libc.errno();
     libc.close(fd);
@@ -32,8 +34,8 @@ export function connectingSocket(address: SocketAddress, isKeptAlive = true): nu
 export async function addressOf(loop: Loop, host: string, port: number): Promise<SocketAddress> {
   const direct = socketAddress(host, port);
   if (direct !== undefined) return direct;
-  const { address } = await loop.hold(lookup(host));
-  const found = socketAddress(address, port);
+  const [first] = await loop.hold(names.addresses(host));
+  const found = first === undefined ? undefined : socketAddress(first.address, port);
   if (found === undefined) throw fail('DATAPLANE_CONNECT_FAILED', `${host} has no address that can be connected to`);
   return found;
 }

@@ -6,6 +6,7 @@ const libc = koffi.load(null);
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const EPOLLIN = 0x1;
+export const EPOLLPRI = 0x2;
 export const EPOLLOUT = 0x4;
 export const EPOLLERR = 0x8;
 export const EPOLLHUP = 0x10;

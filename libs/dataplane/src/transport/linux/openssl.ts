@@ -2,6 +2,7 @@
 import type { X509Svid } from '@isthmus/pki';
 import koffi from 'koffi';
 import { fail } from '../../errors.ts';
+import { GENERATION_MS } from '../../tls/generation.ts';
 
 /** An object of OpenSSL's; only OpenSSL looks inside. */
 export type Handle = { readonly __opensslHandle: never } | bigint;
@@ -11,12 +12,14 @@ const SSL_CTRL_MODE = 33;
 const SSL_CTRL_CHAIN_CERT = 89;
 const SSL_CTRL_SET_MIN_PROTO_VERSION = 123;
 const SSL_CTRL_SET_READ_AHEAD = 41;
+const SSL_CTRL_SET_SESS_CACHE_MODE = 44;
 const TLS1_3_VERSION = 0x0304;
 const TLSEXT_NAMETYPE_HOST_NAME = 0;
 const SSL_MODES = 0x1 | 0x2 | 0x10; // partial writes, moving write buffer, release idle buffers
-const SSL_OP_NO_TICKET = 1n << 14n;
 const SSL_OP_NO_RENEGOTIATION = 1n << 30n;
 const SSL_VERIFY_PEER = 1;
+/** OpenSSL refuses to resume where certificates are asked for and this is missing. */
+const SESSION_ID_CONTEXT = Buffer.from('isthmus', 'latin1');
 const SSL_TLSEXT_ERR_OK = 0;
 const SSL_TLSEXT_ERR_ALERT_FATAL = 2;
 
@@ -46,6 +49,16 @@ function bindCalls() {
     ctxPrivateKey: fn<[Handle, Handle], number>('int SSL_CTX_use_PrivateKey(void *, void *)'),
     ctxSetVerify: fn<[Handle, number, unknown], void>('void SSL_CTX_set_verify(void *, int, isthmus_verify *)'),
     ctxSetAlpnSelect: fn<[Handle, unknown, null], void>('void SSL_CTX_set_alpn_select_cb(void *, isthmus_alpn *, void *)'),
+    ctxSetTickets: fn<[Handle, number], number>('int SSL_CTX_set_num_tickets(void *, size_t)'),
+    ctxSetTimeout: fn<[Handle, number], number>('long SSL_CTX_set_timeout(void *, long)'),
+    ctxSetSessionIdContext: fn<[Handle, Uint8Array, number], number>('int SSL_CTX_set_session_id_context(void *, void *, unsigned int)'),
+    newTicket: fn<[Handle], number>('int SSL_new_session_ticket(void *)'),
+    session: fn<[Handle], Handle | null>('void *SSL_get_session(void *)'),
+    setSession: fn<[Handle, Handle], number>('int SSL_set_session(void *, void *)'),
+    isResumed: fn<[Handle], number>('int SSL_session_reused(void *)'),
+    isResumable: fn<[Handle], number>('int SSL_SESSION_is_resumable(void *)'),
+    sessionCopy: fn<[Handle], Handle | null>('void *SSL_SESSION_dup(void *)'),
+    sessionFree: fn<[Handle], void>('void SSL_SESSION_free(void *)'),
     readKey: fn<[null, unknown[], number], Handle | null>('void *d2i_AutoPrivateKey(void *, _Inout_ void **, long)'),
     readCertificate: fn<[null, unknown[], number], Handle | null>('void *d2i_X509(void *, _Inout_ void **, long)'),
     keyFree: fn<[Handle], void>('void EVP_PKEY_free(void *)'),
@@ -104,7 +117,7 @@ export type ContextUse = { readonly side: 'client' | 'server'; readonly alpn: re
 
 /**
  * A context that shows an SVID: TLS 1.3 only, the other end's certificate asked for and taken whatever it is (it is
- * judged by pki afterwards, decision 0004), no tickets. **Throws** DATAPLANE_ENGINE_UNAVAILABLE.
+ * judged by pki afterwards, decision 0004); resumable while the context is in use (decision 0026). **Throws** DATAPLANE_ENGINE_UNAVAILABLE.
  */
 export function makeContext(svid: X509Svid, use: ContextUse): Handle {
   const o = openssl();
@@ -113,7 +126,12 @@ export function makeContext(svid: X509Svid, use: ContextUse): Handle {
   o.ctxCtrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_3_VERSION, null);
   o.ctxCtrl(context, SSL_CTRL_MODE, SSL_MODES, null);
   o.ctxCtrl(context, SSL_CTRL_SET_READ_AHEAD, 1, null);
-  o.ctxSetOptions(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+  o.ctxSetOptions(context, SSL_OP_NO_RENEGOTIATION);
+  // Tickets are asked for one by one, after the verdict; they are sealed with the context's own random keys.
+  o.ctxCtrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, 0, null);
+  o.ctxSetTickets(context, 0);
+  o.ctxSetTimeout(context, GENERATION_MS / 1_000);
+  o.ctxSetSessionIdContext(context, SESSION_ID_CONTEXT, SESSION_ID_CONTEXT.length);
   acceptAny ??= koffi.register(() => 1, koffi.pointer(o.verifyProto));
   o.ctxSetVerify(context, SSL_VERIFY_PEER, acceptAny);
   useSvid(context, svid);
@@ -182,6 +200,23 @@ export function alpnWire(names: readonly string[]): Buffer {
 /** Names the server a client wants. */
 export function setServerName(ssl: Handle, name: string): void {
   openssl().ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_HOST_NAME, Buffer.from(`${name}\0`, 'latin1'));
+}
+
+/** A copy of the connection's session, once it can be resumed; the caller owns it. A copy, because OpenSSL marks a session as spent when its connection is cut. */
+export function resumableSession(ssl: Handle): Handle | undefined {
+  const o = openssl();
+  const session = o.session(ssl);
+  if (session === null || o.isResumable(session) !== 1) return undefined;
+  return o.sessionCopy(session) ?? undefined;
+}
+
+/** Offers a copy of a session to the server; the session stays its owner's. */
+export function offerSession(ssl: Handle, session: Handle): void {
+  const o = openssl();
+  const copy = o.sessionCopy(session);
+  if (copy === null) return;
+  o.setSession(ssl, copy); // takes its own reference
+  o.sessionFree(copy);
 }
 
 const MAX_CHAIN = 8; // leaf, intermediates; a deeper one is no SPIFFE chain (reliability row 46)

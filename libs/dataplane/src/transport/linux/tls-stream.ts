@@ -2,12 +2,12 @@
 import { fail } from '../../errors.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
-import { alpnWire, type Handle, lastError, openssl, presentedChain, selectedAlpn, setServerName, SSL_ERROR_SYSCALL, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN } from './openssl.ts';
+import { alpnWire, type Handle, lastError, offerSession, openssl, presentedChain, resumableSession, selectedAlpn, setServerName, SSL_ERROR_SYSCALL, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN } from './openssl.ts';
 import { AGAIN, FAILED, LoopStream, type StreamOptions } from './stream.ts';
 
 export type TlsSide =
   | { readonly side: 'server'; readonly context: Handle }
-  | { readonly side: 'client'; readonly context: Handle; readonly serverName: string; readonly alpn: readonly string[] };
+  | { readonly side: 'client'; readonly context: Handle; readonly serverName: string; readonly alpn: readonly string[]; readonly session: Handle | undefined };
 
 /**
  * Adds `secureConnect` (the handshake is done; nobody has been verified yet) to a stream's events. **Owns** its SSL object,
@@ -19,6 +19,7 @@ export class TlsStream extends LoopStream {
   #secure = false;
   /** What OpenSSL wants before a read or a handshake can go on. */
   #wantsWritable = false;
+  #onSession: ((session: Handle) => void) | undefined;
 
   constructor(loop: Loop, fd: number, connecting: boolean, tls: TlsSide, options: StreamOptions) {
     const ssl = openssl().sslNew(tls.context);
@@ -34,6 +35,7 @@ export class TlsStream extends LoopStream {
         const wire = alpnWire(tls.alpn);
         this.#o.setAlpn(ssl, wire, wire.length);
       }
+      if (tls.session !== undefined) offerSession(ssl, tls.session);
     }
   }
 
@@ -44,6 +46,21 @@ export class TlsStream extends LoopStream {
 
   get alpnProtocol(): string | undefined {
     return this.#ssl === undefined ? undefined : selectedAlpn(this.#ssl);
+  }
+
+  /** Whether this handshake took up a former one's session. Only after `secureConnect`. */
+  get isResumed(): boolean {
+    return this.#ssl !== undefined && this.#o.isResumed(this.#ssl) === 1;
+  }
+
+  /** Server: the caller was judged good and may resume; the ticket goes out with what is sent or read next. */
+  giveTicket(): void {
+    if (this.#ssl !== undefined) this.#o.newTicket(this.#ssl);
+  }
+
+  /** Client: gives the session, once, when the server's first bytes and the ticket before them are here. The taker owns it. */
+  onSession(fn: (session: Handle) => void): void {
+    this.#onSession = fn;
   }
 
   /** The name the client asked for. */
@@ -98,7 +115,16 @@ export class TlsStream extends LoopStream {
     const ssl = this.#ssl;
     if (ssl === undefined) return FAILED;
     const count = this.#o.read(ssl, into, sizeBytes);
-    return count > 0 ? count : this.#why(ssl, count, true);
+    if (count <= 0) return this.#why(ssl, count, true);
+    if (this.#onSession !== undefined) this.#tellSession(ssl);
+    return count;
+  }
+
+  #tellSession(ssl: Handle): void {
+    const tell = this.#onSession;
+    this.#onSession = undefined;
+    const session = resumableSession(ssl);
+    if (session !== undefined) tell?.(session);
   }
 
   protected override transmit(from: Uint8Array, sizeBytes: number): number {

@@ -1,7 +1,8 @@
 // Connections of the loop: plain ones, and mutual TLS by OpenSSL on the descriptor itself.
 import { messageOf } from '@isthmus/model';
-import type { SvidSource, X509Svid } from '@isthmus/pki';
+import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { fail } from '../../errors.ts';
+import { type Generation, Generations, sessionKey } from '../../tls/generation.ts';
 import { judgeCaller, judgeServer } from '../../tls/judge.ts';
 import type { ConnectMutualTlsOptions } from '../../tls/mutual-tls.ts';
 import type { ByteStream, DialledStream, DialOptions, ListenOptions, MutualTlsListenOptions, SecureStream, Transport, TransportListener } from '../transport.ts';
@@ -38,15 +39,20 @@ function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, watch:
     watch.add(stream);
     stream.once('close', () => open.delete(stream));
     onStream(stream);
-  }, () => options.onExhausted?.());
-  return { host: listener.host, port: listener.port, open, close: () => listener.close() };
+  }, () => options.onExhausted?.(), options.listen.sharesPort === undefined ? {} : { sharesPort: options.listen.sharesPort });
+  // What the system has accepted for this listener is served, not reset.
+  return { host: listener.host, port: listener.port, open, close: () => listener.drain() };
 }
 
 function listenMutualTls(loop: Loop, watch: SilenceWatch, options: MutualTlsListenOptions, onStream: (secure: SecureStream) => void, onRefused: (error: unknown, remoteAddress: string | undefined) => void): TransportListener {
-  const contexts = new Contexts(options.svids, 'server', options.alpn);
+  const generations = openGenerations(loop, 'server', options.svids, options.bundles, options.alpn);
+  const shakenIn = new WeakMap<TlsStream, LinuxGeneration>();
   const make = (fd: number): TlsStream | undefined => {
     try {
-      return new TlsStream(loop, fd, false, { side: 'server', context: contexts.current() }, options);
+      const generation = generations.current();
+      const stream = new TlsStream(loop, fd, false, { side: 'server', context: generation.context }, options);
+      shakenIn.set(stream, generation);
+      return stream;
     } catch (error) {
       onRefused(error, undefined);
       return undefined;
@@ -57,15 +63,34 @@ function listenMutualTls(loop: Loop, watch: SilenceWatch, options: MutualTlsList
     shake(loop, stream, options.timeoutMs, (error) => {
       if (error !== undefined) return onRefused(isOwn(error) ? error : fail('DATAPLANE_HANDSHAKE_FAILED', `TLS handshake failed: ${messageOf(error)}`, { cause: error }), remoteAddress);
       try {
-        const peer = judgeCaller(stream.presentedChain(), options.bundles, loop.clock.nowMs());
-        onStream({ stream, peer, alpn: stream.alpnProtocol, serverName: stream.serverName?.toLowerCase() });
+        const isResumed = stream.isResumed;
+        const presented = stream.presentedChain();
+        const generation = shakenIn.get(stream);
+        const peer = judgeCaller(isResumed ? (generation?.chainBehind(presented) ?? presented) : presented, options.bundles, loop.clock.nowMs());
+        if (!isResumed) {
+          generation?.remember(peer.chain);
+          stream.giveTicket();
+        }
+        onStream({ stream, peer, alpn: stream.alpnProtocol, serverName: stream.serverName?.toLowerCase(), isResumed });
       } catch (refusal) {
         stream.destroy();
         onRefused(refusal, remoteAddress);
       }
     });
   };
-  return listen(loop, options, watch, make, onAccepted);
+  try {
+    const listener = listen(loop, options, watch, make, onAccepted);
+    return {
+      ...listener,
+      close: () => {
+        listener.close();
+        generations.close();
+      },
+    };
+  } catch (error) {
+    generations.close();
+    throw error;
+  }
 }
 
 async function dial(loop: Loop, watch: SilenceWatch, { host, port, timeoutMs, allowHalfOpen }: DialOptions): Promise<ByteStream> {
@@ -86,27 +111,51 @@ async function dial(loop: Loop, watch: SilenceWatch, { host, port, timeoutMs, al
   });
 }
 
-const clientContexts = new WeakMap<SvidSource, Contexts>();
+type LinuxGeneration = Generation<Handle, Handle>;
+type LinuxGenerations = Generations<Handle, Handle>;
+const clientGenerations = new WeakMap<SvidSource, WeakMap<BundleSource, LinuxGenerations>>();
+
+function clientGeneration(loop: Loop, svids: SvidSource, bundles: BundleSource): LinuxGeneration {
+  let byBundles = clientGenerations.get(svids);
+  if (byBundles === undefined) clientGenerations.set(svids, (byBundles = new WeakMap()));
+  let generations = byBundles.get(bundles);
+  if (generations === undefined) byBundles.set(bundles, (generations = openGenerations(loop, 'client', svids, bundles, [])));
+  return generations.current();
+}
+
+/** Connections hold their own reference to a context; freeing ours ends it with the last of them. */
+function openGenerations(loop: Loop, side: 'client' | 'server', svids: SvidSource, bundles: BundleSource, alpn: readonly string[]): LinuxGenerations {
+  const { ctxFree, sessionFree } = openssl();
+  return new Generations(svids, bundles, loop.clock, { side, make: (svid) => makeContext(svid, { side, alpn }), freeContext: ctxFree, freeSession: sessionFree });
+}
 
 async function dialMutualTls(loop: Loop, watch: SilenceWatch, options: ConnectMutualTlsOptions): Promise<DialledStream> {
   const { host, port } = options;
-  let contexts = clientContexts.get(options.svids);
-  if (contexts === undefined) clientContexts.set(options.svids, (contexts = new Contexts(options.svids, 'client', [])));
-  const context = contexts.current();
-  const fd = connectingSocket(await addressOf(loop, host, port));
-  const stream = new TlsStream(loop, fd, true, { side: 'client', context, serverName: options.sni, alpn: options.alpn ?? [] }, { allowHalfOpen: options.allowHalfOpen ?? false });
+  clientGeneration(loop, options.svids, options.bundles); // nothing is looked up or opened without an identity
+  const address = await addressOf(loop, host, port);
+  const generation = clientGeneration(loop, options.svids, options.bundles);
+  const key = sessionKey(options);
+  const offered = generation.session(key);
+  const fd = connectingSocket(address);
+  const stream = new TlsStream(loop, fd, true, { side: 'client', context: generation.context, serverName: options.sni, alpn: options.alpn ?? [], session: offered?.session }, { allowHalfOpen: options.allowHalfOpen ?? false });
   watch.add(stream, `${host}:${port}`);
   const onAbort = (): void => void stream.destroy(new Error('given up by the caller'));
   options.signal?.addEventListener('abort', onAbort, { once: true });
   return new Promise((resolve, reject) => {
     shake(loop, stream, options.timeoutMs, (error) => {
       options.signal?.removeEventListener('abort', onAbort);
-      if (error !== undefined) return reject(isOwn(error) ? error : fail('DATAPLANE_CONNECT_FAILED', `connecting to ${host}:${port} failed: ${messageOf(error)}`, { cause: error, facts: { host, port } }));
+      if (error !== undefined) {
+        generation.drop(key);
+        return reject(isOwn(error) ? error : fail('DATAPLANE_CONNECT_FAILED', `connecting to ${host}:${port} failed: ${messageOf(error)}`, { cause: error, facts: { host, port } }));
+      }
       try {
-        const peer = judgeServer(stream.presentedChain(), options, options.bundles, loop.clock.nowMs());
+        const isResumed = stream.isResumed;
+        const peer = judgeServer(isResumed && offered !== undefined ? offered.chain : stream.presentedChain(), options, options.bundles, loop.clock.nowMs());
+        if (!isResumed) stream.onSession((session) => generation.keep(key, { session, chain: peer.chain }));
         options.onPeer?.(peer);
-        resolve({ stream, alpn: stream.alpnProtocol });
+        resolve({ stream, alpn: stream.alpnProtocol, isResumed });
       } catch (refusal) {
+        generation.drop(key);
         stream.destroy();
         reject(refusal as Error);
       }
@@ -131,34 +180,6 @@ function shake(loop: Loop, stream: TlsStream, timeoutMs: number, done: (error?: 
   stream.once('error', settle);
   stream.once('close', onClose);
   stream.once('secureConnect', () => settle());
-}
-
-/** The context of the SVID in force; a new one is made when it changes, connections keep theirs. */
-class Contexts {
-  readonly #svids: SvidSource;
-  readonly #side: 'client' | 'server';
-  readonly #alpn: readonly string[];
-  #svid: X509Svid | undefined;
-  #context: Handle | undefined;
-
-  constructor(svids: SvidSource, side: 'client' | 'server', alpn: readonly string[]) {
-    this.#svids = svids;
-    this.#side = side;
-    this.#alpn = alpn;
-  }
-
-  /** **Throws** DATAPLANE_NO_IDENTITY. */
-  current(): Handle {
-    const svid = this.#svids.current();
-    if (svid === undefined) throw fail('DATAPLANE_NO_IDENTITY', this.#side === 'client' ? 'no SVID to call with yet' : 'no SVID to answer with yet');
-    if (svid !== this.#svid || this.#context === undefined) {
-      // Connections hold their own reference; freeing ours ends the context with the last of them.
-      if (this.#context !== undefined) openssl().ctxFree(this.#context);
-      this.#context = makeContext(svid, { side: this.#side, alpn: this.#alpn });
-      this.#svid = svid;
-    }
-    return this.#context;
-  }
 }
 
 function isOwn(error: unknown): boolean {

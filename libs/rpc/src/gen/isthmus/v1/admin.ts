@@ -134,7 +134,7 @@ export interface CreateJoinTokenResponse {
 }
 
 export interface BanRequest {
-  /** agent | service */
+  /** agent | gateway | service */
   kind: string;
   /** of a service */
   namespace: string;

@@ -40,6 +40,8 @@ export interface SubscribeRequest {
 export interface Hello {
   network: string;
   locality: string;
+  /** of the program; empty where it does not say */
+  version: string;
 }
 
 export interface Ack {
@@ -262,7 +264,7 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
 };
 
 function createBaseHello(): Hello {
-  return { network: "", locality: "" };
+  return { network: "", locality: "", version: "" };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -272,6 +274,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.locality !== "") {
       writer.uint32(18).string(message.locality);
+    }
+    if (message.version !== "") {
+      writer.uint32(26).string(message.version);
     }
     return writer;
   },
@@ -305,6 +310,14 @@ export const Hello: MessageFns<Hello> = {
             message.locality = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -321,6 +334,7 @@ export const Hello: MessageFns<Hello> = {
     return {
       network: isSet(object.network) ? globalThis.String(object.network) : "",
       locality: isSet(object.locality) ? globalThis.String(object.locality) : "",
+      version: isSet(object.version) ? globalThis.String(object.version) : "",
     };
   },
 
@@ -332,6 +346,9 @@ export const Hello: MessageFns<Hello> = {
     if (message.locality !== "") {
       obj.locality = message.locality;
     }
+    if (message.version !== "") {
+      obj.version = message.version;
+    }
     return obj;
   },
 
@@ -342,6 +359,7 @@ export const Hello: MessageFns<Hello> = {
     const message = createBaseHello();
     message.network = object.network ?? "";
     message.locality = object.locality ?? "";
+    message.version = object.version ?? "";
     return message;
   },
 };

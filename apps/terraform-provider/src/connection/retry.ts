@@ -1,0 +1,41 @@
+// Calls made again where that can help: what cannot be reached now, within the operation's limit and the provider's budget.
+import { ERROR_CLASSES, IsthmusError } from '@isthmus/model';
+import { backoff, type Clock, type Random, type RetryBudget } from '@isthmus/runtime';
+
+const BASE_MS = 200;
+const MAX_WAIT_MS = 5_000;
+
+export type RetryParts = { readonly clock: Pick<Clock, 'sleep'>; readonly random: Random; readonly budget: RetryBudget };
+
+/** Whether the same call may do better later. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof IsthmusError && ERROR_CLASSES[error.class].retry;
+}
+
+/**
+ * Calls until it is answered, refused for good, or the signal ends it; between tries it waits by the backoff. An empty
+ * budget sends nothing but waits on: many resources in one outage together send little more than one would.
+ * **Throws** the last failure, or the signal's reason where nothing was tried.
+ */
+export async function withRetries<T>(attempt: () => Promise<T>, parts: RetryParts, signal: AbortSignal): Promise<T> {
+  const waits = backoff({ baseMs: BASE_MS, maxMs: MAX_WAIT_MS, random: parts.random });
+  parts.budget.deposit();
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      return await attempt();
+    } catch (error) {
+      if (signal.aborted || !isPassing(error)) throw error;
+      await nextTry(parts, waits.nextMs, signal, error);
+    }
+  }
+}
+
+async function nextTry({ clock, budget }: RetryParts, nextMs: () => number, signal: AbortSignal, last: unknown): Promise<void> {
+  do {
+    await clock.sleep(nextMs(), signal).catch(() => {
+      // The limit says that it was too long, the last failure says why: the latter helps more.
+      throw last;
+    });
+  } while (!budget.withdraw());
+}

@@ -1,0 +1,5 @@
+output "user_data" {
+  description = "cloud-config for the host's first boot."
+  value       = local.user_data
+  sensitive   = true
+}

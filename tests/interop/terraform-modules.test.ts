@@ -1,0 +1,226 @@
+// The Terraform modules by themselves: what they write is what programs, cloud-init and systemd take, and nonsense is refused by name.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { type Finished, findProgram, run } from '@isthmus/harness';
+import { compileSchema, parseWorkload } from '@isthmus/model';
+import { parseYaml } from '@isthmus/runtime';
+import { configSchema as adminApi } from '../../apps/admin-api/src/config.ts';
+import { configSchema as agent } from '../../apps/agent/src/config.ts';
+import { configSchema as controlPlane } from '../../apps/control-plane/src/config.ts';
+import { configSchema as gateway } from '../../apps/gateway/src/config.ts';
+import { configSchema as trustRoot } from '../../apps/trust-root/src/config.ts';
+
+const MODULES = fileURLToPath(new URL('../../infra/terraform/modules', import.meta.url));
+const EXAMPLES = fileURLToPath(new URL('../../infra/terraform', import.meta.url));
+const skip = findProgram('terraform') === undefined && 'terraform is not installed';
+const SCHEMAS: Readonly<Record<string, (value: unknown) => { readonly ok: boolean }>> = {
+  'trust-root.yaml': compileSchema(trustRoot),
+  'control-plane.yaml': compileSchema(controlPlane),
+  'gateway.yaml': compileSchema(gateway),
+  'admin-api.yaml': compileSchema(adminApi),
+  'agent.yaml': compileSchema(agent),
+};
+
+type HostFile = { readonly path: string; readonly content: string; readonly permissions: string; readonly owner: string };
+type Host = { readonly files: readonly HostFile[]; readonly units: readonly string[]; readonly user_data: string };
+
+const GOOD = `
+module "federation" {
+  source         = "${MODULES}//federation"
+  trust_domain   = "acme.example"
+  address        = "10.0.0.1"
+  key_passphrase = "a passphrase: with \\"quotes\\""
+  packages       = [{ url = "https://packages.example/isthmus_0.1.0_amd64.deb", sha256 = "${'0123456789abcdef'.repeat(4)}" }]
+}
+module "cluster" {
+  source           = "${MODULES}//cluster"
+  name             = "east"
+  federation       = module.federation
+  locality         = "europe/a"
+  host             = { name = "east-1", address = "10.1.0.2" }
+  public_addresses = ["203.0.113.10:15443"]
+  gateway_workers  = 2
+  grants           = [{ who = "spiffe://east.acme.example/operator/terraform", role = "operator" }, { who = "oidc:bob", role = "viewer", namespaces = ["shop"] }]
+  forwarders       = { west = ["viewer"] }
+  etcd_members     = { east-1 = { address = "10.1.0.2" }, etcd-2 = { address = "10.1.0.3" }, etcd-3 = { address = "10.1.0.4" } }
+  etcd_tls         = { ca = "CA\\n", client_cert = "CERT\\n", client_key = "KEY\\n", members = { for name in ["east-1", "etcd-2", "etcd-3"] : name => { cert = "CERT of \${name}\\n", key = "KEY of \${name}\\n" } } }
+}
+module "vm" {
+  source     = "${MODULES}//vm-agent"
+  name       = "vm-1"
+  server     = module.cluster.gateways[0]
+  join_token = "ijt1.body.secret"
+  address    = "10.2.0.5"
+  call_as    = "shop/web"
+  listeners  = { "shop/ledger" = { port = 8100 } }
+  workloads  = { payments-1 = { namespace = "shop", service = "payments", ports = { http = 8080 }, labels = { version = "2" }, health_check = { kind = "http", path = "/healthz", interval_ms = 500 } } }
+}
+output "hosts" {
+  sensitive = true
+  value = merge(
+    { trust-root = { files = module.federation.files, units = module.federation.units, user_data = module.federation.user_data } },
+    { for name in keys(module.cluster.addresses) : name => { files = module.cluster.files[name], units = module.cluster.units[name], user_data = module.cluster.user_data[name] } },
+    { vm = { files = module.vm.files, units = module.vm.units, user_data = module.vm.user_data } },
+  )
+}
+`;
+
+let directory: string;
+let hosts: Readonly<Record<string, Host>>;
+
+const terraform = (args: readonly string[], cwd = directory): Promise<Finished> => run('terraform', args, { cwd, env: { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: join(directory, 'terraformrc') }, limitMs: 120_000 });
+
+before(async () => {
+  if (skip !== false) return;
+  directory = mkdtempSync(join(tmpdir(), 'isthmus-modules-'));
+  writeFileSync(join(directory, 'terraformrc'), '');
+  writeFileSync(join(directory, 'main.tf'), GOOD);
+  for (const args of [['init', '-no-color'], ['apply', '-auto-approve', '-no-color']]) {
+    const { code, stderr } = await terraform(args);
+    assert.equal(code, 0, stderr);
+  }
+  hosts = (JSON.parse((await terraform(['output', '-json'])).stdout) as { hosts: { value: Record<string, Host> } }).hosts.value;
+}, { timeout: 240_000 });
+after(() => {
+  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
+});
+
+const everyFile = (): readonly HostFile[] => Object.values(hosts).flatMap((host) => host.files);
+const yamlOf = (text: string, path: string): unknown => {
+  const read = parseYaml(text, path);
+  assert.ok(read.ok, `${path} is no YAML`);
+  return read.value[0]?.value;
+};
+
+test('all of infra/terraform is formatted', { skip }, async () => {
+  const { code, stdout } = await terraform(['fmt', '-check', '-recursive', EXAMPLES]);
+  assert.equal(code, 0, stdout);
+});
+
+test('each program takes the configuration that is written for it, and the agent the workloads', { skip }, () => {
+  const seen = new Set<string>();
+  for (const { path, content } of everyFile()) {
+    const name = path.split('/').at(-1) ?? '';
+    const parse = path.includes('/workloads.d/') ? parseWorkload : SCHEMAS[name];
+    if (parse === undefined) continue;
+    seen.add(name);
+    const parsed = parse(yamlOf(content, path));
+    assert.ok(parsed.ok, `${path}: ${JSON.stringify(parsed)}`);
+  }
+  assert.deepEqual([...seen].sort(), ['admin-api.yaml', 'agent.yaml', 'control-plane.yaml', 'gateway.yaml', 'payments-1.yaml', 'trust-root.yaml']);
+});
+
+test('what is secret is for its owner’s eyes only, and everything secret is', { skip }, () => {
+  const secret = everyFile().filter(({ content }) => /^KEY|ijt1|passphrase: with/m.test(content));
+  assert.deepEqual([...new Set(secret.map(({ permissions }) => permissions))], ['0600']);
+  assert.deepEqual([...new Set(secret.map(({ owner }) => owner))].sort(), ['etcd', 'isthmus']);
+  assert.equal(secret.length, 1 + 1 + 3 + 1, 'passphrase, client key, three member keys, join token');
+});
+
+test('the user-data of each host holds its files, verifies packages before it installs them, and starts its units last', { skip }, async () => {
+  for (const [name, { files, units, user_data: text }] of Object.entries(hosts)) {
+    assert.ok(text.startsWith('#cloud-config\n'), name);
+    const data = yamlOf(text, name) as { readonly write_files: readonly Record<string, string>[]; readonly runcmd: readonly (readonly string[])[] };
+    assert.deepEqual(data.write_files.map(({ path, content, permissions }) => ({ path, content, permissions })), files.map(({ path, content, permissions }) => ({ path, content, permissions })));
+    const script = data.runcmd[0]?.[2] ?? '';
+    const checked = await run('sh', ['-n', '-c', script]);
+    assert.equal(checked.code, 0, checked.stderr);
+    const steps = ['set -eu', ...files.filter((f) => f.owner !== '').map((f) => `chown '${f.owner}:' '${f.path}'`), ...units.map((unit) => `systemctl restart --no-block ${unit}.service`)];
+    assert.deepEqual(script.split('\n').filter((line) => steps.includes(line)), steps);
+    if (name !== 'trust-root') continue;
+    assert.ok(script.indexOf('sha256sum -c') < script.indexOf('apt-get install') && script.indexOf('sha256sum -c') > 0, 'the checksum comes first');
+  }
+});
+
+const noCloudInit = findProgram('cloud-init') === undefined && 'cloud-init is not installed';
+test('cloud-init finds nothing wrong with any host’s user-data', { skip: skip || noCloudInit }, async () => {
+  const files = Object.entries(hosts).map(([name, host]) => {
+    const file = join(directory, `${name}.yaml`);
+    writeFileSync(file, host.user_data);
+    return file;
+  });
+  for (const file of files) {
+    const { code, stdout, stderr } = await run('cloud-init', ['schema', '--config-file', file], { limitMs: 60_000 });
+    assert.equal(code, 0, `${file}: ${stdout}${stderr}`);
+  }
+});
+
+/** What one plan says to nonsense, as one line. */
+async function refusalOf(config: string): Promise<string> {
+  const cwd = mkdtempSync(join(directory, 'bad-'));
+  writeFileSync(join(cwd, 'main.tf'), config);
+  const made = await terraform(['init', '-no-color'], cwd);
+  assert.equal(made.code, 0, made.stderr);
+  const { code, stderr } = await terraform(['plan', '-no-color'], cwd);
+  assert.equal(code, 1);
+  return stderr.replace(/^│ ?/gm, '').replaceAll('\n', ' ');
+}
+
+test('nonsense in any variable is refused in one plan, each by the variable’s name', { skip, timeout: 120_000 }, async () => {
+  const whole = Object.keys(SENSIBLE).map((module) => block(module, module, Object.fromEntries(NONSENSE.filter(([of]) => of === module).map(([, name, , value]) => [name, value]))));
+  const text = await refusalOf([...whole, blocks(ALONE)].join(''));
+  assert.deepEqual([...NONSENSE, ...ALONE].filter(([, , said]) => !text.includes(said)).map(([module, name, said]) => `${module}.${name}: ${said}`), []);
+});
+
+test('variables that make no sense together are refused, by the name of the one to change', { skip, timeout: 120_000 }, async () => {
+  const text = await refusalOf(blocks(SUBTLE));
+  assert.deepEqual(SUBTLE.filter(([, , said]) => !text.includes(said)).map(([module, name, said]) => `${module}.${name}: ${said}`), []);
+});
+
+/** Module, variable, what the refusal begins with, and the nonsense. */
+const NONSENSE: readonly (readonly [string, string, string, string])[] = [
+  ['federation', 'trust_domain', 'trust_domain: must be lower-case', '"Acme Example"'],
+  ['federation', 'address', 'address: must be a host name', '"https://10.0.0.1"'],
+  ['federation', 'port', 'port: must be a whole number', '70000'],
+  ['federation', 'key_kind', 'key_kind: must be ec-p256', '"ed25519"'],
+  ['federation', 'key_passphrase', 'key_passphrase: must be one line', '"short"'],
+  ['federation', 'intermediate_ttl', 'intermediate_ttl: must be a number', '"a day"'],
+  ['federation', 'admission_token_ttl', 'admission_token_ttl: must be a number', '"1 hour"'],
+  ['federation', 'root_dir', 'root_dir: must be empty', '"relative/"'],
+  ['cluster', 'name', 'name: must be 1 to 32', '"East_1"'],
+  ['cluster', 'locality', 'locality: must be up to three', '"Europe"'],
+  ['cluster', 'host', 'host: its address', '{ name = "east-1", address = "10.0.0.1:7100" }'],
+  ['cluster', 'public_addresses', 'public_addresses: each must be host:port', '["203.0.113.10"]'],
+  ['cluster', 'gateway_port', 'gateway_port: must be a whole', '0'],
+  ['cluster', 'gateway_workers', 'gateway_workers: must be a whole', '1.5'],
+  ['cluster', 'grants', 'grants: each role', '[{ who = "spiffe://east.acme.example/operator/a", role = "root" }]'],
+  ['cluster', 'operator', 'operator: must be', '"Alice"'],
+  ['cluster', 'embedded_store_port', 'embedded_store_port: must be', '-1'],
+  ['cluster', 'etcd_members', 'etcd_members: must be 1, 3, 5 or 7', '{ a = { address = "10.0.0.1" }, b = { address = "10.0.0.2" } }'],
+  ['cluster', 'reach', 'reach: both commands', '{ trust_root = "ssh root@10.0.0.1", host = " " }'],
+  ['cluster', 'bootstrap_token', 'bootstrap_token: this is no', '"ijt1.a.b"'],
+  ['vm-agent', 'name', 'name: must be 1 to 63', '"vm_1"'],
+  ['vm-agent', 'server', 'server: must be host:port', '"gateway.example"'],
+  ['vm-agent', 'join_token', 'join_token: this is no join token', '"ict1.a.b"'],
+  ['vm-agent', 'address', 'address: must be an IP', '"10.0.0.1:80"'],
+  ['vm-agent', 'network', 'network: must be', '"Net 1"'],
+  ['vm-agent', 'call_as', 'call_as: must be namespace/name', '"web"'],
+  ['vm-agent', 'address_range', 'address_range: must be an IPv4 range', '"127.64.0.0"'],
+  ['vm-agent', 'listeners', 'listeners: each key', '{ ledger = { port = 80 } }'],
+  ['vm-agent', 'dns_port', 'dns_port: must be a whole', '70000'],
+  ['vm-agent', 'workloads', 'workloads: each needs at least one port', '{ a = { namespace = "shop", service = "payments", ports = {} } }'],
+];
+
+/** Nonsense that is judged only beside a name that is one. */
+const ALONE: typeof NONSENSE = [
+  ['cluster', 'forwarders', 'forwarders: each cluster needs', '{ west = [] }'],
+];
+/** What is judged only where all else makes sense. */
+const SUBTLE: typeof NONSENSE = [
+    ['vm-agent', 'packages', 'packages: each sha256', '[{ url = "https://packages.example/a.deb", sha256 = "0" }]'],
+  ['cluster', 'forwarders', 'forwarders: a cluster does not forward to itself', '{ east = ["viewer"] }'],
+  ['cluster', 'etcd_tls', 'etcd_tls: needed with etcd_members', '{ ca = "a", client_cert = "b", client_key = "c", members = {} }'],
+  ['vm-agent', 'resolver', 'resolver: needs dns_port', 'true'],
+];
+const SENSIBLE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  federation: { trust_domain: '"acme.example"', address: '"10.0.0.1"' },
+  cluster: { name: '"east"', host: '{ name = "east-1", address = "10.1.0.2" }', federation: '{ trust_domain = "acme.example", address = "10.0.0.1:7000", admission = { admit = "a", remove = "r" } }' },
+  'vm-agent': { name: '"vm-1"', server: '"203.0.113.10:15443"', address: '"10.2.0.5"', dns_port: 'null', resolver: 'false' },
+};
+const block = (label: string, module: string, values: Readonly<Record<string, string>>): string =>
+  `module "${label}" {\n  source = "${MODULES}//${module}"\n${Object.entries({ ...SENSIBLE[module], ...values }).map(([name, value]) => `  ${name} = ${value}\n`).join('')}}\n`;
+const blocks = (list: typeof NONSENSE): string => list.map(([module, name, , value], i) => block(`${module}-${i}`, module, { [name]: value })).join('');
