@@ -74,14 +74,15 @@ function instanceOf({ pod, address }: KubeEndpoint): string {
 }
 
 /** What nobody but the machine itself, or its neighbours on the link, is at; also written as an IPv6 address (EndpointSlice validation forbids most of it too). */
-const NOT_DIALLED = new BlockList();
-for (const [net, prefix] of [['0.0.0.0', 8], ['127.0.0.0', 8], ['169.254.0.0', 16], ['224.0.0.0', 3]] as const) NOT_DIALLED.addSubnet(net, prefix, 'ipv4');
-for (const [net, prefix] of [['::', 96], ['::ffff:0:0', 96], ['fe80::', 10], ['ff00::', 8]] as const) NOT_DIALLED.addSubnet(net, prefix, 'ipv6');
+const [NOT_DIALLED4, NOT_DIALLED6] = [new BlockList(), new BlockList()];
+for (const [net, prefix] of [['0.0.0.0', 8], ['127.0.0.0', 8], ['169.254.0.0', 16], ['224.0.0.0', 3]] as const) NOT_DIALLED4.addSubnet(net, prefix, 'ipv4');
+for (const [net, prefix] of [['::', 96], ['::ffff:0:0', 96], ['fe80::', 10], ['ff00::', 8]] as const) NOT_DIALLED6.addSubnet(net, prefix, 'ipv6');
 
 /** Only addresses: a name could be pointed anywhere. */
 function isAddress(text: string): boolean {
   const family = isIP(text);
-  return family !== 0 && !text.includes('%') && !NOT_DIALLED.check(text, family === 4 ? 'ipv4' : 'ipv6');
+  if (text.includes('%')) return false;
+  return family === 4 ? !NOT_DIALLED4.check(text, 'ipv4') : family === 6 && !NOT_DIALLED6.check(text, 'ipv6');
 }
 
 /** The locality of an endpoint: the cluster's region, or whatever stands before, with the zone its node is in. */
