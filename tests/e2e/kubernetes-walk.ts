@@ -13,7 +13,7 @@ const LIMIT_MS = 60_000;
 const [SERVICES, EXPORTS, SLICES] = ['/api/v1/services', '/apis/multicluster.x-k8s.io/v1alpha1/serviceexports', '/apis/discovery.k8s.io/v1/endpointslices'];
 
 /** A pod that knows nothing of TLS or identities: what reached it, it tells. */
-const pod = createServer((incoming, response) => response.setHeader('x-isthmus-instance', 'p-1').end(JSON.stringify({ caller: incoming.headers['x-forwarded-client-cert'] ?? '' })));
+const pod = createServer((incoming, response) => response.end(JSON.stringify({ cluster: 'east', instance: 'p-1', caller: incoming.headers['x-forwarded-client-cert'] })));
 pod.listen(8_080, podAddress);
 await once(pod, 'listening');
 
