@@ -1,12 +1,12 @@
 // A folder in which the real terraform applies the local example: the provider from a mirror, state and hosts of its own, all gone afterwards.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemRandom } from '@isthmus/runtime';
 import { fail } from '../../errors.ts';
-import { COMPILE_CACHE_DIR } from '../process.ts';
+import { COMPILE_CACHE_DIR, lastLines } from '../process.ts';
 import { findProgram, type Finished, run } from '../run.ts';
 
 const CHECKOUT = fileURLToPath(new URL('../../../../../', import.meta.url)).replace(/\/$/, '');
@@ -69,7 +69,7 @@ export async function openTerraformWorkspace(
   const checked = async (what: string, finished: Promise<Finished>, codes: readonly number[] = [0]): Promise<Finished> => {
     const { code, signal: signalName, stdout, stderr } = await finished;
     if (code !== null && codes.includes(code)) return finished;
-    throw fail('CLI_CHECK_FAILED', `${what} ended with ${code ?? signalName}: ${`${stderr}\n${stdout}`.trim().split('\n').slice(-40).join('\n')}`);
+    throw fail('CLI_CHECK_FAILED', `${what} ended with ${code ?? signalName}: ${`${stderr}\n${stdout}`.trim().split('\n').slice(-40).join('\n')}\n${lastOfLogs(hosts)}`);
   };
   const { layOutMirror } = await import('../../commands/terraform.ts');
   writeFileSync(cliConfig, (await layOutMirror(join(directory, 'mirror'), { isLink: true })).cliConfig);
@@ -98,6 +98,12 @@ async function findNetwork(): Promise<string> {
     if (isFree) return network;
   }
   throw fail('CLI_PORT_BUSY', `port 7000 is taken on each of ${NETWORK_TRIES} addresses in 127.0.0.0/8`);
+}
+
+/** What each program of the hosts said last. */
+function lastOfLogs(hosts: string): string {
+  const files = globSync('*/log/*.log', { cwd: hosts });
+  return files.map((file) => `${file}: ${lastLines(join(hosts, file), 1).slice(0, 300)}`).join('\n');
 }
 
 /** Command lines of processes that name the folder. */
