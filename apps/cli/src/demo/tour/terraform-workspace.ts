@@ -4,8 +4,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { systemRandom } from '@isthmus/runtime';
+import { systemClock, systemRandom } from '@isthmus/runtime';
 import { fail } from '../../errors.ts';
+import type { StoreKind } from '../federation.ts';
 import { COMPILE_CACHE_DIR, lastLines } from '../process.ts';
 import { findProgram, type Finished, run } from '../run.ts';
 
@@ -34,11 +35,17 @@ export function whyNoTerraform(): string | undefined {
   return existsSync(TERRAFORM_DIR) ? undefined : 'the modules are not here: it is walked in a checkout';
 }
 
-/** Lays the folder out: modules, example and the provider's mirror. Ports are for what the hosts have on common loopback; the signal interrupts what runs. */
-export async function openTerraformWorkspace(
-  ports: { readonly application: number; readonly eastStore: number; readonly westStore: number },
-  signal: AbortSignal,
-): Promise<TerraformWorkspace> {
+export type TerraformOptions = {
+  /** East's; west keeps its store itself. */
+  readonly store: StoreKind;
+  /** For what the hosts have on common loopback. */
+  readonly ports: { readonly application: number; readonly eastStore: number; readonly westStore: number; readonly eastStorePeers: number };
+  /** Interrupts what runs. */
+  readonly signal: AbortSignal;
+};
+
+/** Lays the folder out: modules, example and the provider's mirror. */
+export async function openTerraformWorkspace({ store, ports, signal }: TerraformOptions): Promise<TerraformWorkspace> {
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-tf-'));
   const hosts = join(directory, 'h');
   const example = join(directory, 'terraform/examples/local');
@@ -53,6 +60,7 @@ export async function openTerraformWorkspace(
     application: sample,
     application_port: String(ports.application),
     embedded_store_ports: JSON.stringify({ east: ports.eastStore, west: ports.westStore }),
+    ...(store === 'etcd' && { east_etcd: JSON.stringify(await etcdVariable(join(directory, 'etcd-tls'), ports.eastStore, ports.eastStorePeers)) }),
     // Whatever becomes of this process, the hosts do not outlive it.
     ends_with: String(process.pid),
   };
@@ -84,6 +92,14 @@ export async function openTerraformWorkspace(
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** What the example takes of an etcd: its ports, and certificates made here. */
+async function etcdVariable(directory: string, clientPort: number, peerPort: number): Promise<object> {
+  const { makeStoreTls } = await import('@isthmus/store');
+  const files = await makeStoreTls(directory, { nowMs: systemClock.nowMs() });
+  const [ca, clientCert, clientKey, cert, key] = [files.caFile, files.clientCertFile, files.clientKeyFile, files.serverCertFile, files.serverKeyFile].map((file) => readFileSync(file, 'utf8'));
+  return { client_port: clientPort, peer_port: peerPort, ca, client_cert: clientCert, client_key: clientKey, cert, key };
 }
 
 /** A part of 127.0.0.0/8 in which nobody listens where the trust root will. */
