@@ -151,7 +151,7 @@ test('an install script refuses packages that are not the released ones, goes on
   assert.equal(made.code, 0, made.stderr);
   writeFileSync(inVm('/install.sh'), made.stdout, { mode: 0o700 });
   const files = bring(packages);
-  const [executable = ''] = files.filter((path) => path.startsWith('/packages/isthmus_') && path.includes('0.1.0'));
+  const executable = files.find((path) => path.startsWith('/packages/isthmus_') && path.includes('0.1.0')) ?? '';
   const bytes = readFileSync(inVm(executable));
   const changed = bytes.length >> 1;
   writeFileSync(inVm(executable), bytes.with(changed, (bytes[changed] ?? 0) ^ 1));
