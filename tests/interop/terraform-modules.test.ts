@@ -1,6 +1,6 @@
 // The Terraform modules by themselves: what they write is what programs, cloud-init and systemd take, and nonsense is refused by name.
 import assert from 'node:assert/strict';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -114,6 +114,11 @@ const yamlOf = (text: string, path: string): unknown => {
 test('all of infra/terraform is formatted', { skip }, async () => {
   const { code, stdout } = await terraform(['fmt', '-check', '-recursive', EXAMPLES]);
   assert.equal(code, 0, stdout);
+});
+
+test('the clouds’ examples differ in how machines come to be, and in nothing else', () => {
+  const [first, ...others] = ['aws', 'azure', 'gcp', 'libvirt'].map((cloud) => readFileSync(join(EXAMPLES, 'examples', cloud, 'federation.tf'), 'utf8'));
+  assert.deepEqual(others, [first, first, first]);
 });
 
 test('each program takes the configuration that is written for it, and the agent the workloads', { skip }, () => {
