@@ -409,7 +409,7 @@ class OutboundRequest extends Forward {
     if (refusal !== undefined) return this.answerOwn(refusal);
     if (this.#hops > MAX_HOPS) return this.answerOwn({ status: 508, text: `the request has passed ${MAX_HOPS} proxies: it goes round in circles` });
     if (hooks !== undefined) {
-      const full = hooks.limit?.(this.head);
+      const full = hooks.limit?.(this.head, this.#peer);
       if (full !== undefined) return this.answerOwn(full);
       const routed = hooks.route?.(this.head);
       if (routed?.kind === 'answer') return this.answerOwn(routed.answer);
