@@ -129,8 +129,13 @@ test('the root is rotated over the API by who the trust root lets, shown with ea
   await assert.rejects(demo.client.call('rotateTrust', { body: { action: 'begin', compromised: true } }), codeOf('IDENTITY_SOCKET_ONLY'));
   await assert.rejects(demo.client.call('rotateTrust', { body: { action: 'pause' } }), (error: IsthmusError) => error.code === 'IDENTITY_ROTATION_REFUSED' && error.facts['status'] === 409);
   await assert.rejects(demo.client.call('createClusterToken', { body: { cluster: 'north' } }), codeOf('IDENTITY_OPERATOR_DENIED'));
-  const atWest = await openOperator(mesh, 'west', DEMO_OPERATOR, 'west');
-  await atWest.close();
+  const atWest = await openOperator(mesh, 'east', DEMO_OPERATOR, 'west');
+  try {
+    await assert.rejects(atWest.client.call('rotateTrust', { body: { action: 'begin' } }), codeOf('IDENTITY_OPERATOR_DENIED'));
+    assert.equal((await atWest.client.call<Trust>('getTrust')).value.clusters.length, 2, 'reading is open to every member’s admin API');
+  } finally {
+    await atWest.close();
+  }
   const begun = await demo.client.call<Trust>('rotateTrust', { body: { action: 'begin', holdBefore: 'switch' } });
   assert.ok(begun.value.rotation);
   const held = await waitFor('everybody to trust both roots', 90_000, async () => {

@@ -13,7 +13,7 @@ import { startRecorder } from './kubernetes/recording.ts';
 import { conditionsOf, createExport, createService, deleteExport, deleteService, endPod, makeNode, prepare, runPod, tellPod } from './kubernetes/scenario.ts';
 import { type KubernetesServer, kubernetesProgram, noKubernetes, startKubernetes } from './kubernetes/server.ts';
 
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 90_000;
 const directory = mkdtempSync(join(tmpdir(), 'isthmus-kubernetes-'));
 const parts = { clock: systemClock, random: systemRandom, log: silentLog(), facts: () => ({ imports: [], registeredCount }) };
 const PAYMENTS = { namespace: 'shop', name: 'payments' };
@@ -38,14 +38,17 @@ before(async () => {
 }, { timeout: 300_000 });
 after(async () => {
   await source?.close();
-  const file = process.env['ISTHMUS_KUBERNETES_RECORD'];
-  if (file !== undefined) recorder?.save(file);
   recorder?.close();
   await server?.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
-const until = (what: string, holds: () => boolean | Promise<boolean>): Promise<unknown> => waitFor(what, LIMIT_MS, async () => (await holds()) || undefined);
+/** Waits; what the source says of itself stands in the error. */
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  await waitFor(what, LIMIT_MS, async () => (await holds()) || undefined).catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${JSON.stringify(source.status().followed)}`);
+  });
+}
 const names = (): string[] => source.services().map(formatServiceName).sort();
 const options = { skip: noKubernetes, timeout: 300_000 };
 const withoutControllers = noKubernetes === false && kubernetesProgram('kube-controller-manager') === undefined ? 'no kube-controller-manager here' : noKubernetes;
@@ -139,6 +142,8 @@ test('a source without rights says so, and takes nothing for empty', options, as
 });
 
 test('six hundred Services are listed in pages of a real server', options, async () => {
+  const file = process.env['ISTHMUS_KUBERNETES_RECORD'];
+  if (file !== undefined) recorder.save(file);
   await server.ask('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
     metadata: { name: 'isthmus' },
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'isthmus' },

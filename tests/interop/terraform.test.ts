@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { clusterOf, DEMO_OPERATOR, type Finished, findProgram, isthmus, names, openOperator, type Operator, outboundOf, PAYMENTS, request, run, smallTopology, startFederation, startLink, type TestFederation, waitFor } from '@isthmus/harness';
-import { toPem } from '@isthmus/pki';
+import { makeBundleDocument, toPem } from '@isthmus/pki';
+import { testAuthority } from '@isthmus/pki/testing';
 
 const terraform = findProgram('terraform');
 const skip = terraform === undefined && 'terraform is not installed';
@@ -14,11 +15,18 @@ const LIMIT_MS = 120_000;
 
 const root = mkdtempSync(join(tmpdir(), 'isthmus-terraform-test-'));
 const mirror = join(root, 'mirror');
-const env = { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: join(root, 'terraformrc'), TF_IN_AUTOMATION: '1' };
+const env = { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: join(root, 'terraformrc'), TF_IN_AUTOMATION: '1', NODE_COMPILE_CACHE: join(root, 'node') };
 const tokens = new Map<string, string>();
+const partner = testAuthority({ federation: 'partner.example', cluster: 'mesh' });
 let mesh: TestFederation;
 let demo: Operator;
 let gateway: Awaited<ReturnType<typeof startLink>>;
+
+const REQUIRED = `terraform {
+  required_providers {
+    isthmus = { source = "isthmus.example/isthmus/isthmus" }
+  }
+}`;
 
 /** One configuration in its own folder. */
 function workspace(name: string, settings: () => string) {
@@ -34,7 +42,7 @@ function workspace(name: string, settings: () => string) {
     cwd,
     tf,
     ok,
-    write: (body: string) => writeFileSync(join(cwd, 'main.tf'), `terraform {\n  required_providers {\n    isthmus = { source = "isthmus.example/isthmus/isthmus" }\n  }\n}\nprovider "isthmus" {\n${settings()}\n}\n${body}`),
+    write: (body: string) => writeFileSync(join(cwd, 'main.tf'), `${REQUIRED}\nprovider "isthmus" {\n${settings()}\n}\n${body}`),
     apply: () => ok('apply', '-auto-approve', '-no-color', '-input=false'),
     /** 0: nothing to do; 2: changes. */
     plan: () => tf(['plan', '-detailed-exitcode', '-no-color', '-input=false']),
@@ -79,7 +87,7 @@ before(async () => {
     writeFileSync(join(root, name), `${token}\n`, { mode: 0o600 });
     return name.endsWith('control-plane') ? { bootstrapTokenFile: join(root, name) } : { joinTokenFile: join(root, name) };
   };
-  mesh = await startFederation({ topology: smallTopology(['east-1', 'west-2']), start: false, settings: fromTerraform });
+  mesh = await startFederation({ topology: smallTopology(['east-1', 'west-2']), start: false, adminApi: true, settings: fromTerraform });
   await mesh.federation.startTrustRoot();
 }, { timeout: LIMIT_MS });
 after(async () => {
@@ -135,6 +143,15 @@ resource "isthmus_export" "payments" {
   namespace = isthmus_service.payments.namespace
   name      = isthmus_service.payments.name
   consumers = ["west"]
+  foreign_callers = [{ trust_domain = isthmus_bundle_federation.partner.trust_domain }]
+}
+resource "isthmus_bundle_federation" "partner" {
+  trust_domain = "${partner.trustDomain}"
+  source       = { profile = "file" }
+  bundle       = { document = file("partner.json"), sha256 = filesha256("partner.json") }
+}
+resource "isthmus_cluster" "north" {
+  name = "north"
 }
 resource "isthmus_join_token" "vm" {
   for_each = { east-1 = "east", west-2 = "west" }
@@ -164,6 +181,8 @@ output "read" {
     west      = data.isthmus_cluster.west
     addresses = data.isthmus_gateway_addresses.east
     bundle    = data.isthmus_trust_bundle.west.pem
+    partner   = [isthmus_bundle_federation.partner.state, isthmus_bundle_federation.partner.sequence]
+    north     = [isthmus_cluster.north.member, isthmus_cluster.north.trust_domain]
     reachable = { for c in data.isthmus_status.now.clusters : c.name => c.reachable }
   }
 }
@@ -171,15 +190,18 @@ ${over.more ?? ''}`;
 
 test('services, exports and tokens that terraform made carry a request across the clusters', { skip, timeout: LIMIT_MS * 3 }, async () => {
   shop.write(SHOP());
+  writeFileSync(join(shop.cwd, 'partner.json'), makeBundleDocument(partner.bundle));
   await shop.ok('init', '-no-color');
   await shop.apply();
   const outputs = await shop.outputs();
   for (const [name, token] of Object.entries(outputs['tokens']?.value as unknown as Record<string, string>)) tokens.set(name, token);
-  const read = outputs['read']?.value as unknown as { west: { trust_domain: string }; addresses: { addresses: string[]; server_names: Record<string, string> }; bundle: string; reachable: object };
+  const read = outputs['read']?.value as unknown as { west: { trust_domain: string }; addresses: { addresses: string[]; server_names: Record<string, string> }; bundle: string; partner: unknown[]; north: unknown[]; reachable: object };
   assert.equal(read.west.trust_domain, `west.${mesh.topology.federation}`);
   assert.deepEqual(read.addresses.addresses, [`127.0.0.1:${mesh.federation.port(names.gateway('east'))}`]);
   assert.equal(read.addresses.server_names['admin'], `admin.isthmus.east.${mesh.topology.federation}`);
   assert.match(read.bundle, /^-----BEGIN CERTIFICATE-----/);
+  assert.deepEqual(read.partner, ['ok', 1]);
+  assert.deepEqual(read.north, [false, `north.${mesh.topology.federation}`]);
   assert.deepEqual(read.reachable, { east: true, west: true });
   const [east, west] = [clusterOf(mesh.topology, 'east'), clusterOf(mesh.topology, 'west')];
   const workload = east.agents[0]?.workload;
@@ -231,8 +253,15 @@ resource "isthmus_service" "ledger" {
   await settles(shop);
 });
 
-test('a wrong value is one error at plan time that names its attribute', { skip, timeout: LIMIT_MS * 2 }, async () => {
+test('every example of the reference is valid, and a wrong value is one error at plan time that names its attribute', { skip, timeout: LIMIT_MS * 2 }, async () => {
   const bad = workspace('bad', () => '');
+  const page = readFileSync(new URL('../../docs/reference/terraform.md', import.meta.url), 'utf8');
+  const examples = [...page.matchAll(/```hcl\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
+  assert.ok(examples.length >= 11, `${examples.length} examples`);
+  writeFileSync(join(bad.cwd, 'main.tf'), [REQUIRED, ...examples].join('\n'));
+  writeFileSync(join(bad.cwd, 'partner.json'), '{}');
+  await bad.ok('init', '-no-color');
+  await bad.ok('validate', '-no-color');
   bad.write(`
 resource "isthmus_service" "port" {
   namespace = "shop"
@@ -259,7 +288,6 @@ resource "isthmus_cluster" "long" {
   name                        = "east"
   bootstrap_token_ttl_seconds = 0
 }`);
-  await bad.ok('init', '-no-color');
   const { code, stdout } = await bad.tf(['validate', '-json']);
   assert.equal(code, 1);
   type Found = { summary: string; detail: string; range?: { start: { line: number } }; snippet?: { context: string } };
@@ -328,6 +356,8 @@ resource "isthmus_service" "late" {
 test('destroy takes everything away, clusters last', { skip, timeout: LIMIT_MS * 3 }, async () => {
   await shop.ok('destroy', '-auto-approve', '-no-color');
   assert.deepEqual(await shop.addresses(), []);
+  shop.write('');
+  await settles(shop);
   const { value } = await demo.client.call<{ items: { key: string }[] }>('listServices', { params: { cluster: 'east' } });
   assert.deepEqual(value.items, []);
   await federation.ok('destroy', '-auto-approve', '-no-color');

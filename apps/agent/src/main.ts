@@ -33,7 +33,8 @@ await runProcess({
     own({ name: 'subscription', stop: () => knowledge.close() });
 
     const proxies = await startProxies({
-      engine: config.engine ?? 'auto',
+      // Beside a predecessor there is no falling back: only the Linux engine shares its ports.
+      engine: sharesPort === 'joins' ? 'linux' : (config.engine ?? 'auto'),
       snapshots: { current: () => knowledge.subscription.snapshot(), onChange: (fn) => knowledge.subscription.onSnapshot(fn) },
       bundles: identity.bundles,
       svids: (name) => (name === '' ? identity.svids : identity.serviceSvids(valueOf(parseServiceName(name, 'svids')))),

@@ -13,11 +13,11 @@ const bearerSchema = Type.Union([
   strict({ tokenFile: Type.String({ maxLength: 4_096 }) }),
   /** A token given once, kept beside the context. */
   strict({ stored: Type.Literal(true) }),
-  /** Client credentials of an issuer (RFC 6749 §4.4); a token is got when there is none that lasts. */
+  /** An issuer: by a client's secret (RFC 6749 §4.4) a token is got when there is none that lasts; without one a person says yes in a browser (RFC 8628). */
   strict({
     issuer: Type.String({ pattern: '^https?://', maxLength: 512 }),
     clientId: Type.String({ minLength: 1, maxLength: 255 }),
-    clientSecretFile: Type.String({ maxLength: 4_096 }),
+    clientSecretFile: Type.Optional(Type.String({ maxLength: 4_096 })),
     caFile: Type.Optional(Type.String({ maxLength: 4_096 })),
     scope: Type.Optional(Type.String({ maxLength: 1_024 })),
     audience: Type.Optional(Type.String({ maxLength: 512 })),

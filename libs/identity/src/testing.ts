@@ -11,7 +11,7 @@ import { type Authority, type AuthorityOptions, openAuthority } from './authorit
 import type { Bans } from './issuance/bans.ts';
 import { type Issuance, type IssuanceOptions, openClusterBans, serveIssuance } from './issuance/issuance.ts';
 import type { ProxyTrust } from './authority/trust-report.ts';
-import { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
+import { openTrustRoot, type TrustRoot } from './trust-root/trust-root.ts';
 
 export const FEDERATION = 'acme.example' as TrustDomain;
 
@@ -39,11 +39,11 @@ export type TestTrustRoot = {
 };
 
 /** A trust root on loopback; give `port` to come back where an earlier one was. */
-export async function startTestTrustRoot(stateDir: string, over: Partial<TrustRootOptions> & { readonly port?: number } = {}): Promise<TestTrustRoot> {
+export async function startTestTrustRoot(stateDir: string, over: Partial<Parameters<typeof openTrustRoot>[0]> & { readonly port?: number } = {}): Promise<TestTrustRoot> {
   const { port: wanted = 0, ...options } = over;
   const log = over.log ?? silentLog();
   const root = await openTrustRoot({ stateDir, federation: FEDERATION, clock: systemClock, random: systemRandom, log, ...options });
-  const server = await startRpcServer({ listen: { host: '127.0.0.1', port: wanted }, svids: root.svids, bundles: root.bundles, services: [root.service], log });
+  const server = await startRpcServer({ listen: { host: '127.0.0.1', port: wanted }, svids: root.svids, bundles: root.bundles, services: [root.service, root.remote], log });
   const unixPath = join(stateDir, 'admin.sock');
   const operators = await startRpcServer({ listen: { unixPath }, services: [root.admin], log });
   const channel = openChannel({ address: `unix:${unixPath}`, log });

@@ -35,6 +35,7 @@ export async function startRecorder(target: { readonly url: string; readonly caF
       });
       response.writeHead(answer.statusCode, { 'content-type': 'application/json' });
       if (incoming.method === 'GET' && isWatch && answer.statusCode === 200) {
+        response.flushHeaders();
         const exchange: Exchange = { path: url.pathname, isWatch, status: 200, lines: [], ended: false };
         exchanges.push(exchange);
         let rest = '';

@@ -51,6 +51,17 @@ test('the executable is the program it is called by, and the command line otherw
   assert.match(run(join(directory, 'isthmus-agent'), ['status', '--help']).stdout, /^Usage: isthmus agent status/);
 });
 
+test('the executable lays itself out for Terraform, and called by that name is the provider', () => {
+  const mirror = join(out, 'mirror');
+  const made = run(join(out, process.arch, 'isthmus'), ['terraform', 'mirror', mirror, '--link', '--output', 'json']);
+  assert.equal(made.status, 0, made.stderr);
+  const { executable } = JSON.parse(made.stdout) as { readonly executable: string };
+  assert.match(executable, /isthmus\.example\/isthmus\/isthmus\/0\.1\.0\/linux_(?:amd64|arm64)\/terraform-provider-isthmus_v0\.1\.0$/);
+  const { status, stderr } = run(executable, []);
+  assert.equal(status, 1);
+  assert.match(stderr, /this is a Terraform provider; Terraform starts it/);
+});
+
 test('a program of the executable says of a wrong configuration what one of the sources says', () => {
   const file = join(out, 'gateway.yaml');
   writeFileSync(file, 'stateDirr: /x\n');

@@ -10,18 +10,20 @@ import { type BearerSource, findContext, identityDir, readContexts, removeContex
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
+import type { IssuedToken } from '../token-issuer.ts';
 import { instant } from './token.ts';
 
 /** Remembers a cluster as a context: with an SVID of an operator's join token, or with a bearer token or an issuer that gives them. */
 export async function login(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
   const file = options['tokenFile'] ?? options['token'];
-  if (typeof options['issuer'] === 'string') return loginByToken(context, options, await credentialsOf(options));
+  if (typeof options['issuer'] === 'string') return loginByIssuer(context, options);
   if (typeof file !== 'string') throw fail('CLI_BAD_INPUT', 'nothing says who you are', { hint: 'give --token-file with an operator’s join token or a bearer token, or --issuer with --client-id and --client-secret-file' });
   const token = await readToken(file);
   if (!/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token) || token.startsWith('ijt1.') || token.startsWith('ict1.')) return loginByJoinToken(context, options, token);
   // A file stays with whoever keeps it fresh; what came by standard input or in the command itself is kept here.
   const isFile = file !== '-' && file !== token;
-  return loginByToken(context, options, isFile ? { tokenFile: resolve(file) } : { stored: true }, token);
+  const { endOf } = await import('../token-issuer.ts');
+  return loginByToken(context, options, isFile ? { tokenFile: resolve(file) } : { stored: true }, { token, expiresAtMs: endOf(token) });
 }
 
 async function loginByJoinToken(context: CommandContext, options: Options, token: string): Promise<void> {
@@ -42,32 +44,37 @@ async function loginByJoinToken(context: CommandContext, options: Options, token
 }
 
 /** Saved once the admin API said whom it takes the bearer for. */
-async function loginByToken(context: CommandContext, options: Options, bearer: BearerSource, token?: string): Promise<void> {
+async function loginByToken(context: CommandContext, options: Options, bearer: BearerSource, token?: IssuedToken): Promise<void> {
   const { cluster, federation } = options;
   if (typeof cluster !== 'string' || typeof federation !== 'string') throw fail('CLI_BAD_INPUT', 'a bearer token does not say which cluster it is for', { hint: 'add --cluster and --federation' });
   const server = serverOf(options);
   const api = typeof options['api'] === 'string' ? options['api'] : server;
   const name = typeof options['context'] === 'string' ? options['context'] : cluster;
   const trustDomain = clusterTrustDomain(cluster, federation);
-  const [{ endOf, keepRoots, keepToken }, roots] = await Promise.all([import('../bearer.ts'), rootsOf(options, server, trustDomain)]);
+  const [{ keepRoots, keepToken }, roots] = await Promise.all([import('../bearer.ts'), rootsOf(options, server, trustDomain)]);
   const dir = identityDir(name);
   await keepRoots(dir, trustDomain, roots);
-  if (token !== undefined && 'stored' in bearer) await keepToken(dir, { token, expiresAtMs: endOf(token) });
+  if (token !== undefined && !('tokenFile' in bearer)) await keepToken(dir, token);
   const made = { cluster, federation, server, api, bearer };
   const { value } = await withApi({ ...made, name, identityDir: dir }, (client) => client.call<{ readonly caller: string }>('getWhoAmI'));
   await saveContext(name, made);
   printOutcome(context, `logged in as ${value.caller}; context ${name} is in use`, { context: name, caller: value.caller, cluster, federation });
 }
 
-async function credentialsOf(options: Options): Promise<BearerSource> {
+/** With a secret the client is a program; without one a person says yes in a browser. */
+async function loginByIssuer(context: CommandContext, options: Options): Promise<void> {
   const { issuer, clientId, clientSecretFile, issuerCa, scope, audience } = options;
-  if (typeof clientId !== 'string' || typeof clientSecretFile !== 'string') throw fail('CLI_BAD_INPUT', '--issuer needs --client-id and --client-secret-file');
-  return {
-    issuer: String(issuer), clientId, clientSecretFile: resolve(clientSecretFile),
+  if (typeof clientId !== 'string') throw fail('CLI_BAD_INPUT', '--issuer needs --client-id');
+  const bearer = {
+    issuer: String(issuer), clientId,
+    ...(typeof clientSecretFile === 'string' && { clientSecretFile: resolve(clientSecretFile) }),
     ...(typeof issuerCa === 'string' && { caFile: resolve(issuerCa) }),
     ...(typeof scope === 'string' && { scope }),
     ...(typeof audience === 'string' && { audience }),
   };
+  if (typeof clientSecretFile === 'string') return loginByToken(context, options, bearer);
+  const { deviceToken } = await import('../token-issuer.ts');
+  return loginByToken(context, options, bearer, await deviceToken(bearer, ({ address, code }) => context.stderr.write(`Open ${address}\nand say yes to the code ${code}\n`)));
 }
 
 function serverOf(options: Options): string {

@@ -19,6 +19,9 @@ export type TestIssuer = {
   readonly forms: readonly URLSearchParams[];
   /** A token of these claims over good ones: subject `alice`, audience `isthmus`, valid for five minutes. */
   token(claims?: object, signer?: { readonly key: KeyObject; readonly kid: string }): string;
+  /** Answers the device that asked last (RFC 8628): as this person, or with no. */
+  sayYes(subject: string): void;
+  sayNo(): void;
   /** Signs with a new key from now on; the old one is no longer among its keys. */
   changeKey(): void;
   close(): Promise<void>;
@@ -34,6 +37,20 @@ export async function startTestIssuer(options: { readonly clientSecret?: string 
   const asked: string[] = [];
   const forms: URLSearchParams[] = [];
   let [key, number] = [newKey(), 1];
+  let [device, polls]: ['pending' | 'no' | { readonly subject: string }, number] = ['pending', 0];
+  const tokenAnswer = (form: URLSearchParams): readonly [number, object] => {
+    const granted = (sub: string | null, more: object = {}) => [200, { access_token: token({ sub }), token_type: 'Bearer', expires_in: 300, ...more }] as const;
+    switch (form.get('grant_type')) {
+      case 'client_credentials':
+        return form.get('client_secret') === options.clientSecret ? granted(form.get('client_id')) : [401, { error: 'invalid_client', error_description: 'unknown client' }];
+      case 'refresh_token':
+        return form.get('refresh_token') === 'refresh-1' ? granted('alice') : [400, { error: 'invalid_grant' }];
+      default:
+        polls += 1;
+        if (device === 'no') return [400, { error: 'access_denied' }];
+        return device === 'pending' || polls < 2 ? [400, { error: 'authorization_pending' }] : granted(device.subject, { refresh_token: 'refresh-1' });
+    }
+  };
   const token: TestIssuer['token'] = (claims = {}, signer = { key, kid: `key-${number}` }) => {
     const nowSeconds = Math.floor(Date.now() / 1_000);
     return signTestToken({ iss: url, sub: 'alice', aud: 'isthmus', iat: nowSeconds, exp: nowSeconds + 300, ...claims }, signer);
@@ -45,14 +62,14 @@ export async function startTestIssuer(options: { readonly clientSecret?: string 
       const { kty, crv, x, y } = key.export({ format: 'jwk' });
       return answer(200, { keys: [{ kty, crv, x, y, kid: `key-${number}`, alg: 'ES256' }] });
     }
-    if (request.url !== '/token') return answer(200, { issuer: url, jwks_uri: `${url}/jwks`, token_endpoint: `${url}/token` });
+    if (request.method !== 'POST') return answer(200, { issuer: url, jwks_uri: `${url}/jwks`, token_endpoint: `${url}/token`, device_authorization_endpoint: `${url}/device` });
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
       const form = new URLSearchParams(Buffer.concat(chunks).toString());
       forms.push(form);
-      const isGood = form.get('grant_type') === 'client_credentials' && form.get('client_secret') === options.clientSecret;
-      if (isGood) answer(200, { access_token: token({ sub: form.get('client_id') }), token_type: 'Bearer', expires_in: 300 });
-      else answer(401, { error: 'invalid_client', error_description: 'unknown client' });
+      if (request.url === '/token') return answer(...tokenAnswer(form));
+      [device, polls] = ['pending', 0];
+      answer(200, { device_code: 'device-1', user_code: 'WDJB-MJHT', verification_uri: `${url}/device`, verification_uri_complete: `${url}/device?code=WDJB-MJHT`, expires_in: 60, interval: 0.05 });
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -63,6 +80,12 @@ export async function startTestIssuer(options: { readonly clientSecret?: string 
     asked,
     forms,
     token,
+    sayYes: (subject) => {
+      device = { subject };
+    },
+    sayNo: () => {
+      device = 'no';
+    },
     changeKey: () => {
       [key, number] = [newKey(), number + 1];
     },

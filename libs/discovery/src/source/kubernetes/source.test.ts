@@ -147,7 +147,7 @@ test('where the status may not be written everything else goes on', async () => 
   await until(() => source.status().statusProblem !== undefined, 'the refusal');
   assert.match(source.status().statusProblem ?? '', /403.*cannot patch/);
   assert.deepEqual(exportNames(source), ['shop/payments']);
-  assert.equal(server.asked.filter((a) => a.path.endsWith('/status')).length, 1, 'asked once, and not again for ten minutes');
+  assert.equal(server.asked.filter((a) => a.path.endsWith('/status')).length, 1, 'asked once, and not again for a minute');
 });
 
 test('only the namespaces that are named are asked for', async () => {
