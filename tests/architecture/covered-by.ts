@@ -13,6 +13,8 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'apps/agent/src/': 'tests/e2e/main-walk.test.ts',
   'apps/cli/src/': 'apps/cli/src/program.test.ts',
   'apps/cli/src/demo/': 'tests/e2e/up.test.ts',
+  'apps/cli/src/demo/tour/terraform.ts': 'tests/interop/terraform-tour.test.ts',
+  'apps/cli/src/demo/tour/terraform-workspace.ts': 'tests/interop/terraform-tour.test.ts',
   'apps/cli/src/demo/tour/': 'tests/e2e/main-walk.test.ts',
   'apps/control-plane/src/': 'tests/e2e/main-walk.test.ts',
   'apps/gateway/src/': 'tests/e2e/main-walk.test.ts',

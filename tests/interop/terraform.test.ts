@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { clusterOf, DEMO_OPERATOR, type Finished, findProgram, isthmus, names, openOperator, type Operator, outboundOf, PAYMENTS, request, run, smallTopology, startFederation, startLink, type TestFederation, waitFor } from '@isthmus/harness';
-import { toPem } from '@isthmus/pki';
+import { makeBundleDocument, toPem } from '@isthmus/pki';
+import { testAuthority } from '@isthmus/pki/testing';
 
 const terraform = findProgram('terraform');
 const skip = terraform === undefined && 'terraform is not installed';
@@ -14,11 +15,18 @@ const LIMIT_MS = 120_000;
 
 const root = mkdtempSync(join(tmpdir(), 'isthmus-terraform-test-'));
 const mirror = join(root, 'mirror');
-const env = { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: join(root, 'terraformrc'), TF_IN_AUTOMATION: '1' };
+const env = { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: join(root, 'terraformrc'), TF_IN_AUTOMATION: '1', NODE_COMPILE_CACHE: join(root, 'node') };
 const tokens = new Map<string, string>();
+const partner = testAuthority({ federation: 'partner.example', cluster: 'mesh' });
 let mesh: TestFederation;
 let demo: Operator;
 let gateway: Awaited<ReturnType<typeof startLink>>;
+
+const REQUIRED = `terraform {
+  required_providers {
+    isthmus = { source = "isthmus.example/isthmus/isthmus" }
+  }
+}`;
 
 /** One configuration in its own folder. */
 function workspace(name: string, settings: () => string) {
@@ -34,7 +42,7 @@ function workspace(name: string, settings: () => string) {
     cwd,
     tf,
     ok,
-    write: (body: string) => writeFileSync(join(cwd, 'main.tf'), `terraform {\n  required_providers {\n    isthmus = { source = "isthmus.example/isthmus/isthmus" }\n  }\n}\nprovider "isthmus" {\n${settings()}\n}\n${body}`),
+    write: (body: string) => writeFileSync(join(cwd, 'main.tf'), `${REQUIRED}\nprovider "isthmus" {\n${settings()}\n}\n${body}`),
     apply: () => ok('apply', '-auto-approve', '-no-color', '-input=false'),
     /** 0: nothing to do; 2: changes. */
     plan: () => tf(['plan', '-detailed-exitcode', '-no-color', '-input=false']),
@@ -79,7 +87,7 @@ before(async () => {
     writeFileSync(join(root, name), `${token}\n`, { mode: 0o600 });
     return name.endsWith('control-plane') ? { bootstrapTokenFile: join(root, name) } : { joinTokenFile: join(root, name) };
   };
-  mesh = await startFederation({ topology: smallTopology(['east-1', 'west-2']), start: false, settings: fromTerraform });
+  mesh = await startFederation({ topology: smallTopology(['east-1', 'west-2']), start: false, adminApi: true, settings: fromTerraform });
   await mesh.federation.startTrustRoot();
 }, { timeout: LIMIT_MS });
 after(async () => {
@@ -135,6 +143,15 @@ resource "isthmus_export" "payments" {
   namespace = isthmus_service.payments.namespace
   name      = isthmus_service.payments.name
   consumers = ["west"]
+  foreign_callers = [{ trust_domain = isthmus_bundle_federation.partner.trust_domain }]
+}
+resource "isthmus_bundle_federation" "partner" {
+  trust_domain = "${partner.trustDomain}"
+  source       = { profile = "file" }
+  bundle       = { document = file("partner.json"), sha256 = filesha256("partner.json") }
+}
+resource "isthmus_cluster" "north" {
+  name = "north"
 }
 resource "isthmus_join_token" "vm" {
   for_each = { east-1 = "east", west-2 = "west" }
@@ -164,6 +181,8 @@ output "read" {
     west      = data.isthmus_cluster.west
     addresses = data.isthmus_gateway_addresses.east
     bundle    = data.isthmus_trust_bundle.west.pem
+    partner   = [isthmus_bundle_federation.partner.state, isthmus_bundle_federation.partner.sequence]
+    north     = [isthmus_cluster.north.member, isthmus_cluster.north.trust_domain]
     reachable = { for c in data.isthmus_status.now.clusters : c.name => c.reachable }
   }
 }
@@ -171,15 +190,18 @@ ${over.more ?? ''}`;
 
 test('services, exports and tokens that terraform made carry a request across the clusters', { skip, timeout: LIMIT_MS * 3 }, async () => {
   shop.write(SHOP());
+  writeFileSync(join(shop.cwd, 'partner.json'), makeBundleDocument(partner.bundle));
   await shop.ok('init', '-no-color');
   await shop.apply();
   const outputs = await shop.outputs();
   for (const [name, token] of Object.entries(outputs['tokens']?.value as unknown as Record<string, string>)) tokens.set(name, token);
-  const read = outputs['read']?.value as unknown as { west: { trust_domain: string }; addresses: { addresses: string[]; server_names: Record<string, string> }; bundle: string; reachable: object };
+  const read = outputs['read']?.value as unknown as { west: { trust_domain: string }; addresses: { addresses: string[]; server_names: Record<string, string> }; bundle: string; partner: unknown[]; north: unknown[]; reachable: object };
   assert.equal(read.west.trust_domain, `west.${mesh.topology.federation}`);
   assert.deepEqual(read.addresses.addresses, [`127.0.0.1:${mesh.federation.port(names.gateway('east'))}`]);
   assert.equal(read.addresses.server_names['admin'], `admin.isthmus.east.${mesh.topology.federation}`);
   assert.match(read.bundle, /^-----BEGIN CERTIFICATE-----/);
+  assert.deepEqual(read.partner, ['ok', 1]);
+  assert.deepEqual(read.north, [false, `north.${mesh.topology.federation}`]);
   assert.deepEqual(read.reachable, { east: true, west: true });
   const [east, west] = [clusterOf(mesh.topology, 'east'), clusterOf(mesh.topology, 'west')];
   const workload = east.agents[0]?.workload;
@@ -210,29 +232,15 @@ test('a change is made in place, drift is seen and mended, and what is gone is m
   await settles(shop);
 });
 
-test('what others made is taken over by import, in the words of its ID', { skip, timeout: LIMIT_MS * 3 }, async () => {
-  const at = { params: { cluster: 'west', namespace: 'shop', name: 'ledger' } };
-  const ledger = `
-resource "isthmus_service" "ledger" {
-  cluster   = "west"
-  namespace = "shop"
-  name      = "ledger"
-  ports     = [{ name = "http", port = 80, protocol = "http" }]
-}`;
-  shop.write(SHOP({ team: 'risk', more: ledger }));
-  await demo.client.call('putServices', { ...at, body: { kind: 'service', namespace: 'shop', name: 'ledger', ports: [{ name: 'http', port: 80, protocol: 'http' }] } });
-  const taken = await shop.tf(['apply', '-auto-approve', '-no-color', '-target=isthmus_service.ledger']);
-  assert.equal(taken.code, 1);
-  assert.match(taken.stderr, /west\/shop\/ledger is there already[\s\S]*terraform\s+import\s+isthmus_service\.NAME\s+west\/shop\/ledger/);
-  const wrong = await shop.tf(['import', '-no-color', 'isthmus_service.ledger', 'ledger']);
-  assert.equal(wrong.code, 1);
-  assert.match(wrong.stderr, /it is\s+cluster\/namespace\/name/);
-  await shop.ok('import', '-no-color', 'isthmus_service.ledger', 'west/shop/ledger');
-  await settles(shop);
-});
-
-test('a wrong value is one error at plan time that names its attribute', { skip, timeout: LIMIT_MS * 2 }, async () => {
+test('every example of the reference is valid, and a wrong value is one error at plan time that names its attribute', { skip, timeout: LIMIT_MS * 2 }, async () => {
   const bad = workspace('bad', () => '');
+  const page = readFileSync(new URL('../../docs/reference/terraform.md', import.meta.url), 'utf8');
+  const examples = [...page.matchAll(/```hcl\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
+  assert.ok(examples.length >= 11, `${examples.length} examples`);
+  writeFileSync(join(bad.cwd, 'main.tf'), [REQUIRED, ...examples].join('\n'));
+  writeFileSync(join(bad.cwd, 'partner.json'), '{}');
+  await bad.ok('init', '-no-color');
+  await bad.ok('validate', '-no-color');
   bad.write(`
 resource "isthmus_service" "port" {
   namespace = "shop"
@@ -259,7 +267,6 @@ resource "isthmus_cluster" "long" {
   name                        = "east"
   bootstrap_token_ttl_seconds = 0
 }`);
-  await bad.ok('init', '-no-color');
   const { code, stdout } = await bad.tf(['validate', '-json']);
   assert.equal(code, 1);
   type Found = { summary: string; detail: string; range?: { start: { line: number } }; snippet?: { context: string } };
@@ -270,14 +277,18 @@ resource "isthmus_cluster" "long" {
   for (const { summary, snippet } of found) assert.ok(snippet !== undefined, `${summary} points at its place`);
 });
 
-test('where one thing of several is refused, the state holds what was made and no more', { skip, timeout: LIMIT_MS * 2 }, async () => {
-  shop.write(SHOP({ team: 'risk', more: `
+const LEDGER = `
 resource "isthmus_service" "ledger" {
   cluster   = "west"
   namespace = "shop"
   name      = "ledger"
   ports     = [{ name = "http", port = 80, protocol = "http" }]
-}
+}`;
+
+test('where things of several are refused, the state holds what was made and no more; what others made is taken over by import', { skip, timeout: LIMIT_MS * 3 }, async () => {
+  const ledger = { kind: 'service', namespace: 'shop', name: 'ledger', ports: [{ name: 'http', port: 80, protocol: 'http' }] };
+  await demo.client.call('putServices', { params: { cluster: 'west', namespace: 'shop', name: 'ledger' }, body: ledger });
+  shop.write(SHOP({ team: 'risk', more: `${LEDGER}
 resource "isthmus_service" "extra" {
   namespace = "shop"
   name      = "extra"
@@ -291,10 +302,14 @@ resource "isthmus_export" "nothing" {
   const { code, stderr } = await shop.tf(['apply', '-auto-approve', '-no-color']);
   assert.equal(code, 1);
   assert.match(stderr, /Cannot create isthmus_export[\s\S]*no such service is declared[\s\S]*CONTROL_PLANE_EXPORT_WITHOUT_SERVICE/);
+  assert.match(stderr, /west\/shop\/ledger is there already[\s\S]*terraform\s+import\s+isthmus_service\.NAME\s+west\/shop\/ledger/);
   const kept = await shop.addresses();
-  assert.ok(kept.includes('isthmus_service.extra') && !kept.includes('isthmus_export.nothing'), kept.join());
-  const next = await shop.plan();
-  assert.match(next.stdout, /1 to add, 0 to change, 0 to destroy/);
+  assert.deepEqual(['isthmus_service.extra', 'isthmus_export.nothing', 'isthmus_service.ledger'].map((address) => kept.includes(address)), [true, false, false]);
+  shop.write(SHOP({ team: 'risk', more: LEDGER }));
+  await shop.ok('import', '-no-color', 'isthmus_service.ledger', 'west/shop/ledger');
+  // What is no longer in the configuration goes; what was taken over is as it was.
+  assert.match(await shop.apply(), /0 added, 0 changed, 1 destroyed/);
+  await settles(shop);
 });
 
 test('an interrupt ends a write that nobody answers, leaves no process, and a state that finds out what became of it', { skip, timeout: LIMIT_MS * 2 }, async () => {
@@ -328,6 +343,8 @@ resource "isthmus_service" "late" {
 test('destroy takes everything away, clusters last', { skip, timeout: LIMIT_MS * 3 }, async () => {
   await shop.ok('destroy', '-auto-approve', '-no-color');
   assert.deepEqual(await shop.addresses(), []);
+  shop.write('');
+  await settles(shop);
   const { value } = await demo.client.call<{ items: { key: string }[] }>('listServices', { params: { cluster: 'east' } });
   assert.deepEqual(value.items, []);
   await federation.ok('destroy', '-auto-approve', '-no-color');

@@ -116,7 +116,7 @@ async function withBearer<T>(context: ApiContext & { readonly bearer: BearerSour
 
 /** Connections to the context's admin API; `renew` lets the open ones go. */
 async function openConnection(context: ApiContext, proof: Pick<SpiffeTls, 'svids' | 'bundles'>): Promise<{ readonly fetch: Fetch; readonly renew: Renew; readonly close: () => Promise<void> }> {
-  const [{ dialTls }, { openFetch }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime')]);
+  const [{ dialTls }, { openFetch }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime/http')]);
   const trustDomain = clusterTrustDomain(context.cluster, context.federation);
   const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), ...proof };
   const open = () => openFetch(() => dialTls([context.api], tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });

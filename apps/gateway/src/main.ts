@@ -44,7 +44,9 @@ await runProcess({
     });
 
     const snapshots = { current: () => subscription.snapshot(), onChange: (fn: Parameters<typeof subscription.onSnapshot>[0]) => subscription.onSnapshot(fn) };
-    const proxies = await startProxies({ engine: config.engine ?? 'auto', snapshots, bundles: identity.bundles, svids: () => identity.svids, onApplicationDown: () => undefined, ...parts });
+    // Beside a predecessor there is no falling back: only the Linux engine shares its port.
+    const wantedEngine = sharesPort === 'joins' ? 'linux' : (config.engine ?? 'auto');
+    const proxies = await startProxies({ engine: wantedEngine, snapshots, bundles: identity.bundles, svids: () => identity.svids, onApplicationDown: () => undefined, ...parts });
     own({ name: 'layer-7', carriesTraffic: true, stop: () => proxies.close() });
     // Behind the one open port: the router sends here what asks for it, on this machine alone, and TLS guards it all the same.
     const layer7 = await proxies.gatewayHttp({ listen: { host: '127.0.0.1', port: 0 }, trustDomain: identity.trustDomain, svids: '' });
@@ -55,7 +57,7 @@ await runProcess({
       layer7: `${layer7.host}:${layer7.port}`,
       trustDomain: identity.trustDomain,
       reserved: config.reserved,
-      engine: config.engine ?? 'auto',
+      engine: wantedEngine,
       ...(config.workers !== undefined && { workers: config.workers }),
       ...(config.limits && { limits: config.limits }),
       ...(config.proxyProtocol && { proxyProtocol: config.proxyProtocol }),

@@ -2,7 +2,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Agent, request } from '@isthmus/runtime';
+import { Agent, request } from '@isthmus/runtime/http';
 
 /** One answer: to a list its body, to a watch its lines and whether it ended. `path` has no query. */
 export type Exchange = { readonly path: string; readonly isWatch: boolean; readonly status: number; readonly body?: string; readonly lines?: string[]; ended?: boolean };
@@ -35,6 +35,7 @@ export async function startRecorder(target: { readonly url: string; readonly caF
       });
       response.writeHead(answer.statusCode, { 'content-type': 'application/json' });
       if (incoming.method === 'GET' && isWatch && answer.statusCode === 200) {
+        response.flushHeaders();
         const exchange: Exchange = { path: url.pathname, isWatch, status: 200, lines: [], ended: false };
         exchanges.push(exchange);
         let rest = '';

@@ -1,7 +1,7 @@
 // `npm run generate`: protobuf code and the reference pages from their sources; `--check` only says what is out of date.
 import { execFileSync } from 'node:child_process';
 import { cpSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { basename, delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openApiDocument } from '@isthmus/api';
@@ -10,6 +10,7 @@ import type { ConfigSchema } from '@isthmus/runtime';
 import { cliPage, type CommandShape } from './cli-page.ts';
 import { duplicates, errorsIn, metricsIn } from './catalogue.ts';
 import { configurationPage, errorsPage, MADE, metricsPage } from './reference.ts';
+import { modulePage } from './terraform-modules.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const { values } = parseArgs({ options: { check: { type: 'boolean' } } });
@@ -20,6 +21,7 @@ const made = new Map<string, string>([
   ['docs/reference/cli.md', cliPage(await commandTree(), ERROR_CLASSES)],
   ['docs/reference/openapi.json', `${JSON.stringify(openApiDocument(), undefined, 1)}\n`],
   ['docs/reference/terraform.md', await terraformPage()],
+  ...moduleReadmes(),
   ...protobufCode(),
 ]);
 const stale = [...made].filter(([path, text]) => text !== textOf(path)).map(([path]) => path);
@@ -76,6 +78,15 @@ async function commandTree(): Promise<CommandShape> {
 async function terraformPage(): Promise<string> {
   const { referencePage } = (await import(join(root, 'apps/terraform-provider/src/docs.ts'))) as { readonly referencePage: (made: string) => string };
   return referencePage(MADE);
+}
+
+/** The README of every Terraform module. */
+function moduleReadmes(): [string, string][] {
+  return globSync('infra/terraform/modules/*/main.tf', { cwd: root }).sort().map((path) => {
+    const folder = dirname(path).replaceAll('\\', '/');
+    const [main, variables, outputs] = ['main.tf', 'variables.tf', 'outputs.tf'].map((file) => textOf(`${folder}/${file}`) ?? '');
+    return [`${folder}/README.md`, modulePage({ name: basename(folder), main: main ?? '', variables: variables ?? '', outputs: outputs ?? '' })];
+  });
 }
 
 /** Runs buf on a copy, so that a check changes nothing. */

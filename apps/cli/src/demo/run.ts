@@ -5,12 +5,15 @@ import { delimiter, join } from 'node:path';
 import { systemClock } from '@isthmus/runtime';
 
 export type Finished = { readonly code: number | null; readonly signal: NodeJS.Signals | null; readonly stdout: string; readonly stderr: string };
-export type RunOptions = { readonly limitMs?: number; readonly env?: Readonly<Record<string, string>>; readonly input?: string; readonly cwd?: string };
+export type RunOptions = { readonly limitMs?: number; readonly env?: Readonly<Record<string, string>>; readonly input?: string; readonly cwd?: string; /** Interrupts it, as Ctrl-C does: it may still end in order. */ readonly signal?: AbortSignal };
 
 /** Runs a program to its end, killing it after the limit; rejects when it cannot be started, never for an exit code. */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   return new Promise((resolve, reject) => {
+    options.signal?.throwIfAborted();
     const child = spawn(command, args, { env: { ...process.env, ...options.env }, ...(options.cwd === undefined ? {} : { cwd: options.cwd }) });
+    const interrupt = (): void => void child.kill('SIGINT');
+    options.signal?.addEventListener('abort', interrupt, { once: true });
     const limit = systemClock.setTimer(options.limitMs ?? 20_000, () => child.kill('SIGKILL'));
     let stdout = '';
     let stderr = '';
@@ -19,6 +22,7 @@ export function run(command: string, args: readonly string[], options: RunOption
     child.once('error', reject);
     child.once('close', (code, signal) => {
       limit.cancel();
+      options.signal?.removeEventListener('abort', interrupt);
       resolve({ code, signal, stdout, stderr });
     });
     child.stdin.on('error', () => undefined);

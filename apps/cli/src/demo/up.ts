@@ -19,6 +19,7 @@ import { openSupervisor, type Supervisor } from './supervisor.ts';
 import { DEMO_TOPOLOGY, names, PAYMENTS, planPorts } from './topology.ts';
 import { findTour } from './tour/tours.ts';
 import { showRequests } from './view.ts';
+import { END_SIGNALS, tellReport, walkAlone } from './walk.ts';
 
 const SECOND_SIGNAL_KILLS_AFTER_MS = 1_500;
 
@@ -29,8 +30,9 @@ export async function up(context: CommandContext, _args: readonly string[], opti
   const tour = await findTour(String(options['tour']));
   const store: StoreKind = options['store'] === 'etcd' ? 'etcd' : 'embedded';
   if (check && tour.whyNot !== undefined) return skipTour(context, tour.name, store, tour.whyNot, options);
-  const ports = planPorts(DEMO_TOPOLOGY, parsePortRange(String(options['ports'])));
   if (store === 'etcd') findEtcd(process.env['PATH'] ?? '');
+  if (check && tour.kind === 'alone') return walkAlone(context, tour, store, options);
+  const ports = planPorts(DEMO_TOPOLOGY, parsePortRange(String(options['ports'])));
   const paths = demoPaths(context.stateDir);
   mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
 
@@ -48,16 +50,12 @@ export async function up(context: CommandContext, _args: readonly string[], opti
     context.stdout.write(`starting a federation of two clusters and a VM in ${paths.root}, ports ${String(options['ports'])}, store ${store}\n`);
     const start = startDemo(federation);
     const progress = showProgress(start.phases, context.stdout);
-    if (check) {
+    if (check && tour.kind === 'demo') {
       const record = openTour({ tour: tour.name, store, stdout: context.stdout });
       try {
         await Promise.race([tour.walk({ federation, start, progress, record, beganMonotonicMs }), ending.aborted]);
       } finally {
-        const report = record.report();
-        if (typeof options['report'] === 'string') writeReport(options['report'], report);
-        context.stdout.write(`${report.ok ? 'all steps hold' : 'NOT all steps hold'}: ${report.steps.filter((s) => s.ok).length} of ${report.steps.length} in ${(report.durationMs / 1_000).toFixed(1)} s\n`);
-        for (const [name, value] of Object.entries(report.figures)) context.stdout.write(`  ${name}: ${JSON.stringify(value)}\n`);
-        if (!report.ok) process.exitCode = 70;
+        tellReport(context, record, options);
       }
     } else {
       await Promise.race([Promise.all([start.ready, progress]), ending.aborted]);
@@ -117,13 +115,12 @@ function endOnSignals(supervisor: Supervisor) {
       for (const name of supervisor.names()) void supervisor.kill(name);
     }
   };
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const signal of signals) process.on(signal, onSignal);
+  for (const signal of END_SIGNALS) process.on(signal, onSignal);
   return {
     signal: abort.signal,
     aborted: aborted.promise,
     stopListening: () => {
-      for (const signal of signals) process.removeListener(signal, onSignal);
+      for (const signal of END_SIGNALS) process.removeListener(signal, onSignal);
     },
   };
 }

@@ -21,7 +21,8 @@ export type Rerouting = { readonly service?: ServiceName; readonly port?: string
 
 /** Outbound: asked in this order, before an endpoint is picked. */
 export type OutboundHooks = {
-  readonly limit?: (request: RequestHead) => Verdict;
+  /** `peer`: who calls, where that is a mesh peer that has proven itself. */
+  readonly limit?: (request: RequestHead, peer: Peer | undefined) => Verdict;
   readonly route?: (request: RequestHead) => { readonly kind: 'forward'; readonly to: Rerouting } | { readonly kind: 'answer'; readonly answer: OwnAnswer } | undefined;
   /** In the place of decide's mayRetry. */
   readonly retry?: (question: RetryQuestion) => RetryVerdict;

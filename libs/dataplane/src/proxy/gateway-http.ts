@@ -10,6 +10,7 @@ import { isMisdirected } from '../http/misdirected.ts';
 import { OpenPeers } from '../tls/open-peers.ts';
 import { portableTransport } from '../transport/portable.ts';
 import type { ByteStream, SecureStream, Transport } from '../transport/transport.ts';
+import type { GatewayTrust } from '../worker/inbound-trust.ts';
 import type { ListenAddress } from './listen.ts';
 import { Outbound, type OutboundLimits } from './outbound.ts';
 
@@ -20,7 +21,10 @@ export type GatewayHttpOptions = {
   readonly engine: () => Engine;
   /** The gateway's own SVID: shown to callers, and to the endpoints it calls for them. */
   readonly svids: SvidSource;
+  /** By these the endpoints prove themselves; and callers, where `callers` says nothing else. */
   readonly bundles: BundleSource;
+  /** Whom callers are verified by, and who of them may call which service; asked at each connection and each request. */
+  readonly callers?: GatewayTrust;
   readonly limits?: Partial<OutboundLimits>;
   readonly transport?: Transport;
   readonly clock?: Clock;
@@ -56,7 +60,7 @@ export async function startGatewayHttp(options: GatewayHttpOptions): Promise<Gat
       connections: CONNECTIONS,
       onExhausted: () => options.log.error('no descriptor left: accepting rests', { connections: listener.open.size }),
       svids: options.svids,
-      bundles: options.bundles,
+      bundles: options.callers?.bundles ?? options.bundles,
       timeoutMs: HANDSHAKE_MS,
       alpn: ['h2', 'http/1.1'],
     },
@@ -91,7 +95,7 @@ class GatewayHttp {
     this.transport = options.transport ?? portableTransport(options.clock);
     this.#refused = options.metrics.counter('isthmus_gateway_layer7_refused_total', 'Connections refused where the gateway ends TLS', ['reason']);
     this.#peers = new OpenPeers({
-      bundles: options.bundles,
+      bundles: options.callers?.bundles ?? options.bundles,
       clock: this.transport.clock,
       close: this.transport.reset,
       onClosed: (peer, reason, connections) => {
@@ -112,6 +116,11 @@ class GatewayHttp {
     const route = this.#options.engine().route(name, this.#options.trustDomain);
     if (route.kind !== 'endpoints' || route.layer !== 7) {
       this.#refused.inc({ reason: route.kind === 'refuse' ? route.reason : 'not-layer-7' });
+      return this.transport.reset(stream);
+    }
+    if (this.#options.callers?.authorize(peer, route.service) === false) {
+      this.#refused.inc({ reason: 'denied' });
+      this.#options.log.warn('caller denied', { spiffeId: peer.spiffeId, serverName: name });
       return this.transport.reset(stream);
     }
     this.#peers.add(stream, peer);
@@ -150,10 +159,11 @@ class GatewayHttp {
     };
     let goodAuthority: string | undefined;
     return {
-      limit: ({ authority }) => {
+      limit: ({ authority }, peer) => {
         const route = this.#options.engine().route(name, this.#options.trustDomain);
         const isGone = route.kind === 'refuse' ? route.reason !== 'no-endpoint' : route.kind !== 'endpoints' || route.layer !== 7;
         if (isGone) return { status: 404, reason: 'NR', text: `${formatServiceName(service)} is not offered here`, extra: [UNPROCESSED_HEADER, '1'] };
+        if (peer !== undefined && this.#options.callers?.authorize(peer, service) === false) return { status: 403, text: `${peer.spiffeId} may not call ${formatServiceName(service)}` };
         if (authority === goodAuthority) return undefined;
         if (isMisdirected(authority, service, isOwnName)) return { status: 421, text: `this is ${formatServiceName(service)}` };
         goodAuthority = authority;

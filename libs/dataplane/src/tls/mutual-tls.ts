@@ -5,6 +5,7 @@ import { messageOf, type SpiffeId, type TrustDomain } from '@isthmus/model';
 import { type BundleSource, type SvidSource, svidToPem } from '@isthmus/pki';
 import { type Clock, systemClock } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
+import { lookupByCache } from '../transport/name-cache.ts';
 import { Generations, GENERATION_MS, sessionKey } from './generation.ts';
 import { judgeCaller, judgeServer, MAX_CHAIN, type Peer } from './judge.ts';
 
@@ -55,7 +56,7 @@ export async function connectMutualTls(options: ConnectMutualTlsOptions): Promis
   const key = sessionKey(options);
   const offered = generation.session(key);
   const allowHalfOpen = options.allowHalfOpen ?? false;
-  const raw = connect({ host, port, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
+  const raw = connect({ host, port, lookup: lookupByCache, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
   const socket = connectTls({
     socket: raw,
     servername: options.sni,

@@ -5,6 +5,7 @@ import { systemClock, type Clock } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import { listenOn } from '../proxy/listen.ts';
 import { acceptMutualTls, connectMutualTls, resetMutualTls } from '../tls/mutual-tls.ts';
+import { lookupByCache } from './name-cache.ts';
 import type { ByteStream, DialOptions, ListenOptions, Transport, TransportListener } from './transport.ts';
 
 /** The transport on Node's own sockets. */
@@ -51,7 +52,7 @@ async function listenPlain(options: ListenOptions, onStream: (stream: Socket) =>
 
 function dialPlain({ host, port, timeoutMs, allowHalfOpen }: DialOptions, clock: Clock): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
+    const socket = connect({ host, port, lookup: lookupByCache, allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
     const give = (error: Error): void => {
       timer.cancel();
       socket.destroy();

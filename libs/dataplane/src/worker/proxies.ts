@@ -6,7 +6,7 @@ import { startInbound } from '../proxy/inbound.ts';
 import { startOutbound } from '../proxy/outbound.ts';
 import { portableTransport } from '../transport/portable.ts';
 import { followSnapshots } from './follow.ts';
-import { inboundTrust } from './inbound-trust.ts';
+import { gatewayTrust, inboundTrust } from './inbound-trust.ts';
 import type { HostedListener, ProxyHostOptions } from './proxy-host.ts';
 import { type GatewayHttpSpec, type InboundSpec, type OutboundSpec, portOf, protocolOf } from './spec.ts';
 
@@ -93,7 +93,7 @@ function portableProxies(options: ProxiesOptions): Proxies {
         bundles,
         ...parts,
       })),
-    gatewayHttp: ({ listen, trustDomain, svids: name }) => hosted(startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: svids(name), bundles, ...parts })),
+    gatewayHttp: ({ listen, trustDomain, svids: name }) => hosted(startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: svids(name), bundles, callers: gatewayTrust(bundles, snapshots), ...parts })),
     close: async () => {
       follower.close();
       await Promise.all([...open].map((listener) => listener.close()));

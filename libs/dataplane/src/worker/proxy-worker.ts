@@ -8,7 +8,7 @@ import { type OutboundListener, startOutbound } from '../proxy/outbound.ts';
 import { Loop } from '../transport/linux/loop.ts';
 import { linuxTransport } from '../transport/linux/transport.ts';
 import { followSnapshots } from './follow.ts';
-import { inboundTrust } from './inbound-trust.ts';
+import { gatewayTrust, inboundTrust } from './inbound-trust.ts';
 import type { ErrorMessage, FromWorker, ToWorker, WorkerStart } from './messages.ts';
 import { RelayedLog, RelayedMetrics } from './relayed-telemetry.ts';
 import { Replica } from './replica.ts';
@@ -119,7 +119,7 @@ port.on('message', (message: ToWorker) => {
   switch (message.kind) {
     case 'gateway-http': {
       const { listen, trustDomain, svids } = message.spec;
-      return void open(message.id, startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: replica.svids(svids), bundles: replica.bundles, ...parts }));
+      return void open(message.id, startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: replica.svids(svids), bundles: replica.bundles, callers: gatewayTrust(replica.bundles, replica.snapshots), ...parts }));
     }
     case 'inbound':
       return void open(message.id, openInbound(message.spec));

@@ -2,6 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import { messageOf } from '@isthmus/model';
 import type { Clock } from '@isthmus/runtime';
+import { lookupByCache } from '../../transport/name-cache.ts';
 
 /** After so much silence the kernel asks whether the other end is still there. */
 export const KEEP_ALIVE_MS = 15_000;
@@ -13,7 +14,7 @@ export const KEEP_ALIVE_MS = 15_000;
 export function dial(target: { readonly host: string; readonly port: number }, caller: Socket, limitMs: number, clock: Clock): Promise<Socket | string> {
   if (caller.destroyed) return Promise.resolve('the caller is gone');
   return new Promise((resolve) => {
-    const socket = connect({ host: target.host, port: target.port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
+    const socket = connect({ host: target.host, port: target.port, lookup: lookupByCache, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
     const fail = (why: string): void => {
       timer.cancel();
       caller.off('close', onCallerGone);

@@ -1,7 +1,7 @@
 // Opens connections and listening sockets on the loop.
-import { lookup } from 'node:dns/promises';
 import { fail } from '../../errors.ts';
 import { listenFailed } from '../../proxy/listen.ts';
+import { names } from '../name-cache.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
 import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
@@ -34,8 +34,8 @@ export function connectingSocket(address: SocketAddress, isBare = false): number
 export async function addressOf(loop: Loop, host: string, port: number): Promise<SocketAddress> {
   const direct = socketAddress(host, port);
   if (direct !== undefined) return direct;
-  const { address } = await loop.hold(lookup(host));
-  const found = socketAddress(address, port);
+  const [first] = await loop.hold(names.addresses(host));
+  const found = first === undefined ? undefined : socketAddress(first.address, port);
   if (found === undefined) throw fail('DATAPLANE_CONNECT_FAILED', `${host} has no address that can be connected to`);
   return found;
 }

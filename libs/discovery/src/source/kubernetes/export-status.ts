@@ -19,8 +19,8 @@ export interface ExportStatusWriter {
 
 /** Several changes of one export within this time are one write. */
 const SETTLE_MS = 100;
-/** Without the right to write, it is tried again this much later. */
-const DENIED_MS = 600_000;
+/** Without the right to write, it is tried again this much later; an API server that starts refuses for a moment what it will allow. */
+const DENIED_MS = 60_000;
 
 /** Starts the writer. Server-side apply under our own field manager: conditions of others stay as they are. */
 export function openExportStatusWriter(options: { readonly api: KubernetesApi; readonly wanted: WantedStatus; readonly clock: Clock; readonly random: Random; readonly log: Log; readonly metrics: Metrics }): ExportStatusWriter {
