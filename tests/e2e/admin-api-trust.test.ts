@@ -228,7 +228,7 @@ test('who replaces the root over the API is still logged in after it', async () 
   assert.match(await ok(['whoami', '--context', 'demo']), /operator\/demo/);
   const page = await ok(['trust', 'status', '--context', 'demo']);
   assert.ok(before !== undefined && !page.includes(before.slice(0, 12)), page);
-  // The others of this test were not there when the root changed, and log in again as anybody would.
+  // The others of this test were not there when the root changed, and log in again as anybody would; they know the new root alone.
   await Promise.all([demo.close(), reader.close()]);
   [demo, reader] = await Promise.all([openOperator(mesh, 'east', DEMO_OPERATOR), openOperator(mesh, 'east', 'reader')]);
 });

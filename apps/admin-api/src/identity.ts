@@ -32,9 +32,19 @@ export async function openApiIdentity(options: { readonly controlPlane: ControlP
   };
   const svids = keepFresh({ request, initial: await request(), clock, random, log });
   const closed = new AbortController();
+  // An intermediate that is replaced may stand under a new root, and what hangs on the old one is soon nothing: an admin API
+  // is none of those whose renewal a rotation waits for.
+  let intermediate: string | undefined;
+  const onCertificate = (name: string, document: unknown): void => {
+    if (name !== 'intermediate') return;
+    const now = JSON.stringify(document);
+    if (intermediate !== undefined && intermediate !== now) void svids.renewNow();
+    intermediate = now;
+  };
   // A root or an identity that is taken away must be gone here within seconds, not at the next renewal.
   const following = Promise.all([
     follow('bundle', (_key, document) => take(document as Bundle), (trustDomain) => bundles.remove(trustDomain)),
+    follow('certificate', onCertificate, () => undefined),
     follow('banned', (trustDomain, document) => bundles.ban(trustDomain, (document as Pick<BansOfDomain, 'bans'>).bans), (trustDomain) => bundles.ban(trustDomain, [])),
   ]);
   return {
