@@ -30,6 +30,7 @@ import { type ClusterLog, type Observed, openClusterLog } from './cluster-log.ts
 import { type JwtKeys, openJwtKeys } from './jwt-keys.ts';
 import { type JwtKeyFile, openJwtKeyFile, parseJwtKeysState } from './jwt-key-file.ts';
 import { type KnownFederation, openKnownFederation } from './federation-view.ts';
+import { type KeepOffRetiring, openKeepOffRetiring } from './keep-off.ts';
 import { type Granted, joinParent, openParentChannel, parentAt, type Parent, publishAtParent, readBootstrapToken, renewAtParent, reportToParent, watchParent } from './parent.ts';
 import type { Head } from '../transparency-log/record.ts';
 import { checkSlot, controlPlaneSvid, signWith, type Slot, type SlotKey } from './slot.ts';
@@ -38,8 +39,6 @@ import { type AuthorityOptions, type KeptOptions, selfOf, type Start, startOf, t
 import { parseSlotState, parseViewState, type SlotState, type ViewState } from './state.ts';
 import { openTrustReports, type ProxyTrust, type TrustReports } from './trust-report.ts';
 
-const OFF_SPREAD_MS = 200;
-const OFF_AGAIN_MS = 1_000;
 const HOUR_MS = 3_600_000;
 const MAX_SLOT_BYTES = 256 * 1024;
 const MAX_VIEW_BYTES = 64 * 1024 * 1024;
@@ -160,9 +159,9 @@ class ClusterAuthority implements Authority {
   private readonly lossReport: { close(): void };
   private readonly jwtKeys: JwtKeys;
   private readonly clockWatch: ClockWatch;
+  private readonly keepOff: KeepOffRetiring;
   private readonly rootListeners = new Set<() => void>();
   private reports: TrustReports | undefined;
-  private offTimer: { cancel(): void } | undefined;
   private storedSlot: Slot;
   private heldOnDisk: TrustFacts['held'];
   private tokenId: string;
@@ -199,6 +198,14 @@ class ClusterAuthority implements Authority {
     this.heldOnDisk = cached === undefined ? {} : Object.fromEntries(cached.bundles.map((b) => [b.trustDomain, b.sequence]));
     const ownSvid = () => controlPlaneSvid(this.usableSlot(), clock.nowMs(), this.svidTtlMs, this.isRotating());
     this.svids = keepFresh({ ...timing, request: async () => ownSvid(), initial: ownSvid(), log: log.with({ what: 'own SVID' }) });
+    this.keepOff = openKeepOffRetiring({
+      ...timing,
+      roots: () => this.known.roots(),
+      slotRoots: () => [this.rootSha256, sha256Hex(this.storedSlot.root)],
+      live: () => this.trustFacts().live,
+      renewSlot: () => this.slot.renewNow(),
+      renewSvid: () => this.svids.renewNow(),
+    });
     // What a new intermediate is for is known at once, by the control plane's own SVID under it.
     this.slot.onChange(() => void this.svids.renewNow().then(() => this.rootsChanged()));
     this.slot.onChange(() => void this.ledger.observe());
@@ -313,7 +320,7 @@ class ClusterAuthority implements Authority {
     if (this.closing.signal.aborted) return;
     this.closing.abort();
     this.rootListeners.clear();
-    this.offTimer?.cancel();
+    this.keepOff.close();
     await this.reports?.close();
     await this.jwtKeys.close();
     this.slot.close();
@@ -401,7 +408,7 @@ class ClusterAuthority implements Authority {
     const before = this.known.roots();
     const hasChanged = this.known.take(view);
     if (this.known.roots() !== before && !isDeepStrictEqual(this.known.roots(), before)) void this.svids.renewNow().then(() => this.rootsChanged());
-    else this.keepOffRetiring();
+    else this.keepOff.look();
     if (!hasChanged) return;
     const { log } = this.options;
     void this.ledger.observe();
@@ -423,24 +430,9 @@ class ClusterAuthority implements Authority {
   }
 
   private rootsChanged(): void {
-    this.keepOffRetiring();
+    this.keepOff.look();
     this.reports?.changed();
     for (const listener of this.rootListeners) listener();
-  }
-
-  /** Renews what still hangs on a root that retires: the intermediate, or the own SVID that was made before it. */
-  private keepOffRetiring(): void {
-    const retiring = new Set(this.known.roots().flatMap((r) => (r.state === 'retiring' ? [r.sha256] : [])));
-    if (retiring.size === 0 || this.closing.signal.aborted) return;
-    const { clock, random } = this.options;
-    const isSlotOld = [this.rootSha256, sha256Hex(this.storedSlot.root)].some((sha256) => retiring.has(sha256));
-    if (!isSlotOld && !this.trustFacts().live.some((l) => retiring.has(l.rootSha256))) return;
-    const renew = (): Promise<void> => (isSlotOld ? this.slot.renewNow() : this.svids.renewNow());
-    this.offTimer?.cancel();
-    this.offTimer = clock.setTimer(random() * OFF_SPREAD_MS, () => void renew().then(() => {
-      // Not answered, or answered with the old one: tried again soon, as the timer of a renewal may be far.
-      if (!this.closing.signal.aborted) this.offTimer = clock.setTimer(OFF_AGAIN_MS, () => this.keepOffRetiring());
-    }));
   }
 
   private trustFacts(): TrustFacts {
