@@ -52,7 +52,7 @@ async function opened(over: Partial<Thing> = {}, endpoint: Value = 'known') {
   const engine = openEngine(provider(thing(over)), clock);
   const type = objectOf({ endpoint: attributes['note'] as never });
   await engine.configureProvider({ terraformVersion: '1', config: { msgpack: Buffer.from(encodeValue(type, { endpoint })), json: Buffer.alloc(0) } });
-  const apply = (prior: Value, planned: Value, plannedPrivate = Buffer.alloc(0)) =>
+  const apply = (prior: Value, planned: Value, plannedPrivate: Buffer = Buffer.alloc(0)) =>
     engine.applyResourceChange({ typeName: 'x_thing', priorState: value(prior), plannedState: value(planned), config: value(planned), plannedPrivate });
   return { engine, clock, apply };
 }
@@ -73,7 +73,7 @@ test('what was kept beside the state goes from apply to plan to apply', async ()
   assert.deepEqual(valueOf(created.newState), { ...wanted, id: 'made' });
   const prior = valueOf(created.newState) as ValueObject;
   const plan = await engine.planResourceChange({ typeName: 'x_thing', priorState: value(prior), proposedNewState: value({ ...prior, note: 'b' }), config: value({ ...wanted, note: 'b' }), priorPrivate: created.private });
-  const updated = await apply(prior, valueOf(plan.plannedState), plan.plannedPrivate);
+  const updated = await apply(prior, valueOf(plan.plannedState), Buffer.from(plan.plannedPrivate));
   assert.deepEqual([seen, JSON.parse(updated.private.toString())], [[{ etag: '1' }], { etag: '2' }]);
 });
 
