@@ -31,12 +31,13 @@ export async function rotateTrust(context: CommandContext, _args: readonly strin
     const before = await api.rotation();
     const request = requestOf(options, isOpen(before));
     if (request?.compromised === true && options['yes'] !== true) await confirm(context, before);
-    if (request !== undefined) await api.rotate(request);
+    const isGuarded = api.renew !== undefined && request?.action === 'begin' && request.compromised !== true && request.holdBefore === undefined && options['follow'] !== false;
+    if (request !== undefined) await api.rotate(isGuarded ? { ...request, holdBefore: 'switch' } : request);
     if (options['follow'] === false) {
       show(context, await api.rotation());
       return;
     }
-    const end = await follow(context, api);
+    const end = isGuarded ? await followLoggedIn(context, api) : await follow(context, api);
     if (isOpen(end)) process.exitCode = EX_TEMPFAIL;
   });
 }
@@ -76,6 +77,23 @@ export function whatBreaks(document: RotationDocument): readonly string[] {
     '- Connections that stand on the old root are closed; requests in them fail.',
     '- Every token that was not used yet is void, and there is no way back.',
   ];
+}
+
+/**
+ * Follows a rotation over an admin API. An operator is none of those that are waited for, so the rotation holds twice for
+ * this login: before the switch, to learn the new root, and before the old one goes, to prove itself under the new one.
+ */
+export async function followLoggedIn(context: CommandContext, api: RotationApi): Promise<RotationDocument> {
+  let end = await follow(context, api);
+  for (const [hold, next] of [['switch', 'retire'], ['retire', undefined]] as const) {
+    const { rotation } = end;
+    // Somebody else paused it, turned it round or ended it.
+    if (rotation === undefined || rotation.step !== hold || rotation.holdBefore !== hold || rotation.paused || rotation.isRollback) return end;
+    await api.renew?.();
+    await api.rotate({ action: 'resume', ...(next !== undefined && { holdBefore: next }) });
+    end = await follow(context, api);
+  }
+  return end;
 }
 
 /** Shows each change until it is done, paused or holds. */
