@@ -18,6 +18,8 @@ const SHOWN_WAITING = 12;
 const EX_TEMPFAIL = 75;
 
 /** Prints how things stand. */
+const PLACES: Readonly<Record<string, string>> = { files: 'a file', pkcs11: 'a PKCS#11 token', program: 'the keeping of a program' };
+
 export async function showTrust(context: CommandContext): Promise<void> {
   const document = await withTrustRoot(context, (api) => api.rotation());
   printOutcome(context, describe(document, context.stdout.isTTY === true).join('\n'), document);
@@ -128,6 +130,7 @@ function isAtRest({ rotation }: RotationDocument): boolean {
 export function describe(document: RotationDocument, colour: boolean): readonly string[] {
   const { rotation } = document;
   return [
+    ...(document.key === undefined || (document.key.place === 'files' && document.key.isAvailable) ? [] : [`the root’s key is in ${PLACES[document.key.place] ?? document.key.place}${document.key.isAvailable ? '' : ', which is away: nothing is signed'}`]),
     ...document.roots.map((r) => `root ${r.sha256.slice(0, 12)}  ${r.state}${r.expiresAtMs === undefined ? '' : `, until ${instant(r.expiresAtMs) ?? ''}`}`),
     ...(rotation === undefined ? ['no rotation yet'] : progress(rotation)),
     ...(colour && rotation !== undefined && rotation.step !== 'done' ? bars(document, rotation.step) : []),

@@ -18,6 +18,7 @@ import {
 import { type BundleSet, sha256Hex, type SvidSource } from '@isthmus/pki';
 import type { RpcChannel, trust } from '@isthmus/rpc';
 import { makePrivateDir, retryForever } from '@isthmus/runtime';
+import { type ClockWatch, openClockWatch } from '../clock-watch.ts';
 import { fail } from '../errors.ts';
 import { fileKeyStore } from '../key-store.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
@@ -61,6 +62,8 @@ export type AuthorityStatus = {
   readonly trustRootHeardAtMs: number | undefined;
   /** The last failure of renewal or of the stream, until the next success. */
   readonly lastError: string | undefined;
+  /** How far the trust root’s clock was ahead of this machine’s at the last renewal; undefined before the first. */
+  readonly clockSkewMs: number | undefined;
   /** SVIDs signed since the start. */
   readonly issued: number;
   /** Where the transparency log stands, and whether it can be written. */
@@ -156,6 +159,7 @@ class ClusterAuthority implements Authority {
   private readonly watching: Promise<void>;
   private readonly lossReport: { close(): void };
   private readonly jwtKeys: JwtKeys;
+  private readonly clockWatch: ClockWatch;
   private readonly rootListeners = new Set<() => void>();
   private reports: TrustReports | undefined;
   private offTimer: { cancel(): void } | undefined;
@@ -182,6 +186,7 @@ class ClusterAuthority implements Authority {
     this.parent = parentAt(options.trustRoot, federation);
 
     const timing = { clock, random };
+    this.clockWatch = openClockWatch({ issuer: 'trust-root', clock, log, metrics: options.metrics });
     this.slot = openRenewal({
       ...timing,
       request: (signal) => this.renewSlot(signal),
@@ -293,6 +298,7 @@ class ClusterAuthority implements Authority {
       trustRootReachable: this.isWatching,
       trustRootHeardAtMs: this.heardAtMs,
       lastError: this.lastError,
+      clockSkewMs: this.clockWatch.skewMs(),
       issued: this.issued,
       log: { ...this.ledger.head(), isWritable: this.ledger.isWritable() },
     };
@@ -336,7 +342,9 @@ class ClusterAuthority implements Authority {
   private async renewSlot(signal: AbortSignal): Promise<Slot> {
     const { options } = this;
     const key = await nextSlotKey(options.keys, this.storedSlot.keyName, options.log);
+    const sentMs = options.clock.nowMs();
     const answer = await renewAtParent(this.channel, selfOf(options), key, signal).catch((error: unknown) => this.joinAgain(error, key));
+    this.clockWatch.note(answer.slot.intermediate, sentMs);
     checkSlot(answer.slot, options.clock.nowMs());
     // The view first: an intermediate of a new root is worth nothing here before its root is.
     await this.hear(answer.view);
