@@ -9,6 +9,7 @@ import { waitFor } from '@isthmus/harness';
 import { formatServiceName } from '@isthmus/model';
 import { systemClock, systemRandom } from '@isthmus/runtime';
 import { openMetrics, silentLog } from '@isthmus/telemetry';
+import { ALL, LEAST, noHelm, renderChart, sidecarExample } from './kubernetes/chart.ts';
 import { startRecorder } from './kubernetes/recording.ts';
 import { conditionsOf, createExport, createService, deleteExport, deleteService, endPod, makeNode, prepare, runPod, tellPod } from './kubernetes/scenario.ts';
 import { type KubernetesServer, kubernetesProgram, noKubernetes, startKubernetes } from './kubernetes/server.ts';
@@ -139,6 +140,18 @@ test('a source without rights says so, and takes nothing for empty', options, as
   assert.equal(denied.status().known, false);
   await denied.close();
   assert.ok(names().length > 0, 'the source that has its watches goes on');
+});
+
+test('every object of the chart, and of the example beside it, is taken by the API server, by server-side dry run', { ...options, skip: noKubernetes === false ? noHelm : noKubernetes }, async () => {
+  await server.ask('POST', '/api/v1/namespaces', { metadata: { name: 'isthmus' } });
+  for (const manifests of [sidecarExample(), ...[LEAST, ALL, [...ALL, 'controlPlane.kubernetes.namespaces={shop}', 'nodeAgent.namespaces={shop}']].map(renderChart)]) {
+    for (const manifest of manifests.filter((m) => m.kind !== 'CustomResourceDefinition')) {
+      const [group, plural] = [manifest.apiVersion === 'v1' ? '/api/v1' : `/apis/${manifest.apiVersion}`, manifest.kind === 'NetworkPolicy' ? 'networkpolicies' : `${manifest.kind.toLowerCase()}s`];
+      const place = manifest.kind.startsWith('Cluster') ? '' : `/namespaces/${manifest.metadata.namespace ?? 'isthmus'}`;
+      // Strictly: a field the server does not know is an error, not a warning.
+      await server.ask('POST', `${group}${place}/${plural}?dryRun=All&fieldValidation=Strict`, manifest);
+    }
+  }
 });
 
 test('six hundred Services are listed in pages of a real server', options, async () => {

@@ -5,7 +5,7 @@ import { fail } from '@isthmus/api';
 import { IsthmusError, messageOf, reservedSni, spiffeIds, type TrustDomain } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { dialTls } from '@isthmus/rpc';
-import { type ConnectedFetch, openFetch } from '@isthmus/runtime';
+import { type ConnectedFetch, openFetch } from '@isthmus/runtime/http';
 import { CLAIMS, claimsHeader, ON_BEHALF_OF } from './auth/caller.ts';
 import type { ControlPlane } from './control-plane.ts';
 import type { Answered, Work } from './server.ts';

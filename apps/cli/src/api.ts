@@ -77,7 +77,7 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
 export async function withApi<T>(context: ApiContext, use: (client: ApiClient) => Promise<T>): Promise<T> {
   const { bearer } = context;
   if (bearer !== undefined) return withBearer({ ...context, bearer }, use);
-  const [{ dialTls }, { openFetch }, identity] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime'), openIdentity(context)]);
+  const [{ dialTls }, { openFetch }, identity] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime/http'), openIdentity(context)]);
   const trustDomain = clusterTrustDomain(context.cluster, context.federation);
   const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), svids: identity.svids, bundles: identity.bundles };
   const { fetch, close } = openFetch(() => dialTls([context.api], tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });
@@ -91,7 +91,7 @@ export async function withApi<T>(context: ApiContext, use: (client: ApiClient) =
 
 /** The same with a token instead of a certificate: the server still proves itself by its SVID. */
 async function withBearer<T>(context: ApiContext & { readonly bearer: BearerSource }, use: (client: ApiClient) => Promise<T>): Promise<T> {
-  const [{ dialTls }, { openFetch }, { bearerToken, contextBundles }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime'), import('./bearer.ts')]);
+  const [{ dialTls }, { openFetch }, { bearerToken, contextBundles }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime/http'), import('./bearer.ts')]);
   const trustDomain = clusterTrustDomain(context.cluster, context.federation);
   const [token, { bundles, renew }] = await Promise.all([bearerToken(context), contextBundles(context)]);
   const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), bundles };

@@ -1,7 +1,8 @@
 // Tokens of an OpenID Connect issuer: by a client's secret (RFC 6749 §4.4), by a person in a browser (RFC 8628), or by a refresh token.
 import { readFile } from 'node:fs/promises';
 import { IsthmusError, messageOf } from '@isthmus/model';
-import { Agent, request, systemClock } from '@isthmus/runtime';
+import { systemClock } from '@isthmus/runtime';
+import { Agent, request } from '@isthmus/runtime/http';
 import type { BearerSource } from './contexts.ts';
 import { fail } from './errors.ts';
 

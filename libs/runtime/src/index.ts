@@ -8,7 +8,6 @@ export { type ConfigSchema, environmentName, helpText, keysOf, typeName } from '
 export { connectionsWithin, descriptorLimit } from './descriptors.ts';
 export { type EventLoopOptions, type EventLoopWatch, watchEventLoop } from './event-loop.ts';
 export { type HealthServer, serveHealth } from './health.ts';
-export * from './http-client.ts';
 export { openPeerCredentials, type PeerCredentials, type ReadPeer } from './peer-credentials.ts';
 export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';
 export { type HandOver, portBusy, runProcess, type StartRole, type Stoppable, type StopReason } from './process.ts';

@@ -8,7 +8,8 @@ import { joinOrResume } from '@isthmus/identity';
 import { reservedSni, spiffeIds } from '@isthmus/model';
 import { svidToPem } from '@isthmus/pki';
 import { dialTls } from '@isthmus/rpc';
-import { openFetch, systemClock, systemRandom } from '@isthmus/runtime';
+import { systemClock, systemRandom } from '@isthmus/runtime';
+import { openFetch } from '@isthmus/runtime/http';
 import { silentLog } from '@isthmus/telemetry';
 import type { TestFederation } from './federation.ts';
 

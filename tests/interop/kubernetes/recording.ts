@@ -2,7 +2,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Agent, request } from '@isthmus/runtime';
+import { Agent, request } from '@isthmus/runtime/http';
 
 /** One answer: to a list its body, to a watch its lines and whether it ended. `path` has no query. */
 export type Exchange = { readonly path: string; readonly isWatch: boolean; readonly status: number; readonly body?: string; readonly lines?: string[]; ended?: boolean };

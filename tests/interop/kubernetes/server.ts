@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findProgram, reservePorts, waitFor } from '@isthmus/harness';
-import { Agent, request } from '@isthmus/runtime';
+import { Agent, request } from '@isthmus/runtime/http';
 
 /** Where a program of Kubernetes is: in ISTHMUS_KUBERNETES or on PATH; undefined where it is not. */
 export function kubernetesProgram(name: 'kube-apiserver' | 'kube-controller-manager' | 'helm'): string | undefined {

@@ -21,6 +21,7 @@ export const AIMS: Readonly<Record<string, readonly Aim[]>> = {
   'http1-mtls-out/cpu': HTTP1,
   'http1-mtls-in/cpu': HTTP1,
   'http1-mtls-pair/cpu': HTTP1,
+  'l7-gateway/cpu': HTTP1,
   'http2/cpu': HTTP2,
   'grpc-unary/cpu': HTTP2,
   'grpc-streaming/cpu': HTTP2,

@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { formatProblems, messageOf } from '@isthmus/model';
 import { type IssuerKeys, MAX_JWKS_BYTES, parseJwks } from '@isthmus/pki';
-import { Agent, type Clock, type Dispatcher, request } from '@isthmus/runtime';
+import type { Clock } from '@isthmus/runtime';
+import { Agent, type Dispatcher, request } from '@isthmus/runtime/http';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 

@@ -1,5 +1,5 @@
 // The signed instance identity document of the machine this runs on, from the instance metadata service (IMDSv2).
-import { Agent, request } from '@isthmus/runtime';
+import { Agent, request } from '@isthmus/runtime/http';
 
 const TIMEOUT_MS = 3_000;
 const MAX_BYTES = 64 * 1024;

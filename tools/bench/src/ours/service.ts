@@ -9,9 +9,13 @@ export const CALLER_ID = `spiffe://${TRUST_DOMAIN}/ns/${SERVICE.namespace}/svc/w
 /** What callers put into SNI: port, service, namespace, trust domain. */
 export const SERVER_NAME = `http.${SERVICE.name}.${SERVICE.namespace}.svc.${TRUST_DOMAIN}`;
 
+/** What callers put into SNI where they expect the gateway to end TLS, and whom they expect then. */
+export const LAYER7_NAME = `http.${SERVICE.name}.${SERVICE.namespace}.l7.${TRUST_DOMAIN}`;
+export const GATEWAY_ID = `spiffe://${TRUST_DOMAIN}/gateway`;
+
 /** The service with one healthy endpoint at a port of loopback, and what else is given. */
 export function serviceSnapshot(port: number, more: readonly SnapshotResource[] = []): Snapshot {
   const endpoint = anEndpoint({ host: '127.0.0.1', ports: { http: port }, spiffeId: SERVICE_ID });
-  const resources = [aServiceView({ ...SERVICE, ports: [{ name: 'http', port: 8080, protocol: 'http' }], endpoints: [endpoint] }), ...more];
+  const resources = [aServiceView({ ...SERVICE, ports: [{ name: 'http', port: 8080, protocol: 'http' }], endpoints: [endpoint], gatewayLayer: 7 }), ...more];
   return { version: 1, resources: new Map(resources.map((resource) => [resourceName(resource), resource])) };
 }

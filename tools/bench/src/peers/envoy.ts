@@ -51,7 +51,6 @@ function httpListener(spec: HttpSpec): object {
   const tls = {
     '@type': `${TYPES}.transport_sockets.tls.v3.DownstreamTlsContext`,
     require_client_certificate: true,
-    disable_stateless_session_resumption: true,
     common_tls_context: commonTls(spec.accept, spec.version, false),
   };
   return { filter_chains: [{ ...chain, transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: tls } }] };

@@ -51,7 +51,7 @@ backend out
 }
 
 function acceptTls(tls: MutualTls, alpn: string): string {
-  return ` ssl crt ${tls.pemFile} ca-file ${tls.caFile} verify required ssl-min-ver TLSv1.3 no-tls-tickets alpn ${alpn}`;
+  return ` ssl crt ${tls.pemFile} ca-file ${tls.caFile} verify required ssl-min-ver TLSv1.3 alpn ${alpn}`;
 }
 
 function dialTls(tls: MutualTls, alpn: string): string {

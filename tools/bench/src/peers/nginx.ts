@@ -101,8 +101,7 @@ function serverTls(tls: MutualTls): string {
     ssl_client_certificate ${tls.caFile};
     ssl_verify_client on;
     ssl_verify_depth 4;
-    ssl_protocols TLSv1.3;
-    ssl_session_tickets off;`;
+    ssl_protocols TLSv1.3;`;
 }
 
 function clientTls(prefix: string, tls: MutualTls): string {

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import type { Bundle } from '@isthmus/model';
 import { svidToPem, toPem } from '@isthmus/pki';
 import { testAuthority } from '@isthmus/pki/testing';
-import { CALLER_ID, SERVER_NAME, SERVICE_ID } from '../ours/service.ts';
+import { CALLER_ID, GATEWAY_ID, LAYER7_NAME, SERVER_NAME, SERVICE_ID } from '../ours/service.ts';
 import type { MutualTls } from '../peers/proxy-spec.ts';
 
 /** What our own proxies need: files and the trust bundle. */
-export type BundleFile = { readonly bundle: Bundle; readonly caller: MutualTls; readonly service: MutualTls };
+export type BundleFile = { readonly bundle: Bundle; readonly caller: MutualTls; readonly service: MutualTls; readonly gateway: MutualTls };
 
-const CALLER_DNS = 'web.bench.test';
+export const CALLER_DNS = 'web.bench.test';
 
 /** Issues both certificates and writes them under `folder`. The service's DNS name is the one the mesh asks for: our inbound refuses others. */
 export function issueIdentities(folder: string): BundleFile {
@@ -25,5 +25,5 @@ export function issueIdentities(folder: string): BundleFile {
     const { certPem, keyPem } = svidToPem(authority.issue(id, { dnsNames: [dnsName] }));
     return { certFile: write(`${name}.crt`, certPem), keyFile: write(`${name}.key`, keyPem), pemFile: write(`${name}.pem`, certPem + keyPem), caFile, peerName };
   };
-  return { bundle: authority.bundle, caller: identity('caller', CALLER_ID, CALLER_DNS, SERVER_NAME), service: identity('service', SERVICE_ID, SERVER_NAME, CALLER_DNS) };
+  return { bundle: authority.bundle, caller: identity('caller', CALLER_ID, CALLER_DNS, SERVER_NAME), service: identity('service', SERVICE_ID, SERVER_NAME, CALLER_DNS), gateway: identity('gateway', GATEWAY_ID, LAYER7_NAME, CALLER_DNS) };
 }

@@ -15,7 +15,7 @@ export async function startSni(bench: Bench, name: ContenderName, spec: Omit<Sni
   return startService(new URL('../ours/gateway.ts', import.meta.url), settings);
 }
 
-/** Layer 7. The agent speaks mutual TLS on exactly one side: outbound dials it, inbound accepts it. */
+/** Layer 7. The agent speaks mutual TLS on exactly one side: outbound dials it, inbound accepts it. The gateway does on both. */
 export async function startHttp(bench: Bench, name: ContenderName, spec: Omit<HttpSpec, 'kind' | 'listenPort'>, mesh: BundleFile): Promise<Running> {
   const listenPort = await freePort();
   if (name !== 'isthmus') return startPeer(programOf(bench, name), { ...spec, kind: 'http', listenPort }, bench.scratch);
@@ -23,6 +23,7 @@ export async function startHttp(bench: Bench, name: ContenderName, spec: Omit<Ht
   if (spec.dial !== undefined && spec.accept === undefined) return startService(new URL('../ours/outbound.ts', import.meta.url), settings);
   if (spec.accept !== undefined && spec.dial === undefined) return startService(new URL('../ours/inbound.ts', import.meta.url), settings);
   if (spec.dial === undefined && spec.accept === undefined && spec.version === '1.1') return startService(new URL('../ours/plain.ts', import.meta.url), { listenPort, upstreamPort: spec.upstreamPort });
+  if (spec.dial !== undefined && spec.accept !== undefined && spec.version === '1.1') return startService(new URL('../ours/layer7-gateway.ts', import.meta.url), settings);
   throw new NotSupported('the agent always speaks mutual TLS on one of its sides');
 }
 

@@ -2,12 +2,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { h2load, handshakes, type Load, wrk } from '../load/generators.ts';
+import type { ShortConnections, ShortResult } from '../load/tls-source.ts';
 import { startBackend, startPeer } from '../peers/launch.ts';
 import type { Program, ProgramName } from '../peers/find-program.ts';
 import type { MutualTls } from '../peers/proxy-spec.ts';
+import { LAYER7_NAME, SERVER_NAME } from '../ours/service.ts';
 import { freePort } from '../system/free-port.ts';
 import { type BundleFile, issueIdentities } from '../system/identity.ts';
-import type { Running } from '../system/running.ts';
+import { type Running, startService } from '../system/running.ts';
 import { startHttp } from './contender.ts';
 import type { Bench, Metric, Workload } from './workload.ts';
 
@@ -30,30 +32,33 @@ const REQUEST_METRICS: readonly Metric[] = [
   { name: 'throughput', unit: 'requests/s', better: 'higher' },
 ];
 
-/** Which side speaks mutual TLS. `pair`: two proxies in a row, plain, mutual TLS between them, plain. `handshakes`: as `in`, straight from the client. */
-type Path = 'plain' | 'out' | 'in' | 'pair' | 'handshakes';
+/** Which side speaks mutual TLS. `pair`: two proxies in a row, plain, mutual TLS between them, plain. `both`: a gateway that ends TLS. `handshakes`: as `in`, straight from the client. */
+type Path = 'plain' | 'out' | 'in' | 'pair' | 'both' | 'handshakes';
 
 type Shape = { readonly version: '1.1' | '2'; readonly path: Path; readonly load: (bench: Bench, port: number, mesh: BundleFile) => Promise<Load>; readonly perRequest?: number };
 
 async function open(bench: Bench, { version, path, load, perRequest = 1 }: Shape) {
   const nginx = programOf(bench, 'nginx');
   const mesh = issueIdentities(join(bench.scratch, 'identities'));
-  const isTlsBackend = path === 'out';
+  const isTlsBackend = path === 'out' || path === 'both';
   const backend = await startBackend(nginx, { listenPort: await freePort(), version, files: FILES, ...(isTlsBackend && { tls: mesh.service }) }, bench.scratch);
   const others: Running[] = [backend];
   const http = { version, threads: 1 } as const;
   return {
+    mesh,
     start: async (name: Parameters<typeof startHttp>[1]) => {
       const dial: { readonly dial: MutualTls } = { dial: mesh.caller };
       const accept: { readonly accept: MutualTls } = { accept: mesh.service };
       if (path === 'plain') return [await startHttp(bench, name, { ...http, upstreamPort: backend.port }, mesh)];
       if (path === 'out') return [await startHttp(bench, name, { ...http, upstreamPort: backend.port, ...dial }, mesh)];
+      if (path === 'both') return [await startHttp(bench, name, { ...http, upstreamPort: backend.port, accept: mesh.gateway, dial: { ...mesh.gateway, peerName: SERVER_NAME } }, mesh)];
       const inbound = await startHttp(bench, name, { ...http, upstreamPort: backend.port, ...accept }, mesh);
       return path !== 'pair' ? [inbound] : [await startHttp(bench, name, { ...http, upstreamPort: inbound.port, ...dial }, mesh), inbound];
     },
     sample: async (proxies: readonly Running[]) => {
       // No generator here shows a client certificate: an nginx that is not measured does it for wrk.
-      const shaper = path === 'in' ? await startPeer(nginx, { kind: 'http', ...http, listenPort: await freePort(), upstreamPort: portOf(proxies), dial: mesh.caller }, bench.scratch) : undefined;
+      const shown = path === 'in' ? mesh.caller : path === 'both' ? { ...mesh.caller, peerName: LAYER7_NAME } : undefined;
+      const shaper = shown === undefined ? undefined : await startPeer(nginx, { kind: 'http', ...http, listenPort: await freePort(), upstreamPort: portOf(proxies), dial: shown }, bench.scratch);
       try {
         return await measured(proxies, () => load(bench, shaper?.port ?? portOf(proxies), mesh), perRequest);
       } finally {
@@ -109,6 +114,38 @@ const tlsHandshakes: Workload = {
     }),
 };
 
+/** Whole connections of one request each: what taking up a session saves, beside the same without. */
+const tlsResumed: Workload = {
+  name: 'tls-resumed',
+  summary: 'connections with one request each, mutual TLS 1.3, the session of the first one resumed; and the same with full handshakes',
+  metrics: [
+    { name: 'cpu', unit: 'µs per resumed connection', better: 'lower' },
+    { name: 'cpu-full', unit: 'µs per full connection', better: 'lower' },
+  ],
+  needs: ['nginx'],
+  open: async (bench) => {
+    const source = await startService(new URL('../load/tls-source.ts', import.meta.url), {});
+    const count = bench.isQuick ? 100 : 1_000;
+    const load = (isResumed: boolean) => async (port: number, { certFile, keyFile }: MutualTls): Promise<Load> => {
+      const args: ShortConnections = { port, serverName: SERVER_NAME, certFile, keyFile, count, concurrency: 8, isResumed };
+      const { elapsedMs, resumed } = await source.call<ShortResult>('connections', args);
+      if (isResumed && resumed < count * 0.95) throw new Error(`of ${count} connections ${resumed} were resumed`);
+      return { count, elapsedMs };
+    };
+    const setting = await open(bench, { version: '1.1', path: 'handshakes', load: (_bench, port, { caller }) => load(true)(port, caller) });
+    const { caller } = setting.mesh;
+    return {
+      ...setting,
+      sample: async (proxies) => {
+        const { cpu } = await measured(proxies, () => load(true)(portOf(proxies), caller), 1);
+        const full = await measured(proxies, () => load(false)(portOf(proxies), caller), 1);
+        return { cpu, 'cpu-full': full.cpu };
+      },
+      stop: async () => void (await Promise.all([setting.stop(), source.stop()])),
+    };
+  },
+};
+
 export const LAYER7: readonly Workload[] = [
   http1('http1-plain', 'plain', 'plain in, plain out'),
   http1('http1-mtls-out', 'out', 'plain in, mutual TLS out'),
@@ -138,7 +175,9 @@ export const LAYER7: readonly Workload[] = [
     needs: ['nginx', 'h2load'],
     open: (bench) => open(bench, { version: '2', path: 'out', load: withH2load('/grpc/stream', 2_000, grpcMessage(128)), perRequest: STREAM_MESSAGES }),
   },
+  http1('l7-gateway', 'both', 'a gateway that ends TLS: mutual TLS in, mutual TLS out'),
   tlsHandshakes,
+  tlsResumed,
 ];
 
 function portOf(proxies: readonly Running[]): number {

@@ -1,6 +1,7 @@
 // The few calls made to a Kubernetes API server: list in pages, watch, and say how an export stands. Bounded and timed.
 import { formatProblems, IsthmusError, messageOf } from '@isthmus/model';
-import { Agent, type Clock, type Dispatcher, request } from '@isthmus/runtime';
+import type { Clock } from '@isthmus/runtime';
+import { Agent, type Dispatcher, request } from '@isthmus/runtime/http';
 import { fail } from '../../errors.ts';
 import { readTls, readToken } from './access.ts';
 import type { Access } from './kubeconfig.ts';
