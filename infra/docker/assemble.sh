@@ -12,6 +12,10 @@ install -m 0644 "$dist/$arch/koffi.node" "$home/koffi.node"
 for program in isthmus isthmus-agent isthmus-gateway isthmus-control-plane isthmus-trust-root; do ln -sf ../lib/isthmus/isthmus "$out/root/usr/bin/$program"; done
 for licence in "$here/LICENSE" "$here/../../LICENSE"; do [ ! -e "$licence" ] || install -m 0644 "$licence" "$out/root/usr/share/doc/isthmus/copyright"; done
 [ ! -e "$dist/third-party-notices" ] || install -m 0644 "$dist/third-party-notices" "$out/root/usr/share/doc/isthmus/third-party-notices"
-# Slim bases have libstdc++, as apt needs it, but no libatomic.
+# Slim bases have libstdc++, as apt needs it, but no libatomic: it comes from the machine this runs on.
+ldd "$home/isthmus" | grep -q 'not found' && { echo "this machine lacks a library: $(ldd "$home/isthmus" | grep 'not found')" >&2; exit 1; }
 atomic=$(ldd "$home/isthmus" | sed -n 's/.*libatomic.so.1 => \(\/[^ ]*\) .*/\1/p')
-[ -z "$atomic" ] || { mkdir -p "$out/root$(dirname "$(realpath "$atomic")")" && cp -L "$atomic" "$out/root$(dirname "$(realpath "$atomic")")/libatomic.so.1"; }
+if [ -n "$atomic" ]; then
+  folder=$out/root/usr$(dirname "$(realpath "$atomic")" | sed 's/^\/usr//')
+  mkdir -p "$folder" && cp -L "$atomic" "$folder/libatomic.so.1"
+fi

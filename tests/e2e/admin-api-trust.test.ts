@@ -221,6 +221,18 @@ test('commands over a context cover trust, and say what to do where something is
   assert.deepEqual([...new Set(versions.parts.map((p) => p.part.split(' ')[0]))].toSorted(), ['admin-api', 'control-plane', 'gateway', 'trust-root']);
 });
 
+test('who replaces the root over the API is still logged in after it', async () => {
+  const before = (await reader.client.call<Trust>('getTrust')).value.roots[0]?.sha256;
+  const followed = await ok(['trust', 'rotate', '--context', 'demo']);
+  assert.match(followed, /: done in /);
+  assert.match(await ok(['whoami', '--context', 'demo']), /operator\/demo/);
+  const page = await ok(['trust', 'status', '--context', 'demo']);
+  assert.ok(before !== undefined && !page.includes(before.slice(0, 12)), page);
+  // The others of this test were not there when the root changed, and log in again as anybody would.
+  await Promise.all([demo.close(), reader.close()]);
+  [demo, reader] = await Promise.all([openOperator(mesh, 'east', DEMO_OPERATOR), openOperator(mesh, 'east', 'reader')]);
+});
+
 test('the newest log lines of each program are at its own socket', async () => {
   await Promise.all(['trust-root', 'control-plane', 'gateway', 'admin-api'].map(async (program) => {
     const lines = (await ok(['logs', program, '--state', mesh.paths.root, '--cluster', 'east', '-o', 'json', '-n', '2000'])).trim().split('\n').map((line) => JSON.parse(line) as { msg: string; program: string });

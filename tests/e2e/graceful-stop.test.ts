@@ -60,7 +60,7 @@ for (const name of [names.gateway('west'), 'vm-1', 'west-2']) {
     };
     await both(200);
     const before = pidOf(name);
-    const slow: Promise<Outcome> = request(ledger, '/?delayMs=3000');
+    const slow: Promise<Outcome> = request(ledger, '/?delayMs=2000');
     process.kill(before, 'SIGUSR2');
     await waitFor('the successor to serve', LIMIT_MS, () => (pidOf(name) === before ? undefined : true)).catch((error: unknown) => {
       throw new Error(`${name} was not handed over:\n${mesh.log(name, 20)}`, { cause: error });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { run } from '@isthmus/harness';
-import { ALL, LEAST, lintChart, type Manifest, noHelm, refusalOf, renderChart } from './kubernetes/chart.ts';
+import { ALL, LEAST, lintChart, type Manifest, noHelm, refusalOf, renderChart, sidecarExample } from './kubernetes/chart.ts';
 
 const options = { skip: noHelm, timeout: 120_000 };
 const directory = mkdtempSync(join(tmpdir(), 'isthmus-chart-'));
@@ -53,7 +53,7 @@ test('rights are to list and watch three kinds, and to say how an export stands;
 
 test('each configuration is taken by the program it is for', options, async () => {
   // The two forms of the control plane's; of the others one form.
-  for (const manifests of [renderChart(LEAST).filter((m) => m.metadata.name === 'east-control-plane'), renderChart(ALL)]) {
+  for (const manifests of [renderChart(LEAST).filter((m) => m.metadata.name === 'east-control-plane'), renderChart(ALL), sidecarExample()]) {
     for (const { data } of manifests.filter((m) => m.kind === 'ConfigMap') as unknown as readonly { readonly data: Readonly<Record<string, string>> }[]) {
       for (const [file, text] of Object.entries(data)) {
         const path = join(directory, file);

@@ -1,13 +1,13 @@
 // The Terraform modules by themselves: what they write is what programs, cloud-init and systemd take, and nonsense is refused by name.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Finished, findProgram, run } from '@isthmus/harness';
-import { compileSchema, parseWorkload } from '@isthmus/model';
-import { parseYaml } from '@isthmus/runtime';
+import { parseWorkload } from '@isthmus/model';
+import { loadConfig, parseYaml } from '@isthmus/runtime';
 import { configSchema as adminApi } from '../../apps/admin-api/src/config.ts';
 import { configSchema as agent } from '../../apps/agent/src/config.ts';
 import { configSchema as controlPlane } from '../../apps/control-plane/src/config.ts';
@@ -15,14 +15,16 @@ import { configSchema as gateway } from '../../apps/gateway/src/config.ts';
 import { configSchema as trustRoot } from '../../apps/trust-root/src/config.ts';
 
 const MODULES = fileURLToPath(new URL('../../infra/terraform/modules', import.meta.url));
+const UNITS = fileURLToPath(new URL('../../infra/systemd', import.meta.url));
 const EXAMPLES = fileURLToPath(new URL('../../infra/terraform', import.meta.url));
 const skip = findProgram('terraform') === undefined && 'terraform is not installed';
-const SCHEMAS: Readonly<Record<string, (value: unknown) => { readonly ok: boolean }>> = {
-  'trust-root.yaml': compileSchema(trustRoot),
-  'control-plane.yaml': compileSchema(controlPlane),
-  'gateway.yaml': compileSchema(gateway),
-  'admin-api.yaml': compileSchema(adminApi),
-  'agent.yaml': compileSchema(agent),
+/** How each program reads its configuration; throws where it would not start. */
+const PROGRAMS: Readonly<Record<string, (argv: readonly string[]) => unknown>> = {
+  'trust-root': (argv) => loadConfig({ program: 'trust-root', schema: trustRoot, argv, env: {} }),
+  'control-plane': (argv) => loadConfig({ program: 'control-plane', schema: controlPlane, argv, env: {} }),
+  gateway: (argv) => loadConfig({ program: 'gateway', schema: gateway, argv, env: {} }),
+  'admin-api': (argv) => loadConfig({ program: 'admin-api', schema: adminApi, argv, env: {} }),
+  agent: (argv) => loadConfig({ program: 'agent', schema: agent, argv, env: {} }),
 };
 
 type HostFile = { readonly path: string; readonly content: string; readonly permissions: string; readonly owner: string };
@@ -33,6 +35,7 @@ module "federation" {
   source         = "${MODULES}//federation"
   trust_domain   = "acme.example"
   address        = "10.0.0.1"
+  operators      = [{ cluster = "east", may = ["fence", "members"] }]
   key_passphrase = "a passphrase: with \\"quotes\\""
   packages       = [{ url = "https://packages.example/isthmus_0.1.0_amd64.deb", sha256 = "${'0123456789abcdef'.repeat(4)}" }]
 }
@@ -44,10 +47,17 @@ module "cluster" {
   host             = { name = "east-1", address = "10.1.0.2" }
   public_addresses = ["203.0.113.10:15443"]
   gateway_workers  = 2
-  grants           = [{ who = "spiffe://east.acme.example/operator/terraform", role = "operator" }, { who = "oidc:bob", role = "viewer", namespaces = ["shop"] }]
+  grants           = [{ who = "spiffe://east.acme.example/operator/terraform", role = "operator" }, { who = "oidc:company:bob", role = "viewer", namespaces = ["shop"] }]
+  oidc             = [{ name = "company", issuer = "https://login.example", audience = "isthmus://east", discover = true, rules = [{ match = { groups = "platform" }, role = "operator" }] }]
   forwarders       = { west = ["viewer"] }
   etcd_members     = { east-1 = { address = "10.1.0.2" }, etcd-2 = { address = "10.1.0.3" }, etcd-3 = { address = "10.1.0.4" } }
   etcd_tls         = { ca = "CA\\n", client_cert = "CERT\\n", client_key = "KEY\\n", members = { for name in ["east-1", "etcd-2", "etcd-3"] : name => { cert = "CERT of \${name}\\n", key = "KEY of \${name}\\n" } } }
+}
+module "hsm" {
+  source       = "${MODULES}//federation"
+  trust_domain = "acme.example"
+  address      = "10.0.0.1"
+  key_pkcs11   = { module = "/usr/lib/softhsm/libsofthsm2.so", token = "root", pin = "KEY of the token" }
 }
 module "vm" {
   source     = "${MODULES}//vm-agent"
@@ -63,6 +73,7 @@ output "hosts" {
   sensitive = true
   value = merge(
     { trust-root = { files = module.federation.files, units = module.federation.units, user_data = module.federation.user_data } },
+    { hsm = { files = module.hsm.files, units = module.hsm.units, user_data = module.hsm.user_data } },
     { for name in keys(module.cluster.addresses) : name => { files = module.cluster.files[name], units = module.cluster.units[name], user_data = module.cluster.user_data[name] } },
     { vm = { files = module.vm.files, units = module.vm.units, user_data = module.vm.user_data } },
   )
@@ -89,6 +100,10 @@ after(() => {
   if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
+const writeIn = (root: string, path: string, content: string): void => {
+  mkdirSync(dirname(join(root, path)), { recursive: true });
+  writeFileSync(join(root, path), content);
+};
 const everyFile = (): readonly HostFile[] => Object.values(hosts).flatMap((host) => host.files);
 const yamlOf = (text: string, path: string): unknown => {
   const read = parseYaml(text, path);
@@ -101,15 +116,26 @@ test('all of infra/terraform is formatted', { skip }, async () => {
   assert.equal(code, 0, stdout);
 });
 
+test('the clouds’ examples differ in how machines come to be, and in nothing else', () => {
+  const [first, ...others] = ['aws', 'azure', 'gcp', 'libvirt'].map((cloud) => readFileSync(join(EXAMPLES, 'examples', cloud, 'federation.tf'), 'utf8'));
+  assert.deepEqual(others, [first, first, first]);
+});
+
 test('each program takes the configuration that is written for it, and the agent the workloads', { skip }, () => {
   const seen = new Set<string>();
-  for (const { path, content } of everyFile()) {
+  for (const { path, content } of everyFile().filter((file) => file.path.endsWith('.yaml'))) {
     const name = path.split('/').at(-1) ?? '';
-    const parse = path.includes('/workloads.d/') ? parseWorkload : SCHEMAS[name];
-    if (parse === undefined) continue;
     seen.add(name);
-    const parsed = parse(yamlOf(content, path));
-    assert.ok(parsed.ok, `${path}: ${JSON.stringify(parsed)}`);
+    if (path.includes('/workloads.d/')) {
+      const parsed = parseWorkload(yamlOf(content, path));
+      assert.ok(parsed.ok, JSON.stringify(parsed));
+      continue;
+    }
+    const file = join(directory, name);
+    writeFileSync(file, content);
+    const read = PROGRAMS[name.replace('.yaml', '')];
+    assert.ok(read, `no program reads ${path}`);
+    read(['--config', file]);
   }
   assert.deepEqual([...seen].sort(), ['admin-api.yaml', 'agent.yaml', 'control-plane.yaml', 'gateway.yaml', 'payments-1.yaml', 'trust-root.yaml']);
 });
@@ -118,7 +144,7 @@ test('what is secret is for its owner’s eyes only, and everything secret is', 
   const secret = everyFile().filter(({ content }) => /^KEY|ijt1|passphrase: with/m.test(content));
   assert.deepEqual([...new Set(secret.map(({ permissions }) => permissions))], ['0600']);
   assert.deepEqual([...new Set(secret.map(({ owner }) => owner))].sort(), ['etcd', 'isthmus']);
-  assert.equal(secret.length, 1 + 1 + 3 + 1, 'passphrase, client key, three member keys, join token');
+  assert.equal(secret.length, 1 + 1 + 1 + 3 + 1, 'passphrase, PIN, client key, three member keys, join token');
 });
 
 test('the user-data of each host holds its files, verifies packages before it installs them, and starts its units last', { skip }, async () => {
@@ -138,7 +164,10 @@ test('the user-data of each host holds its files, verifies packages before it in
 
 const noCloudInit = findProgram('cloud-init') === undefined && 'cloud-init is not installed';
 test('cloud-init finds nothing wrong with any host’s user-data', { skip: skip || noCloudInit }, async () => {
-  const files = Object.entries(hosts).map(([name, host]) => {
+  // One of each kind: cloud-init takes seconds for each.
+  const files = ['trust-root', 'east-1', 'vm'].map((name) => {
+    const host = hosts[name];
+    assert.ok(host);
     const file = join(directory, `${name}.yaml`);
     writeFileSync(file, host.user_data);
     return file;
@@ -146,6 +175,30 @@ test('cloud-init finds nothing wrong with any host’s user-data', { skip: skip 
   for (const file of files) {
     const { code, stdout, stderr } = await run('cloud-init', ['schema', '--config-file', file], { limitMs: 60_000 });
     assert.equal(code, 0, `${file}: ${stdout}${stderr}`);
+  }
+});
+
+const noSystemd = findProgram('systemd-analyze') === undefined && 'systemd-analyze is not installed';
+test('systemd finds nothing wrong with any host’s units and drop-ins', { skip: skip || noSystemd }, async () => {
+  for (const [name, { files, units }] of Object.entries(hosts)) {
+    const root = mkdtempSync(join(directory, 'root-'));
+    cpSync(UNITS, join(root, 'usr/lib/systemd/system'), { recursive: true });
+    for (const unit of units) {
+      // Of the distribution; only their drop-ins are ours.
+      if (!unit.startsWith('isthmus')) writeIn(root, `/usr/lib/systemd/system/${unit}.service`, '[Service]\nExecStart=/usr/bin/etcd\n');
+      writeIn(root, `/usr/bin/${unit}`, '');
+      chmodSync(join(root, 'usr/bin', unit), 0o755);
+    }
+    for (const target of ['sysinit', 'basic', 'shutdown', 'network-online', 'multi-user']) writeIn(root, `/usr/lib/systemd/system/${target}.target`, '[Unit]\n');
+    for (const program of ['bin/sh', 'bin/kill', 'usr/bin/etcd']) {
+      writeIn(root, `/${program}`, '');
+      chmodSync(join(root, program), 0o755);
+    }
+    for (const file of files) writeIn(root, file.path, file.content);
+    const { code, stderr } = await run('systemd-analyze', ['verify', '--man=no', `--root=${root}`, ...units.map((unit) => `${unit}.service`)], { limitMs: 60_000 });
+    const said = stderr.split('\n').filter((line) => units.some((unit) => line.includes(`${unit}.service`)));
+    assert.deepEqual(said, [], name);
+    assert.ok(code === 0 || said.length === 0, stderr);
   }
 });
 
@@ -188,6 +241,7 @@ const NONSENSE: readonly (readonly [string, string, string, string])[] = [
   ['cluster', 'gateway_port', 'gateway_port: must be a whole', '0'],
   ['cluster', 'gateway_workers', 'gateway_workers: must be a whole', '1.5'],
   ['cluster', 'grants', 'grants: each role', '[{ who = "spiffe://east.acme.example/operator/a", role = "root" }]'],
+  ['cluster', 'oidc', 'oidc: each issuer must be https', '[{ name = "company", issuer = "https://login.example", audience = "a" }]'],
   ['cluster', 'operator', 'operator: must be', '"Alice"'],
   ['cluster', 'embedded_store_port', 'embedded_store_port: must be', '-1'],
   ['cluster', 'etcd_members', 'etcd_members: must be 1, 3, 5 or 7', '{ a = { address = "10.0.0.1" }, b = { address = "10.0.0.2" } }'],
@@ -207,6 +261,8 @@ const NONSENSE: readonly (readonly [string, string, string, string])[] = [
 
 /** Nonsense that is judged only beside a name that is one. */
 const ALONE: typeof NONSENSE = [
+  ['federation', 'key_pkcs11', 'key_pkcs11: needs the library', '{ module = "a.so", token = "a", pin = "1" }'],
+  ['federation', 'operators', 'operators: each needs at least one right', '[{ cluster = "east", may = ["everything"] }]'],
   ['cluster', 'forwarders', 'forwarders: each cluster needs', '{ west = [] }'],
 ];
 /** What is judged only where all else makes sense. */
@@ -215,6 +271,7 @@ const SUBTLE: typeof NONSENSE = [
   ['cluster', 'forwarders', 'forwarders: a cluster does not forward to itself', '{ east = ["viewer"] }'],
   ['cluster', 'etcd_tls', 'etcd_tls: needed with etcd_members', '{ ca = "a", client_cert = "b", client_key = "c", members = {} }'],
   ['vm-agent', 'resolver', 'resolver: needs dns_port', 'true'],
+  ['federation', 'key_pkcs11', 'key_pkcs11: keys in a token', '{ module = "/a.so", token = "a", pin = "1" }\n  key_passphrase = "sixteen characters"'],
 ];
 const SENSIBLE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   federation: { trust_domain: '"acme.example"', address: '"10.0.0.1"' },

@@ -7,6 +7,8 @@ import { test } from 'node:test';
 import { findProgram, isthmus, reservePorts } from '@isthmus/harness';
 
 const STEPS = ['provider-installed', 'nonsense-refused', 'federation-applied', 'request-crosses-clusters', 'change-applied', 'drift-mended', 'service-imported', 'federation-destroyed'];
+/** East's is a real one where there is one. */
+const store = findProgram('etcd') === undefined ? 'embedded' : 'etcd';
 const skip = findProgram('terraform') === undefined && 'terraform is not installed';
 
 type Report = { readonly ok: boolean; readonly skipped?: string; readonly steps: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[] };
@@ -15,7 +17,7 @@ test('the terraform tour holds: modules and provider make two clusters and a VM,
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-terraform-tour-'));
   const file = join(directory, 'report.json');
   const { from, to } = await reservePorts();
-  const { code, stderr, stdout } = await isthmus(['up', '--check', '--tour', 'terraform', '--report', file, '--ports', `${from}-${to}`], { limitMs: 230_000 });
+  const { code, stderr, stdout } = await isthmus(['up', '--check', '--tour', 'terraform', '--store', store, '--report', file, '--ports', `${from}-${to}`], { limitMs: 230_000 });
   const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
   assert.deepEqual(report.steps.filter((s) => !s.ok), [], stderr);
   assert.deepEqual(report.steps.map((s) => s.name), STEPS);

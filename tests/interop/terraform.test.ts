@@ -232,27 +232,6 @@ test('a change is made in place, drift is seen and mended, and what is gone is m
   await settles(shop);
 });
 
-test('what others made is taken over by import, in the words of its ID', { skip, timeout: LIMIT_MS * 3 }, async () => {
-  const at = { params: { cluster: 'west', namespace: 'shop', name: 'ledger' } };
-  const ledger = `
-resource "isthmus_service" "ledger" {
-  cluster   = "west"
-  namespace = "shop"
-  name      = "ledger"
-  ports     = [{ name = "http", port = 80, protocol = "http" }]
-}`;
-  shop.write(SHOP({ team: 'risk', more: ledger }));
-  await demo.client.call('putServices', { ...at, body: { kind: 'service', namespace: 'shop', name: 'ledger', ports: [{ name: 'http', port: 80, protocol: 'http' }] } });
-  const taken = await shop.tf(['apply', '-auto-approve', '-no-color', '-target=isthmus_service.ledger']);
-  assert.equal(taken.code, 1);
-  assert.match(taken.stderr, /west\/shop\/ledger is there already[\s\S]*terraform\s+import\s+isthmus_service\.NAME\s+west\/shop\/ledger/);
-  const wrong = await shop.tf(['import', '-no-color', 'isthmus_service.ledger', 'ledger']);
-  assert.equal(wrong.code, 1);
-  assert.match(wrong.stderr, /it is\s+cluster\/namespace\/name/);
-  await shop.ok('import', '-no-color', 'isthmus_service.ledger', 'west/shop/ledger');
-  await settles(shop);
-});
-
 test('every example of the reference is valid, and a wrong value is one error at plan time that names its attribute', { skip, timeout: LIMIT_MS * 2 }, async () => {
   const bad = workspace('bad', () => '');
   const page = readFileSync(new URL('../../docs/reference/terraform.md', import.meta.url), 'utf8');
@@ -298,14 +277,18 @@ resource "isthmus_cluster" "long" {
   for (const { summary, snippet } of found) assert.ok(snippet !== undefined, `${summary} points at its place`);
 });
 
-test('where one thing of several is refused, the state holds what was made and no more', { skip, timeout: LIMIT_MS * 2 }, async () => {
-  shop.write(SHOP({ team: 'risk', more: `
+const LEDGER = `
 resource "isthmus_service" "ledger" {
   cluster   = "west"
   namespace = "shop"
   name      = "ledger"
   ports     = [{ name = "http", port = 80, protocol = "http" }]
-}
+}`;
+
+test('where things of several are refused, the state holds what was made and no more; what others made is taken over by import', { skip, timeout: LIMIT_MS * 3 }, async () => {
+  const ledger = { kind: 'service', namespace: 'shop', name: 'ledger', ports: [{ name: 'http', port: 80, protocol: 'http' }] };
+  await demo.client.call('putServices', { params: { cluster: 'west', namespace: 'shop', name: 'ledger' }, body: ledger });
+  shop.write(SHOP({ team: 'risk', more: `${LEDGER}
 resource "isthmus_service" "extra" {
   namespace = "shop"
   name      = "extra"
@@ -319,10 +302,14 @@ resource "isthmus_export" "nothing" {
   const { code, stderr } = await shop.tf(['apply', '-auto-approve', '-no-color']);
   assert.equal(code, 1);
   assert.match(stderr, /Cannot create isthmus_export[\s\S]*no such service is declared[\s\S]*CONTROL_PLANE_EXPORT_WITHOUT_SERVICE/);
+  assert.match(stderr, /west\/shop\/ledger is there already[\s\S]*terraform\s+import\s+isthmus_service\.NAME\s+west\/shop\/ledger/);
   const kept = await shop.addresses();
-  assert.ok(kept.includes('isthmus_service.extra') && !kept.includes('isthmus_export.nothing'), kept.join());
-  const next = await shop.plan();
-  assert.match(next.stdout, /1 to add, 0 to change, 0 to destroy/);
+  assert.deepEqual(['isthmus_service.extra', 'isthmus_export.nothing', 'isthmus_service.ledger'].map((address) => kept.includes(address)), [true, false, false]);
+  shop.write(SHOP({ team: 'risk', more: LEDGER }));
+  await shop.ok('import', '-no-color', 'isthmus_service.ledger', 'west/shop/ledger');
+  // What is no longer in the configuration goes; what was taken over is as it was.
+  assert.match(await shop.apply(), /0 added, 0 changed, 1 destroyed/);
+  await settles(shop);
 });
 
 test('an interrupt ends a write that nobody answers, leaves no process, and a state that finds out what became of it', { skip, timeout: LIMIT_MS * 2 }, async () => {

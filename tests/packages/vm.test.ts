@@ -47,13 +47,23 @@ function bring(directory: string): string[] {
 async function startAgent(): Promise<void> {
   // What systemd does by StateDirectory=.
   await vm.run(['install', '-d', '-o', 'isthmus', '-g', 'isthmus', '-m', '0700', '/var/lib/isthmus/agent']);
-  agent = vm.start([...AS_AGENT, 'isthmus-agent', '--config', '/etc/isthmus/agent.yaml']);
+  // Its first process outlives it, as systemd does: a successor must not end with its predecessor.
+  agent = vm.start(['sh', '-c', '"$@"; sleep 1000', 'sh', ...AS_AGENT, 'isthmus-agent', '--config', '/etc/isthmus/agent.yaml']);
   agentSaid = '';
   for (const stream of [agent.stdout, agent.stderr]) stream?.on('data', (text: Buffer) => (agentSaid += String(text)));
   await waitFor('the agent of the VM to be ready', 60_000, () => {
     assert.equal(agent?.exitCode, null, agentSaid.slice(-2_000));
     return agentSaid.includes('"msg":"ready"') ? true : undefined;
   });
+}
+
+/** Asked once, by name; anything but an answer is an error. */
+async function askOnce(): Promise<void> {
+  const resolver = new Resolver();
+  resolver.setServers([`127.0.0.1:${dnsPort}`]);
+  const [host = ''] = await resolver.resolve4('payments.shop.svc.clusterset.local');
+  const answer = await fetch(`http://${host}/`);
+  assert.equal(answer.status, 200, await answer.text());
 }
 
 async function askPayments(): Promise<string> {
@@ -108,7 +118,7 @@ test('one command lets it in, and its calls are answered by name over mutual TLS
   assert.match(status.stdout, /spiffe:\/\/east\.[a-z.]+\/agent\/vm-2/, status.stderr);
 });
 
-test('an upgrade that is killed in the middle leaves a program that starts, and is finished by the next', { skip, timeout: 240_000 }, async () => {
+test('an upgrade that is killed in the middle leaves a program that starts, and is finished by the next; the running agent hands over and no request fails', { skip, timeout: 240_000 }, async () => {
   const next = mkdtempSync(join(packages, 'next-'));
   for (const name of ['isthmus', 'isthmus-agent']) {
     const tree = join(next, name);
@@ -128,8 +138,20 @@ test('an upgrade that is killed in the middle leaves a program that starts, and 
   const finished = await vm.run(['sh', '-c', `dpkg --configure -a; dpkg -i ${paths.join(' ')}`]);
   assert.equal(finished.code, 0, finished.stderr);
   assert.match((await vm.run(['dpkg-query', '-W', 'isthmus', 'isthmus-agent'])).stdout, /isthmus\t0\.1\.1\nisthmus-agent\t0\.1\.1/);
-  agent?.kill('SIGKILL');
-  await startAgent();
+  // What the package's own script asks of systemd: the running one, of the old file, hands over to the new one.
+  const failures: string[] = [];
+  let asked = 0;
+  let isAsking = true;
+  const asking = (async () => {
+    for (; isAsking; asked += 1) await askOnce().catch((error: unknown) => failures.push(String(error)));
+  })();
+  if (agent !== undefined) vm.signal(agent, 'SIGUSR2');
+  await waitFor('the predecessor to end', 120_000, () => (/the successor serves; open connections are let end/.test(agentSaid) && agentSaid.match(/"msg":"ready"/g)?.length === 2 ? true : undefined)).catch((error: unknown) => assert.fail(`${String(error)}\n${agentSaid}`));
+  const before = asked;
+  await waitFor('answers through the successor', 60_000, () => (asked > before + 3 ? true : undefined));
+  isAsking = false;
+  await asking;
+  assert.deepEqual(failures, [], `of ${asked} requests`);
   assert.match(await askPayments(), /"caller":"[^"]*spiffe:\/\/east\.[a-z.]+\/ns\/shop\/svc\/web/, 'the configuration and the identity of before still serve');
 });
 

@@ -37,6 +37,7 @@ export function statusDocument({ config, identity, knowledge, workloads, listene
     locality: config.locality,
     ...subscription,
     secondsToIdentityLoss: own.secondsToIdentityLoss,
+    clockSkewMs: own.clockSkewMs,
     ...(own.lastError === undefined ? {} : { identityError: own.lastError }),
     identities: [{ spiffeId: own.spiffeId, expiresAtMs: own.expiresAtMs }, ...own.services],
     svids: svids.flatMap((source) => {

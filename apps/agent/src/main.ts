@@ -21,7 +21,7 @@ const drainMs = (why: StopReason): number => (why === 'handed-over' ? (config.ha
 await runProcess({
   program: 'agent',
   log,
-  handOver: { pidFile: config.pidFile, whyNot: () => (engine === 'linux' ? undefined : 'the portable engine cannot share its ports') },
+  handOver: { pidFile: config.pidFile, whyNot: () => (config.kubernetes !== undefined ? 'ports of pods are given out as they come, and another’s must not answer' : engine === 'linux' ? undefined : 'the portable engine cannot share its ports') },
   start: async (own: (part: Stoppable) => void, _signal, { sharesPort }) => {
     const parts: Parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
     const planned = await loadWorkloads(config, log);

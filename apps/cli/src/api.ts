@@ -1,6 +1,7 @@
 // The admin API as commands use it: the same face as the local socket's, over mutual TLS with the context's identity.
 import { randomUUID } from 'node:crypto';
-import { type ApiClient, openApiClient } from '@isthmus/api';
+import { type ApiClient, type Fetch, openApiClient } from '@isthmus/api';
+import type { SpiffeTls } from '@isthmus/rpc';
 import { clusterTrustDomain, IsthmusError, reservedSni, spiffeIds } from '@isthmus/model';
 import type { AdminApi, Document } from './admin.ts';
 import type { ApiContext, BearerSource } from './contexts.ts';
@@ -73,37 +74,62 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
   };
 }
 
+/** Proves itself anew, on new connections: while the root is replaced, what was proven before ends with the old one. */
+export type Renew = () => Promise<void>;
+
 /** Opens the context's identity and a client of its admin API, hands it to `use`, closes both. */
-export async function withApi<T>(context: ApiContext, use: (client: ApiClient) => Promise<T>): Promise<T> {
+export async function withApi<T>(context: ApiContext, use: (client: ApiClient, renew: Renew) => Promise<T>): Promise<T> {
   const { bearer } = context;
   if (bearer !== undefined) return withBearer({ ...context, bearer }, use);
-  const [{ dialTls }, { openFetch }, identity] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime/http'), openIdentity(context)]);
-  const trustDomain = clusterTrustDomain(context.cluster, context.federation);
-  const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), svids: identity.svids, bundles: identity.bundles };
-  const { fetch, close } = openFetch(() => dialTls([context.api], tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });
+  const identity = await openIdentity(context);
+  const connection = await openConnection(context, identity);
   try {
-    return await use(openApiClient({ baseUrl: `https://${context.api}`, fetch }));
+    return await use(openApiClient({ baseUrl: `https://${context.api}`, fetch: connection.fetch }), async () => {
+      await identity.renewNow();
+      await connection.renew();
+    });
   } finally {
-    await close();
+    await connection.close();
     await identity.close();
   }
 }
 
 /** The same with a token instead of a certificate: the server still proves itself by its SVID. */
-async function withBearer<T>(context: ApiContext & { readonly bearer: BearerSource }, use: (client: ApiClient) => Promise<T>): Promise<T> {
-  const [{ dialTls }, { openFetch }, { bearerToken, contextBundles }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime/http'), import('./bearer.ts')]);
+async function withBearer<T>(context: ApiContext & { readonly bearer: BearerSource }, use: (client: ApiClient, renew: Renew) => Promise<T>): Promise<T> {
+  const { bearerToken, contextBundles } = await import('./bearer.ts');
   const trustDomain = clusterTrustDomain(context.cluster, context.federation);
   const [token, { bundles, renew }] = await Promise.all([bearerToken(context), contextBundles(context)]);
-  const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), bundles };
-  const { fetch, close } = openFetch(() => dialTls([context.api], tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });
-  const client = openApiClient({ baseUrl: `https://${context.api}`, fetch, headers: { authorization: `Bearer ${token}` } });
+  const connection = await openConnection(context, { bundles });
+  const client = openApiClient({ baseUrl: `https://${context.api}`, fetch: connection.fetch, headers: { authorization: `Bearer ${token}` } });
+  const bundleNow = async (): Promise<string> => (await client.call<{ readonly document: string }>('getBundleDocument', { params: { cluster: context.cluster, trustDomain } })).value.document;
   try {
-    const done = await use(client);
-    await renew(async () => (await client.call<{ readonly document: string }>('getBundleDocument', { params: { cluster: context.cluster, trustDomain } })).value.document);
+    const done = await use(client, async () => {
+      await renew(bundleNow, { isForced: true });
+      await connection.renew();
+    });
+    await renew(bundleNow);
     return done;
   } finally {
-    await close();
+    await connection.close();
   }
+}
+
+/** Connections to the context's admin API; `renew` lets the open ones go. */
+async function openConnection(context: ApiContext, proof: Pick<SpiffeTls, 'svids' | 'bundles'>): Promise<{ readonly fetch: Fetch; readonly renew: Renew; readonly close: () => Promise<void> }> {
+  const [{ dialTls }, { openFetch }] = await Promise.all([import('@isthmus/rpc'), import('@isthmus/runtime/http')]);
+  const trustDomain = clusterTrustDomain(context.cluster, context.federation);
+  const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), ...proof };
+  const open = () => openFetch(() => dialTls([context.api], tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });
+  let current = open();
+  return {
+    fetch: (url, init) => current.fetch(url, init),
+    renew: async () => {
+      const before = current;
+      current = open();
+      await before.close();
+    },
+    close: () => current.close(),
+  };
 }
 
 /** The identity of a context: resumed from disk, renewed where it is past its half, joined by token where one is given. */

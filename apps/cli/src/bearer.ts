@@ -11,7 +11,8 @@ import { clientCredentials, type IssuedToken, refreshed } from './token-issuer.t
 const MAX_BYTES = 1024 * 1024;
 /** A token that ends sooner is not used any more. */
 const REST_MS = 30_000;
-const BUNDLE_AGE_MS = 3_600_000;
+/** Roots older than this are asked for again, so that a context in use follows a rotation. */
+const BUNDLE_AGE_MS = 60_000;
 
 /** The token for one command. **Throws** CLI_LOGGED_OUT, CLI_ISSUER. */
 export async function bearerToken({ bearer, identityDir }: Pick<ApiContext, 'identityDir'> & { readonly bearer: BearerSource }): Promise<string> {
@@ -58,7 +59,7 @@ export async function keepRoots(identityDir: string, trustDomain: TrustDomain, r
  * The roots a context knows its cluster by, and `renew` to be called with the cluster's own word of them: a root that is
  * rotated is known here before the old one ends. **Throws** CLI_LOGGED_OUT.
  */
-export async function contextBundles(context: Pick<ApiContext, 'cluster' | 'federation' | 'identityDir'>): Promise<{ readonly bundles: BundleSource; readonly renew: (ask: () => Promise<string>) => Promise<void> }> {
+export async function contextBundles(context: Pick<ApiContext, 'cluster' | 'federation' | 'identityDir'>): Promise<{ readonly bundles: BundleSource; readonly renew: (ask: () => Promise<string>, options?: { readonly isForced: boolean }) => Promise<void> }> {
   const trustDomain = clusterTrustDomain(context.cluster, context.federation);
   const path = bundleFile(context.identityDir);
   const { keptAtMs, document } = await readPrivateFile(path, { maxBytes: MAX_BYTES }).then(
@@ -69,13 +70,16 @@ export async function contextBundles(context: Pick<ApiContext, 'cluster' | 'fede
   );
   const parsed = parseBundleDocument(Buffer.from(document), trustDomain);
   if (!parsed.ok) throw fail('CLI_LOGGED_OUT', `${path}: ${formatProblems(parsed.problems)}`, { hint: 'log in again' });
+  const bundles = openBundleSet([parsed.value.bundle]);
   return {
-    bundles: openBundleSet([parsed.value.bundle]),
-    renew: async (ask) => {
-      if (systemClock.nowMs() - keptAtMs < BUNDLE_AGE_MS) return;
+    bundles,
+    renew: async (ask, { isForced } = { isForced: false }) => {
+      if (!isForced && systemClock.nowMs() - keptAtMs < BUNDLE_AGE_MS) return;
       const next = await ask().catch(() => undefined); // who may not read it keeps what there is
-      const isGood = next !== undefined && parseBundleDocument(Buffer.from(next), trustDomain).ok;
-      if (isGood) await writePrivateFile(path, JSON.stringify({ keptAtMs: systemClock.nowMs(), document: next }));
+      const read = next === undefined ? undefined : parseBundleDocument(Buffer.from(next), trustDomain);
+      if (read?.ok !== true) return;
+      bundles.update(read.value.bundle);
+      await writePrivateFile(path, JSON.stringify({ keptAtMs: systemClock.nowMs(), document: next }));
     },
   };
 }

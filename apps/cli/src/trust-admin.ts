@@ -18,6 +18,8 @@ export interface RotationApi {
   /** How things stand after it. **Throws** IDENTITY_ROTATION_REFUSED. */
   rotate(request: RotateRequest): Promise<RotationDocument>;
   rotation(): Promise<RotationDocument>;
+  /** Proves the caller anew under the roots of this moment; where that is not by certificates, nothing. */
+  renew?(): Promise<void>;
 }
 
 export type MemberRow = { readonly cluster: string; readonly trustDomain: string; readonly locality: string; readonly gateways: readonly string[] };
@@ -39,7 +41,7 @@ export interface TrustRootApi extends RotationApi {
 export async function withTrustRoot<T>(context: CommandContext, use: (api: TrustRootApi) => Promise<T>): Promise<T> {
   if (context.api === undefined) return withChannel(context.socketOf(), (channel) => use(trustRootApi(channel)));
   const { withApi } = await import('./api.ts');
-  return withApi(context.api, (client) => use(overAdminApi(client)));
+  return withApi(context.api, (client, renew) => use({ ...overAdminApi(client), renew }));
 }
 
 /** The rotation over an open channel. */

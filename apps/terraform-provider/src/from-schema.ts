@@ -1,7 +1,7 @@
 // From the model's schemas, which validate everywhere else, to Terraform's: attributes, values and problems of the same fields.
 import { compileSchema, type Problem, type TSchema } from '@isthmus/model';
 import { type Attribute, type Attributes, type AttributeType, BOOL, listOf, mapOf, NUMBER, objectOf, setOf, STRING } from './protocol/attribute.ts';
-import { hasUnknown, isObject, Unknown, type Value, type ValueObject } from './protocol/value.ts';
+import { hasUnknown, isObject, type Value, type ValueObject } from './protocol/value.ts';
 
 /** JSON Schema as far as the model's schemas use it. */
 type Json = {
@@ -163,7 +163,7 @@ export function knownProblems(schema: TSchema, value: ValueObject): readonly Pro
 }
 
 function problemsAt(schema: Json, value: Value, path: string): readonly Problem[] {
-  if (value === null || value instanceof Unknown) return [];
+  if (value === null) return [];
   if (!hasUnknown(value)) {
     const checked = compileSchema(schema as TSchema)(documentOf(schema, value));
     return checked.ok ? [] : checked.problems.map((p) => ({ path: join(path, snakePath(p.path)), message: p.message }));

@@ -29,6 +29,7 @@ export type TrustPart = Document & { readonly problem?: Document };
 
 const CLUSTER_IDENTITY_SECONDS = 900;
 const MEMBER_IDENTITY_SECONDS = 300;
+const CLOCK_ALARM_MS = 30_000;
 const ROOT_MS = 90 * 86_400_000;
 
 /** Everything that needs a look, in the order of how grave it is, then by cluster. */
@@ -57,11 +58,18 @@ function ofControlPlane(status: Document, nowMs: number, say: Say): readonly Att
     ...(store['current'] === false ? [say('failing', 'store', 'is away; the last known state is in use')] : []),
     ...list(store['refusedRecords']).map((r) => say('failing', `record ${text(r['key'])}`, `does not parse: ${text(r['reason'])}`)),
     ...(part(identity['log'])['isWritable'] === false ? [say('failing', 'transparency log', 'cannot be written, so nothing is issued')] : []),
+    ...clocksApart(identity['clockSkewMs']).map((by) => say('failing', 'clock', `the trust root’s clock is ${by} this cluster’s; beyond a minute certificates are refused`)),
     ...unhealthy.map(([health, count]) => say('failing', 'workloads', `${text(count)} ${health}`)),
     ...(typeof seconds === 'number' && seconds < CLUSTER_IDENTITY_SECONDS ? [say('expiring', 'identity', `the cluster can issue nothing more in ${formatDuration(seconds * 1_000)}${identity['lastError'] === undefined ? '' : ` (${text(identity['lastError'])})`}`)] : []),
     ...endsSoon(identity['rootExpiresAtMs'], nowMs).map((left) => say('expiring', 'root', `ends in ${left}; replace it with \`isthmus trust rotate\``)),
     ...(identity['trustRootReachable'] === false ? [say('stale', 'trust root', `is away${identity['lastError'] === undefined ? '' : `: ${text(identity['lastError'])}`}`)] : []),
   ];
+}
+
+/** Half of the minute that certificates allow for. */
+function clocksApart(skewMs: unknown): readonly string[] {
+  if (typeof skewMs !== 'number' || Math.abs(skewMs) < CLOCK_ALARM_MS) return [];
+  return [`${formatDuration(Math.abs(skewMs))} ${skewMs > 0 ? 'ahead of' : 'behind'}`];
 }
 
 function ofPeers(status: Document, say: Say): readonly Attention[] {
@@ -102,6 +110,7 @@ function ofTrust(trust: TrustPart, nowMs: number): readonly Attention[] {
   const roots = list(trust['roots']).filter((r) => r['state'] === 'signing');
   const waiting = Number(rotation['waitingCount'] ?? 0);
   return [
+    ...(part(trust['key'])['isAvailable'] === false ? [say('failing', 'root', `its key is away (${text(part(trust['key'])['place'])}), so no intermediate is renewed`)] : []),
     ...(isOpen && rotation['lastError'] !== undefined ? [say('failing', 'rotation of the root', `cannot go on: ${text(rotation['lastError'])}`)] : []),
     ...roots.flatMap((r) => endsSoon(r['expiresAtMs'], nowMs).map((left) => say('expiring', 'root', `ends in ${left}; replace it with \`isthmus trust rotate\``))),
     ...(isOpen ? [say('under-way', 'rotation of the root', `is at ${text(rotation['step'])}${rotation['paused'] === true ? ', paused' : ''}${waiting > 0 ? `, waits for ${waiting}` : ''}`)] : []),

@@ -2,7 +2,7 @@
 export { API_ROLES, type ApiRole, joinTokenRequestSchema, type JoinTokenBody, type Resource, RESOURCES, type Verb } from './contract/resource.ts';
 export { DEFAULT_PAGE, MAX_PAGE, type Method, type Route, routeOf, ROUTES } from './contract/route.ts';
 export { type Attention, attentionOf, type ClusterPart, SEVERITIES, type Severity, type TrustPart } from './attention.ts';
-export { type ApiClient, type ApiRequest, type Item, openApiClient, type Page, type WatchEvent } from './client.ts';
+export { type ApiClient, type ApiRequest, type Fetch, type Item, openApiClient, type Page, type WatchEvent } from './client.ts';
 export { fail } from './errors.ts';
 export { parseStrictJson } from './json.ts';
 export { headerSchema, openApiDocument } from './openapi.ts';

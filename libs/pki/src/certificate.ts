@@ -3,7 +3,8 @@ import { createHash, createPublicKey, type KeyObject, randomBytes, X509Certifica
 import { isIPv4 } from 'node:net';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { CLOCK_SKEW_MS } from './clock-skew.ts';
-import { type Asn1, bits, bool, bytesOf, childrenOf, type Draft, draft, extension, fromDer, int, name, OID, octets, oid, seq, signatureAlgorithm, smallInt, spki, tagged, time } from './der.ts';
+import { type Asn1, bits, bool, childrenOf, type Draft, draft, extension, fromDer, int, name, OID, octets, oid, seq, sequenceDer, signatureAlgorithm, smallInt, spkiDer, tagged, time } from './der.ts';
+import { bitsOf, readDer, sequenceOf } from './der-reader.ts';
 import { fail } from './errors.ts';
 import { signBytes } from './signer.ts';
 import { svidSerial } from './svid-serial.ts';
@@ -159,16 +160,16 @@ function finished({ bytes, finish }: Draft, key: KeyObject): Buffer {
 }
 
 function certificate(c: Certificate): Draft {
-  const tbs = seq(
+  const tbs = sequenceDer([
     tagged(0, [smallInt(2)]),
     int(c.serial ?? serialNumber()),
     signatureAlgorithm(c.key),
     c.issuerName,
     seq(time(c.notBeforeMs), time(c.notAfterMs)),
     c.subject,
-    spki(c.publicKey),
+    spkiDer(c.publicKey),
     tagged(3, [seq(...c.extensions)]),
-  );
+  ]);
   return draft(tbs, c.key);
 }
 
@@ -205,10 +206,8 @@ function authorityKeyId(issuer: Issuer): Asn1 {
 
 /** SHA-1 of the key's bits, the usual method (RFC 5280 §4.2.1.2); an identifier, not a protection. */
 function keyId(publicKey: KeyObject): Buffer {
-  const [, bitString] = childrenOf(spki(publicKey));
-  const raw = (bitString as { readonly bitStringContents?: string }).bitStringContents;
-  const bytes = typeof raw === 'string' ? Buffer.from(raw, 'latin1') : bytesOf(bitString);
-  return createHash('sha1').update(bytes.subarray(1)).digest();
+  const [, bitString] = sequenceOf(readDer(spkiDer(publicKey)));
+  return createHash('sha1').update(bitsOf(bitString).bytes).digest();
 }
 
 /** 127 random bits, positive and never zero (RFC 5280 §4.1.2.2 allows 20 octets). */

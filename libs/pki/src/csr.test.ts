@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatProblems, type SpiffeId } from '@isthmus/model';
 import { makeCsr, parseCsr } from './csr.ts';
-import { type Asn1, bits, bool, extension, name, OID, oid, seq, set, signed, smallInt, spki, tagged } from './der.ts';
+import { type Asn1, bits, bool, extension, fromDer, name, OID, oid, seq, set, signed, smallInt, spkiDer, tagged } from './der.ts';
 import { exportKeyPem, generateKey, importKeyPem, type KeyKind } from './key.ts';
 
 const ID = 'spiffe://east.acme.example/agent/a' as SpiffeId;
@@ -21,7 +21,7 @@ function refusalOf(der: Buffer): string {
 /** A request with any extensions, signed by any key. */
 function request(key: KeyObject, extensions: readonly Asn1[], signer = key): Buffer {
   const attributes = tagged(0, [seq(oid(OID.extensionRequest), set(seq(...extensions)))]);
-  return signed(seq(smallInt(0), name({}), spki(createPublicKey(key)), attributes), signer);
+  return signed(seq(smallInt(0), name({}), fromDer(spkiDer(createPublicKey(key))), attributes), signer);
 }
 
 const sans = (...ids: readonly string[]): Asn1 => extension(OID.subjectAltName, false, seq(...ids.map((id) => tagged(6, Buffer.from(id)))));

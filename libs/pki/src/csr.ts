@@ -1,7 +1,7 @@
 // Certificate signing requests (PKCS#10, RFC 2986): made with one URI SAN, read strictly and believed only for their key.
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { messageOf, type Parsed, parsed, refused, type SpiffeId } from '@isthmus/model';
-import { extension, name, OID, oid, seq, set, signed, smallInt, spki, tagged } from './der.ts';
+import { extension, name, OID, oid, seq, set, sequenceDer, signed, smallInt, spkiDer, tagged } from './der.ts';
 import { bitsOf, booleanOf, context, type Der, DerFault, expect, integerOf, itemsOf, oidTextOf, readDer, sequenceOf, TAG } from './der-reader.ts';
 import { createPublicKeyOf, weaknessOf, writesCurveOut } from './key.ts';
 import { type GeneralName, generalNamesOf } from './name-constraints.ts';
@@ -23,7 +23,7 @@ export type Csr = {
 export function makeCsr({ key, spiffeId }: { readonly key: KeyObject; readonly spiffeId?: SpiffeId | undefined }): Buffer {
   const san = spiffeId === undefined ? [] : [extension(OID.subjectAltName, false, seq(tagged(6, Buffer.from(spiffeId))))];
   const attributes = tagged(0, san.map((name) => seq(oid(OID.extensionRequest), set(seq(name)))));
-  return signed(seq(smallInt(0), name({}), spki(createPublicKeyOf(key)), attributes), key);
+  return signed(sequenceDer([smallInt(0), name({}), spkiDer(createPublicKeyOf(key)), attributes]), key);
 }
 
 /** Signature algorithms of requests: the kind of key that makes them, and their hash; SHA-1 is not among them. */

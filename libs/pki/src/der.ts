@@ -115,23 +115,41 @@ export function signatureAlgorithm(key: KeyObject): Asn1 {
 export type Draft = { readonly bytes: Buffer; readonly finish: (signature: Buffer) => Buffer };
 
 /** A to-be-signed value for a key of the kind of `key`, which may be its public half. */
-export function draft(tbs: Asn1, key: KeyObject): Draft {
-  return { bytes: toDer(tbs), finish: (signature) => toDer(seq(tbs, signatureAlgorithm(key), bits(signature))) };
+export function draft(tbs: Asn1 | Buffer, key: KeyObject): Draft {
+  const bytes = Buffer.isBuffer(tbs) ? tbs : toDer(tbs);
+  // Put together from what is encoded already: encoding the whole once more would be a third of the work of issuing.
+  return { bytes, finish: (signature) => encoded(TAG_SEQUENCE, bytes, toDer(signatureAlgorithm(key)), encoded(TAG_BIT_STRING, Buffer.from([0]), signature)) };
+}
+
+/** A SEQUENCE of values, some of them encoded already. */
+export function sequenceDer(items: readonly (Asn1 | Buffer)[]): Buffer {
+  return encoded(TAG_SEQUENCE, ...items.map((item) => (Buffer.isBuffer(item) ? item : toDer(item))));
+}
+
+const TAG_SEQUENCE = 0x30;
+const TAG_BIT_STRING = 0x03;
+
+/** Tag, length in the fewest octets (X.690 §10.1), and contents. */
+function encoded(tag: number, ...contents: readonly Buffer[]): Buffer {
+  const length = contents.reduce((sum, part) => sum + part.length, 0);
+  const octets = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  if (length > 0xffff) throw new RangeError(`${length} bytes are more than is ever signed here`);
+  return Buffer.concat([Buffer.from([tag, ...octets]), ...contents]);
 }
 
 /** Wraps a to-be-signed value with algorithm and signature, as certificates and requests do. */
-export function signed(tbs: Asn1, key: KeyObject): Buffer {
+export function signed(tbs: Asn1 | Buffer, key: KeyObject): Buffer {
   const { bytes, finish } = draft(tbs, key);
   return finish(signBytes(key, bytes));
 }
 
-const spkis = new WeakMap<KeyObject, Asn1>();
+const spkis = new WeakMap<KeyObject, Buffer>();
 
-/** A public key as SubjectPublicKeyInfo; a certificate asks for it twice. */
-export function spki(publicKey: KeyObject): Asn1 {
+/** A public key as SubjectPublicKeyInfo in DER; a certificate asks for it twice. */
+export function spkiDer(publicKey: KeyObject): Buffer {
   let value = spkis.get(publicKey);
   if (value === undefined) {
-    value = fromDer(publicKey.export({ type: 'spki', format: 'der' }));
+    value = publicKey.export({ type: 'spki', format: 'der' });
     spkis.set(publicKey, value);
   }
   return value;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Bundle, SpiffeId, TrustDomain } from '@isthmus/model';
 import { type Issuer, signIntermediate, signRoot, signSvid } from './certificate.ts';
-import { type Asn1, bits, bool, childrenOf, extension, fromDer, int, name, OID, oid, seq, signatureAlgorithm, signed, smallInt, spki, tagged, time } from './der.ts';
+import { type Asn1, bits, bool, childrenOf, extension, fromDer, int, name, OID, oid, seq, signatureAlgorithm, signed, smallInt, spkiDer, tagged, time } from './der.ts';
 import { generateKey, type KeyKind } from './key.ts';
 import { testAuthority } from './testing.ts';
 import { verifySvid } from './verify.ts';
@@ -153,7 +153,7 @@ function certify(c: { readonly issuer: Issuer; readonly key: ReturnType<typeof g
   const usage = c.keyUsage ?? (c.ca === true ? 0x06 : 0x80);
   const tbs = seq(
     tagged(0, [smallInt(2)]), int(Buffer.from([0x40, 1, 2])), signatureAlgorithm(c.issuer.key), issuerName,
-    seq(time(NOW_MS - 60_000), c.notAfter ?? time(NOW_MS + HOUR_MS)), name({ commonName: 'flawed' }), spki(createPublicKey(c.key)),
+    seq(time(NOW_MS - 60_000), c.notAfter ?? time(NOW_MS + HOUR_MS)), name({ commonName: 'flawed' }), fromDer(spkiDer(createPublicKey(c.key))),
     tagged(3, [
       seq(
         extension(OID.basicConstraints, true, c.ca === true ? seq(bool(true)) : seq()),

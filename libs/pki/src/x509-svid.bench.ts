@@ -1,4 +1,5 @@
 // How many certificates an authority signs, and how many chains a peer verifies, in a second of one core's work.
+import { execFileSync } from 'node:child_process';
 import { createPublicKey } from 'node:crypto';
 import type { SpiffeId, TrustDomain } from '@isthmus/model';
 import { openBundleSet } from './bundle-set.ts';
@@ -6,6 +7,7 @@ import { type Issuer, signIntermediate, signRoot, signSvid } from './certificate
 import { makeCsr, parseCsr } from './csr.ts';
 import { jwtAuthorityOf, signJwtSvid, verifyJwtSvid } from './jwt-svid.ts';
 import { generateKey, type KeyKind } from './key.ts';
+import { signBytes } from './signer.ts';
 import { testAuthority } from './testing.ts';
 import { verifySvid } from './verify.ts';
 
@@ -39,10 +41,17 @@ for (const kind of ['ec-p256', 'ed25519', 'rsa-2048'] satisfies KeyKind[]) {
   const east = testAuthority({ root });
   const key = generateKey();
   const csr = makeCsr({ key, spiffeId: ID });
-  const issue = (publicKey = createPublicKey(key)): Buffer => signSvid({ issuer: { cert, key: caKey }, publicKey, spiffeId: ID, nowMs, ttlMs: 3_600_000 });
-  const chain = [issue(), cert];
+  // Keys as they come out of requests; reading them is part of the line after.
+  const publicKeys = Array.from({ length: 256 }, () => createPublicKey(generateKey()));
+  let turn = 0;
+  const issue = (publicKey = publicKeys[turn++ % publicKeys.length] ?? createPublicKey(key)): Buffer => signSvid({ issuer: { cert, key: caKey }, publicKey, spiffeId: ID, nowMs, ttlMs: 3_600_000 });
+  const chain = [issue(createPublicKey(key)), cert];
   print(`signing keys ${kind}:`);
+  const some = Buffer.alloc(600, 7);
+  print(`  bare signatures per second, which nothing here can pass: ${await perSecond(() => signBytes(caKey, some))}`);
   print(`  certificates signed per second: ${await perSecond(() => issue())}`);
+  const rsaLeaf = parseCsr(makeCsr({ key: generateKey('rsa-2048'), spiffeId: ID }));
+  if (rsaLeaf.ok) print(`  certificates for RSA-2048 keys signed per second: ${await perSecond(() => issue(rsaLeaf.value.publicKey))}`);
   print(`  requests (EC P-256) read and certificates signed per second: ${await perSecond(() => {
     const read = parseCsr(csr);
     if (!read.ok) throw new Error('the request does not parse');
@@ -59,4 +68,16 @@ for (const kind of ['ec-p256', 'rsa-2048'] satisfies KeyKind[]) {
   const request = { key, keyId: 'k', spiffeId: ID, audience: ['a'], nowMs, ttlMs: 300_000 };
   const token = await signJwtSvid(request);
   print(`JWT-SVIDs with ${kind}: ${await perSecond(() => signJwtSvid(request))} signed, ${await perSecond(() => verifyJwtSvid({ token, audience: 'a', bundles, nowMs }))} verified per second`);
+}
+
+print(opensslSpeed());
+
+/** What openssl itself signs in a second of this processor: an RSA issuer cannot do more. */
+function opensslSpeed(): string {
+  try {
+    const lines = execFileSync('openssl', ['speed', '-seconds', '1', 'rsa2048', 'ecdsap256', 'ed25519'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n');
+    return ['openssl speed:', ...lines.filter((line) => /^ *(?:rsa|\d+ bits)/.test(line)).map((line) => `  ${line.trim()}`)].join('\n');
+  } catch {
+    return 'openssl speed: openssl is not here';
+  }
 }

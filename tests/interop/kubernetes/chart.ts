@@ -1,5 +1,7 @@
 // The chart rendered by the real helm, as documents.
 import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { documentsOf } from './scenario.ts';
 import { kubernetesProgram } from './server.ts';
@@ -25,6 +27,11 @@ export function renderChart(values: readonly string[]): readonly Manifest[] {
 export function refusalOf(values: readonly string[]): string | undefined {
   const { status, stderr } = spawnSync(kubernetesProgram('helm') ?? 'helm', ['template', 'east', CHART, ...flags(values)], { encoding: 'utf8' });
   return status === 0 ? undefined : stderr;
+}
+
+/** The example of an agent beside its workload. */
+export function sidecarExample(): readonly Manifest[] {
+  return documentsOf(readFileSync(join(CHART, 'examples/sidecar.yaml'), 'utf8')) as readonly Manifest[];
 }
 
 export function lintChart(values: readonly string[]): string {

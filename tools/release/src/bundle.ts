@@ -42,12 +42,15 @@ function entry(version: string): string {
   const cases = PROGRAMS.map((name) => `  case 'isthmus-${name}': await import(${JSON.stringify(join(ROOT, `apps/${name}/src/main.ts`))}); break;`);
   return `import { basename } from 'node:path';
 globalThis.isthmusVersion = ${JSON.stringify(version)};
+// What the demo starts ends with it.
+if (process.env.ISTHMUS_ENDS_WITH_PARENT !== undefined) await import(${JSON.stringify(join(ROOT, 'apps/cli/src/demo/end-with-parent.ts'))});
 const name = basename(process.argv0);
 // \`isthmus-agent join\` is \`isthmus agent join\`: what an operator types on a host where nothing else is known.
 const isVerb = name === 'isthmus-agent' && /^(join|leave|status)$/.test(process.argv[2] ?? '');
 if (isVerb) process.argv.splice(2, 0, 'agent');
 switch (isVerb ? 'isthmus' : name.replace(/_v.*/, '')) {
 ${cases.join('\n')}
+  case 'isthmus-sample-workload': await import(${JSON.stringify(join(ROOT, 'apps/cli/src/demo/sample-workload.ts'))}); break;
   case 'terraform-provider-isthmus': await import(${JSON.stringify(join(ROOT, 'apps/terraform-provider/src/main.ts'))}); break;
   default: await import(${JSON.stringify(join(ROOT, 'apps/cli/src/main.ts'))});
 }`;

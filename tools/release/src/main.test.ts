@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { PROGRAMS } from './bundle.ts';
 import { makeDeb } from './deb.ts';
 import { ARCHITECTURES } from './executable.ts';
-import { packagePlans } from './packages.ts';
+import { maintainerScripts, packagePlans } from './packages.ts';
 
 const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
 const noDpkg = spawnSync('dpkg-deb', ['--version']).error === undefined ? false : 'dpkg-deb is not installed';
@@ -69,6 +69,51 @@ test('a program of the executable says of a wrong configuration what one of the 
   unlinkSync(file);
   assert.equal(status, 65);
   assert.match(stderr, /gateway\.yaml:1: stateDirr/);
+});
+
+test('the demo runs from the executable alone, without the sources, and ends with it however it ends', { timeout: 150_000 }, async () => {
+  const state = join(out, 'demo');
+  const demo = spawn(join(out, process.arch, 'isthmus'), ['up', '--state', state, '--ports', '11000-11199'], { cwd: out, env: { PATH: '/usr/bin:/bin', HOME: out }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  const ended = new Promise<void>((resolve) => demo.once('exit', () => resolve()));
+  try {
+    await new Promise<void>((resolve, reject) => {
+      for (const stream of [demo.stdout, demo.stderr]) {
+        stream.on('data', (text: Buffer) => {
+          said += String(text);
+          if (said.includes('first answer across clusters')) resolve();
+        });
+      }
+      void ended.then(() => reject(new Error(`it ended:\n${said}`)));
+    });
+    assert.ok(processesOf(state).length > 10);
+  } finally {
+    demo.kill('SIGKILL');
+    await ended;
+  }
+  while (processesOf(state).length > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+});
+
+/** Command lines of processes that name this directory. */
+function processesOf(directory: string): string[] {
+  return readdirSync('/proc').flatMap((pid) => {
+    try {
+      const command = /^\d+$/.test(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
+      return command.includes(directory) ? [command] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+test('an upgrade hands over where connections pass, and restarts where none do', () => {
+  for (const [unit, verb] of [['isthmus-agent', 'try-reload-or-restart'], ['isthmus-gateway', 'try-reload-or-restart'], ['isthmus-control-plane', 'try-restart'], ['isthmus-trust-root', 'try-restart']] as const) {
+    assert.ok(maintainerScripts(unit).get('postinst')?.includes(`systemctl ${verb} ${unit}.service`), unit);
+    const text = readFileSync(new URL(`../../../infra/systemd/${unit}.service`, import.meta.url), 'utf8');
+    assert.equal(/^ExecReload=\/bin\/kill -USR2 \$MAINPID$/m.test(text), verb !== 'try-restart', unit);
+    const [, pidFile = ''] = /^PIDFile=(.*)$/m.exec(text) ?? [];
+    assert.ok(verb === 'try-restart' || text.includes(`--pidFile ${pidFile}\n`), 'systemd looks where the program writes');
+  }
 });
 
 test('the packages hold what belongs to a host, owned by root, and nothing writable by others', { skip: noDpkg }, () => {

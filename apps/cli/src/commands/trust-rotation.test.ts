@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RotationDocument } from '@isthmus/identity';
-import { describe, requestOf, whatBreaks } from './trust-rotation.ts';
+import { describe, requestOf, whatBreaks, followLoggedIn } from './trust-rotation.ts';
 
 const rotation: NonNullable<RotationDocument['rotation']> = {
   id: 'x1', startedAtMs: 0, step: 'prove', stepSinceMs: 0, paused: false, compromised: false, isRollback: false, without: ['east/agent/b'], cutOff: [], history: [],
@@ -36,4 +36,29 @@ test('it says who is waited for and why, who is not waited for, and how far each
 
 test('what the removal of a compromised root breaks is said with the names of who is away', () => {
   assert.match(whatBreaks(document).join('\n'), /4 processes of 2 clusters[\s\S]*cut off for certain: west/);
+});
+
+test('over an admin API the rotation holds for the login twice, and goes on only where it is still its own hold', async () => {
+  const context = { output: 'json', stdout: { write: () => true, isTTY: false }, stderr: { write: () => true } } as unknown as Parameters<typeof followLoggedIn>[0];
+  const rotation = document.rotation;
+  const at = (step: string, more: object = {}): typeof document => ({ ...document, rotation: { ...rotation, paused: false, isRollback: false, ...more, step } }) as typeof document;
+  const walk = async (states: readonly (typeof document)[]): Promise<readonly string[]> => {
+    const asked: string[] = [];
+    const left = [...states];
+    const end = await followLoggedIn(context, {
+      rotation: async () => left[0] as typeof document,
+      rotate: async ({ action, holdBefore }) => {
+        asked.push(`${action} ${holdBefore ?? '-'}`);
+        left.shift();
+        return left[0] as typeof document;
+      },
+      renew: async () => void asked.push('renew'),
+    });
+    return [...asked, String(end.rotation?.step)];
+  };
+  const [first, second] = [at('switch', { holdBefore: 'switch' }), at('retire', { holdBefore: 'retire' })];
+  assert.deepEqual(await walk([first, second, at('done')]), ['renew', 'resume retire', 'renew', 'resume -', 'done']);
+  assert.deepEqual(await walk([first, at('reissue', { paused: true })]), ['renew', 'resume retire', 'reissue']);
+  assert.deepEqual(await walk([at('done')]), ['done']);
+  assert.deepEqual(await walk([at('switch', { holdBefore: 'switch', paused: true })]), ['switch']);
 });

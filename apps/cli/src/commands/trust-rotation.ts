@@ -18,6 +18,8 @@ const SHOWN_WAITING = 12;
 const EX_TEMPFAIL = 75;
 
 /** Prints how things stand. */
+const PLACES: Readonly<Record<string, string>> = { files: 'a file', pkcs11: 'a PKCS#11 token', program: 'the keeping of a program' };
+
 export async function showTrust(context: CommandContext): Promise<void> {
   const document = await withTrustRoot(context, (api) => api.rotation());
   printOutcome(context, describe(document, context.stdout.isTTY === true).join('\n'), document);
@@ -29,12 +31,13 @@ export async function rotateTrust(context: CommandContext, _args: readonly strin
     const before = await api.rotation();
     const request = requestOf(options, isOpen(before));
     if (request?.compromised === true && options['yes'] !== true) await confirm(context, before);
-    if (request !== undefined) await api.rotate(request);
+    const isGuarded = api.renew !== undefined && request?.action === 'begin' && request.compromised !== true && request.holdBefore === undefined && options['follow'] !== false;
+    if (request !== undefined) await api.rotate(isGuarded ? { ...request, holdBefore: 'switch' } : request);
     if (options['follow'] === false) {
       show(context, await api.rotation());
       return;
     }
-    const end = await follow(context, api);
+    const end = isGuarded ? await followLoggedIn(context, api) : await follow(context, api);
     if (isOpen(end)) process.exitCode = EX_TEMPFAIL;
   });
 }
@@ -74,6 +77,23 @@ export function whatBreaks(document: RotationDocument): readonly string[] {
     '- Connections that stand on the old root are closed; requests in them fail.',
     '- Every token that was not used yet is void, and there is no way back.',
   ];
+}
+
+/**
+ * Follows a rotation over an admin API. An operator is none of those that are waited for, so the rotation holds twice for
+ * this login: before the switch, to learn the new root, and before the old one goes, to prove itself under the new one.
+ */
+export async function followLoggedIn(context: CommandContext, api: RotationApi): Promise<RotationDocument> {
+  let end = await follow(context, api);
+  for (const [hold, next] of [['switch', 'retire'], ['retire', undefined]] as const) {
+    const { rotation } = end;
+    // Somebody else paused it, turned it round or ended it.
+    if (rotation === undefined || rotation.step !== hold || rotation.holdBefore !== hold || rotation.paused || rotation.isRollback) return end;
+    await api.renew?.();
+    await api.rotate({ action: 'resume', ...(next !== undefined && { holdBefore: next }) });
+    end = await follow(context, api);
+  }
+  return end;
 }
 
 /** Shows each change until it is done, paused or holds. */
@@ -128,6 +148,7 @@ function isAtRest({ rotation }: RotationDocument): boolean {
 export function describe(document: RotationDocument, colour: boolean): readonly string[] {
   const { rotation } = document;
   return [
+    ...(document.key === undefined || (document.key.place === 'files' && document.key.isAvailable) ? [] : [`the root’s key is in ${PLACES[document.key.place] ?? document.key.place}${document.key.isAvailable ? '' : ', which is away: nothing is signed'}`]),
     ...document.roots.map((r) => `root ${r.sha256.slice(0, 12)}  ${r.state}${r.expiresAtMs === undefined ? '' : `, until ${instant(r.expiresAtMs) ?? ''}`}`),
     ...(rotation === undefined ? ['no rotation yet'] : progress(rotation)),
     ...(colour && rotation !== undefined && rotation.step !== 'done' ? bars(document, rotation.step) : []),

@@ -10,7 +10,7 @@ import { type RotationApi, rotationApi } from '../trust-admin.ts';
 import { adminApiConfig, agentConfig, type DemoGrant, controlPlaneConfig, gatewayConfig, toYaml, trustRootConfig } from './config.ts';
 import { etcdProcess, type EtcdTls, findEtcd } from './etcd.ts';
 import type { DemoPaths } from './paths.ts';
-import { appMain, isReadyLine, type ManagedProcess, nodeProgram, type ProcessSpec } from './process.ts';
+import { appMain, isReadyLine, type ManagedProcess, nodeProgram, type ProcessSpec, sampleWorkload } from './process.ts';
 import type { Supervisor } from './supervisor.ts';
 import { type AgentPlan, type ClusterPlan, names, portNames, type Ports, type Topology, type WorkloadPlan } from './topology.ts';
 
@@ -121,8 +121,7 @@ export function openFederation(options: FederationOptions): Federation {
     },
     startWorkload: (cluster, workload) => {
       const name = names.workload(cluster.name, workload.instance);
-      const program = new URL('./sample-workload.ts', import.meta.url).pathname;
-      return supervisor.start(nodeSpec(options, name, program, [String(port(name)), cluster.name, workload.instance]));
+      return supervisor.start(nodeSpec(options, name, sampleWorkload(), [String(port(name)), cluster.name, workload.instance]));
     },
     declare: async (cluster) => {
       const api = admin(cluster.name);
@@ -137,10 +136,11 @@ export function openFederation(options: FederationOptions): Federation {
 }
 
 function nodeSpec(options: FederationOptions, name: string, program: string, args: readonly string[]): ProcessSpec {
+  const start = nodeProgram(program, args);
   return {
     name,
-    ...nodeProgram(program, args),
-    env: { NODE_COMPILE_CACHE: options.paths.cacheDir },
+    ...start,
+    env: { NODE_COMPILE_CACHE: options.paths.cacheDir, ...start.env },
     logFile: options.paths.log(name),
     isReady: isReadyLine,
     readyLimitMs: options.readyLimitMs ?? 30_000,

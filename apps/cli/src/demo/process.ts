@@ -1,8 +1,9 @@
 // One process of the demo: started in its own group, its output kept in a file, ready when it says so, ended for certain.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, isAbsolute, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { isSea } from 'node:sea';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
@@ -11,6 +12,8 @@ export type ProcessSpec = {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
+  /** The name the program is called by, where that is not the command's. */
+  readonly argv0?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly logFile: string;
   /** True for the line of output that says the process serves. */
@@ -37,17 +40,28 @@ export type ExitFacts = { readonly code: number | null; readonly signal: NodeJS.
 
 const STOP_LIMIT_MS = 5_000;
 
-/** A program as a process: a source of this repository, which ends with the demo, or an executable. */
-export function nodeProgram(program: string, args: readonly string[], nodeFlags: readonly string[] = []): { readonly command: string; readonly args: readonly string[] } {
-  if (!program.endsWith('.ts')) return { command: program, args };
-  const endWithParent = new URL('./end-with-parent.ts', import.meta.url).href;
-  return { command: process.execPath, args: ['--disable-warning=ExperimentalWarning', ...nodeFlags, '--import', endWithParent, program, ...args] };
+/** How a program is started. */
+export type ProgramStart = Pick<ProcessSpec, 'command' | 'args' | 'argv0' | 'env'>;
+
+/** A program as a process: a source of this repository or part of the executable this runs in, which end with the demo; or an executable elsewhere. */
+export function nodeProgram(program: string, args: readonly string[], nodeFlags: readonly string[] = []): ProgramStart {
+  if (program.endsWith('.ts')) {
+    const endWithParent = new URL('./end-with-parent.ts', import.meta.url).href;
+    return { command: process.execPath, args: ['--disable-warning=ExperimentalWarning', ...nodeFlags, '--import', endWithParent, program, ...args] };
+  }
+  return isAbsolute(program) ? { command: program, args } : { command: process.execPath, argv0: program, args, env: { ISTHMUS_ENDS_WITH_PARENT: '1' } };
 }
 
-/** The main program of one of the apps: its source, or the executable in the directory that `ISTHMUS_PROGRAMS` names. */
+/** The application of the demo: a source, or what the executable is when it is called by this name. */
+export function sampleWorkload(): string {
+  return isSea() ? 'isthmus-sample-workload' : fileURLToPath(new URL('./sample-workload.ts', import.meta.url));
+}
+
+/** The main program of one of the apps: its source, its name in the executable this runs in, or the executable in the directory that `ISTHMUS_PROGRAMS` names. */
 export function appMain(app: 'trust-root' | 'control-plane' | 'gateway' | 'agent' | 'admin-api'): string {
   const directory = process.env['ISTHMUS_PROGRAMS'];
-  if (directory !== undefined) return join(directory, `isthmus-${app}`);
+  if (directory !== undefined) return resolve(directory, `isthmus-${app}`);
+  if (isSea()) return `isthmus-${app}`;
   return fileURLToPath(new URL(`../../../${app}/src/main.ts`, import.meta.url));
 }
 
@@ -96,6 +110,7 @@ function spawnLogged(spec: ProcessSpec): ChildProcess {
   const log = createWriteStream(spec.logFile, { flags: 'a' });
   const child = spawn(spec.command, spec.args, {
     detached: true,
+    ...(spec.argv0 === undefined ? {} : { argv0: spec.argv0 }),
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     env: { NODE_COMPILE_CACHE: COMPILE_CACHE_DIR, ...process.env, ...spec.env },
   });

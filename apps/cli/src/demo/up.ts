@@ -30,9 +30,9 @@ export async function up(context: CommandContext, _args: readonly string[], opti
   const tour = await findTour(String(options['tour']));
   const store: StoreKind = options['store'] === 'etcd' ? 'etcd' : 'embedded';
   if (check && tour.whyNot !== undefined) return skipTour(context, tour.name, store, tour.whyNot, options);
-  if (check && tour.kind === 'alone') return walkAlone(context, tour, options);
-  const ports = planPorts(DEMO_TOPOLOGY, parsePortRange(String(options['ports'])));
   if (store === 'etcd') findEtcd(process.env['PATH'] ?? '');
+  if (check && tour.kind === 'alone') return walkAlone(context, tour, store, options);
+  const ports = planPorts(DEMO_TOPOLOGY, parsePortRange(String(options['ports'])));
   const paths = demoPaths(context.stateDir);
   mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
 

@@ -1,6 +1,7 @@
 // The end of every `--check`: what a walk found is said and written; and the walks that make a federation of their own.
 import type { CommandContext } from '../context.ts';
 import type { Options } from '../program.ts';
+import type { StoreKind } from './federation.ts';
 import { parsePortRange } from './ports.ts';
 import { openTour, type Tour, writeReport } from './report.ts';
 import type { AloneWalk } from './tour/tours.ts';
@@ -19,14 +20,14 @@ export function tellReport(context: CommandContext, record: Tour, options: Optio
 }
 
 /** Walks a tour that needs no demo. A signal ends it in order: it cleans up, and the report is written. */
-export async function walkAlone(context: CommandContext, tour: { readonly name: string; readonly walk: (walk: AloneWalk) => Promise<void> }, options: Options): Promise<void> {
+export async function walkAlone(context: CommandContext, tour: { readonly name: string; readonly walk: (walk: AloneWalk) => Promise<void> }, store: StoreKind, options: Options): Promise<void> {
   const { from, to } = parsePortRange(String(options['ports']));
-  const record = openTour({ tour: tour.name, store: 'embedded', stdout: context.stdout });
+  const record = openTour({ tour: tour.name, store, stdout: context.stdout });
   const abort = new AbortController();
   const onSignal = (): void => abort.abort();
   for (const signal of END_SIGNALS) process.on(signal, onSignal);
   try {
-    await tour.walk({ record, ports: Array.from({ length: to - from + 1 }, (_, i) => from + i), signal: abort.signal });
+    await tour.walk({ record, store, ports: Array.from({ length: to - from + 1 }, (_, i) => from + i), signal: abort.signal });
   } finally {
     for (const signal of END_SIGNALS) process.removeListener(signal, onSignal);
     tellReport(context, record, options);

@@ -52,7 +52,7 @@ async function opened(over: Partial<Thing> = {}, endpoint: Value = 'known') {
   const engine = openEngine(provider(thing(over)), clock);
   const type = objectOf({ endpoint: attributes['note'] as never });
   await engine.configureProvider({ terraformVersion: '1', config: { msgpack: Buffer.from(encodeValue(type, { endpoint })), json: Buffer.alloc(0) } });
-  const apply = (prior: Value, planned: Value, plannedPrivate = Buffer.alloc(0)) =>
+  const apply = (prior: Value, planned: Value, plannedPrivate: Buffer = Buffer.alloc(0)) =>
     engine.applyResourceChange({ typeName: 'x_thing', priorState: value(prior), plannedState: value(planned), config: value(planned), plannedPrivate });
   return { engine, clock, apply };
 }

@@ -3,7 +3,7 @@ import { parseClusterName, type Problem } from '@isthmus/model';
 import type { Api } from '../connection/api.ts';
 import { fail } from '../errors.ts';
 import { type Attribute, STRING } from '../protocol/attribute.ts';
-import { textAt, Unknown, type ValueObject } from '../protocol/value.ts';
+import { textAt, UNKNOWN_NOT_NULL, type ValueObject } from '../protocol/value.ts';
 
 export const CLUSTER: Attribute = { type: STRING, mode: 'optional-computed', description: 'Name of the cluster it lies in; the provider’s `cluster` without it.', replaces: true };
 /** The same, of what is only read. */
@@ -20,7 +20,7 @@ export function clusterProblems(config: ValueObject, name = 'cluster'): readonly
 /** The plan with the provider's cluster where none is named; a provider of another cluster makes the thing anew there. */
 export function withCluster(api: Api | undefined, config: ValueObject, proposed: ValueObject): { readonly state: ValueObject; readonly problems: readonly Problem[] } {
   if (config['cluster'] !== null && config['cluster'] !== undefined) return { state: proposed, problems: [] };
-  if (api === undefined) return { state: { ...proposed, cluster: new Unknown() }, problems: [] };
+  if (api === undefined) return { state: { ...proposed, cluster: UNKNOWN_NOT_NULL }, problems: [] };
   if (api.cluster === undefined) return { state: proposed, problems: [{ path: 'cluster', message: 'is needed, since the provider block names no cluster either' }] };
   return { state: { ...proposed, cluster: api.cluster }, problems: [] };
 }

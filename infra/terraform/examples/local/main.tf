@@ -40,6 +40,10 @@ module "trust_root_host" {
   depends_on = [terraform_data.directory]
 }
 
+locals {
+  is_etcd = nonsensitive(var.east_etcd != null)
+}
+
 module "east" {
   source              = "../../modules/cluster"
   name                = "east"
@@ -49,6 +53,9 @@ module "east" {
   listen_host         = local.address.east
   loopback_host       = local.address.east
   embedded_store_port = var.embedded_store_ports.east
+  etcd_members        = !local.is_etcd ? {} : { east-1 = { address = "127.0.0.1", listen_host = "127.0.0.1", client_port = nonsensitive(var.east_etcd.client_port), peer_port = nonsensitive(var.east_etcd.peer_port) } }
+  etcd_tls            = !local.is_etcd ? null : { ca = var.east_etcd.ca, client_cert = var.east_etcd.client_cert, client_key = var.east_etcd.client_key, members = { east-1 = { cert = var.east_etcd.cert, key = var.east_etcd.key } } }
+  etcd_user           = ""
   gateway_workers     = 1
   grants              = local.grants
   root_dir            = local.root.east

@@ -63,6 +63,13 @@ variable "embedded_store_ports" {
   nullable    = false
 }
 
+variable "east_etcd" {
+  description = "A real etcd for east in place of the store inside its control plane: two free ports on loopback, and PEM texts of a CA, a client's certificate and key, and a server's for 127.0.0.1."
+  type        = object({ client_port = number, peer_port = number, ca = string, client_cert = string, client_key = string, cert = string, key = string })
+  default     = null
+  sensitive   = true
+}
+
 variable "ends_with" {
   description = "Number of a process with which all hosts end; empty where they go on until they are destroyed."
   type        = string

@@ -10,7 +10,10 @@ trap 'rm -f "$errors"' EXIT
 
 # Asks again until the command succeeds or the time is over; then says what it said last.
 again() {
+  tries=0
   until "$@" 2>"$errors"; do
+    tries=$((tries + 1))
+    if [ $((tries % 30)) = 0 ]; then echo "still asked for; the last answer: $(tail -n 1 "$errors")" >&2; fi
     if [ "$(date +%s)" -ge "$until_seconds" ]; then
       echo "not done within $limit s; the last error:" >&2
       cat "$errors" >&2

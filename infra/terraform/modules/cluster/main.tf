@@ -59,11 +59,22 @@ locals {
     federation         = var.federation.trust_domain
     stateDir           = "${local.state}/admin-api"
     controlPlaneSocket = local.control_plane_socket
+    trustRoot          = { address = var.federation.address }
     listen             = { host = var.loopback_host, port = local.ports.admin_api }
     grants             = [for grant in var.grants : { for key, value in grant : key => value if value != null }]
+    oidc               = local.oidc
     forwarders         = [for cluster, roles in var.forwarders : { cluster = cluster, roles = roles }]
     health             = { host = var.loopback_host, port = local.ports.admin_api_health }
   }
+
+  oidc = [for issuer in var.oidc : { for key, value in {
+    name     = issuer.name
+    issuer   = issuer.issuer
+    audience = issuer.audience
+    jwksUrl  = issuer.jwks_url
+    discover = issuer.discover
+    rules    = [for rule in issuer.rules : { for key, value in rule : key => value if value != null }]
+  } : key => value if value != null }]
 
   # Each unit waits for what it needs, so that a host may boot long before its token comes.
   wait = {
@@ -113,7 +124,7 @@ locals {
     permissions = "0644"
     owner       = ""
   }
-  make_gateway_token = "until isthmus token create ${local.gateway_name} --role gateway --ttl 10m --socket ${local.control_plane_socket} > ${local.gateway_token}.new; do sleep 1; done; mv ${local.gateway_token}.new ${local.gateway_token}"
+  make_gateway_token = "until test -S ${local.control_plane_socket}; do sleep 1; done; until isthmus token create ${local.gateway_name} --role gateway --ttl 10m --socket ${local.control_plane_socket} > ${local.gateway_token}.new; do sleep 1; done; mv ${local.gateway_token}.new ${local.gateway_token}"
 
   host_files = concat(
     [

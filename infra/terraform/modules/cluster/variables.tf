@@ -96,7 +96,7 @@ variable "loopback_host" {
 }
 
 variable "grants" {
-  description = "Who may do what through the admin API: `who` is a SPIFFE ID or `oidc:<subject>`, `role` viewer, operator or trust-admin; all clusters and namespaces where none are named."
+  description = "Who may do what through the admin API: `who` is a SPIFFE ID or `oidc:<issuer's name>:<subject>`, `role` viewer, operator or trust-admin; all clusters and namespaces where none are named."
   type = list(object({
     who        = string
     role       = string
@@ -111,8 +111,36 @@ variable "grants" {
     error_message = "grants: each role must be viewer, operator or trust-admin."
   }
   validation {
-    condition     = alltrue([for grant in var.grants : can(regex("^(spiffe://[a-z0-9._-]+/.+|oidc:.+)$", grant.who))])
-    error_message = "grants: each who must be a SPIFFE ID, such as spiffe://east.acme.example/operator/alice, or oidc:<subject>."
+    condition     = alltrue([for grant in var.grants : can(regex("^(spiffe://[a-z0-9._-]+/.+|oidc:[a-z0-9-]+:.+)$", grant.who))])
+    error_message = "grants: each who must be a SPIFFE ID, such as spiffe://east.acme.example/operator/alice, or oidc:<issuer's name>:<subject>."
+  }
+}
+
+variable "oidc" {
+  description = "OpenID Connect issuers whose bearer tokens the admin API takes: the exact issuer, the audience that is this cluster's alone, where its keys are (`jwks_url`, or `discover`), and roles by claims."
+  type = list(object({
+    name     = string
+    issuer   = string
+    audience = string
+    jwks_url = optional(string)
+    discover = optional(bool)
+    rules = optional(list(object({
+      match      = map(string)
+      role       = string
+      clusters   = optional(list(string))
+      namespaces = optional(list(string))
+    })), [])
+  }))
+  default  = []
+  nullable = false
+
+  validation {
+    condition     = alltrue([for issuer in var.oidc : startswith(issuer.issuer, "https://") && (issuer.jwks_url != null) != (issuer.discover == true)])
+    error_message = "oidc: each issuer must be https, and its keys be found by jwks_url or by discover, one of both."
+  }
+  validation {
+    condition     = alltrue(flatten([for issuer in var.oidc : [for rule in issuer.rules : length(rule.match) > 0 && contains(["viewer", "operator", "trust-admin"], rule.role)]]))
+    error_message = "oidc: each rule needs a claim to match and a role out of viewer, operator and trust-admin."
   }
 }
 

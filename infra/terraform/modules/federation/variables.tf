@@ -70,6 +70,22 @@ variable "key_passphrase" {
   }
 }
 
+variable "key_pkcs11" {
+  description = "Token that keeps the root's keys in place of files: the vendor's library on the host, the token's label, its serial number where two have one label, and the user PIN."
+  type        = object({ module = string, token = string, serial = optional(string), pin = string })
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = var.key_pkcs11 == null ? true : startswith(var.key_pkcs11.module, "/") && length(var.key_pkcs11.token) >= 1 && length(var.key_pkcs11.token) <= 32 && var.key_pkcs11.pin != ""
+    error_message = "key_pkcs11: needs the library's absolute path, a label of 1 to 32 characters, and a PIN."
+  }
+  validation {
+    condition     = var.key_pkcs11 == null || var.key_passphrase == null
+    error_message = "key_pkcs11: keys in a token are under no passphrase; leave key_passphrase out."
+  }
+}
+
 variable "intermediate_ttl" {
   description = "Life of a cluster's intermediate, 10s to 90d; renewed at half of it. The trust root may be away for as long."
   type        = string
@@ -79,6 +95,18 @@ variable "intermediate_ttl" {
   validation {
     condition     = can(regex("^[1-9][0-9]{0,6}(s|m|h|d)$", var.intermediate_ttl))
     error_message = "intermediate_ttl: must be a number with s, m, h or d, such as 24h."
+  }
+}
+
+variable "operators" {
+  description = "Clusters whose admin API may ask the trust root for changes, for whom (everybody that it calls a trust-admin where nobody is named), and for which: `rotate`, `fence`, `members`."
+  type        = list(object({ cluster = string, who = optional(list(string)), may = list(string) }))
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue(flatten([for operator in var.operators : [length(operator.may) > 0, [for right in operator.may : contains(["rotate", "fence", "members"], right)]]]))
+    error_message = "operators: each needs at least one right out of rotate, fence and members."
   }
 }
 

@@ -14,7 +14,7 @@ const CONNECTION: AttemptRate = { burst: 60, perSecond: 2 };
 const FAILURE_COSTS = { address: 10, connection: 5 };
 
 export interface AttemptLimit {
-  /** **Throws** IDENTITY_RATE_LIMITED with `retryAfterMs`. */
+  /** **Throws** IDENTITY_RATE_LIMITED with `retryAfterMs`, and `by`: `address` where the connection alone could go on. */
   enter(who: { readonly address: string; readonly connection: string }): void;
   failed(who: { readonly address: string; readonly connection: string }): void;
   /** Addresses and connections remembered. */
@@ -27,10 +27,10 @@ export function openAttemptLimit(clock: Clock, rate: AttemptRate = ADDRESS): Att
   const byConnection = openRateLimit({ ...CONNECTION, clock });
   return {
     enter({ address, connection }) {
-      const isFree = byConnection.take(connection) && byAddress.take(address);
-      if (isFree) return;
+      const isConnectionFree = byConnection.take(connection);
+      if (isConnectionFree && byAddress.take(address)) return;
       const retryAfterMs = Math.max(byConnection.waitMs(connection), byAddress.waitMs(address), 1_000);
-      throw fail('IDENTITY_RATE_LIMITED', `${address} tries to join too often`, { facts: { retryAfterMs } });
+      throw fail('IDENTITY_RATE_LIMITED', `${address} tries to join too often`, { facts: { retryAfterMs, by: isConnectionFree ? 'address' : 'connection' } });
     },
     failed({ address, connection }) {
       byAddress.charge(address, FAILURE_COSTS.address - 1);

@@ -5,12 +5,12 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { IsthmusError, spiffeIds, type TrustDomain } from '@isthmus/model';
-import { generateKey, makeCsr } from '@isthmus/pki';
+import { generateKey, makeCsr, makeToken } from '@isthmus/pki';
 import { call, identity, openChannel } from '@isthmus/rpc';
 import { systemClock, systemRandom } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { joinOrResume } from '../proxy/join.ts';
-import { recordingLog, startTestCluster, startTestTrustRoot, testDir } from '../testing.ts';
+import { FEDERATION, recordingLog, startTestCluster, startTestTrustRoot, testDir, until } from '../testing.ts';
 
 const TD = 'east.acme.example' as TrustDomain;
 
@@ -58,6 +58,33 @@ test('a storm of bad tokens is held back with a time to come again, another addr
   for (const channel of channels) channel.close();
   await calm.close();
   other.close();
+  await east.close();
+  await root.close();
+  await dir.remove();
+});
+
+test('behind one gateway, whose address others have used up, a good token still joins; a bad one, and the good one again, do not', { timeout: 60_000 }, async () => {
+  const dir = await testDir('behind');
+  const root = await startTestTrustRoot(join(dir.path, 'root'));
+  const east = await startTestCluster(join(dir.path, 'east'), { cluster: 'east', trustRoot: { address: root.address }, token: await root.token('east'), rate: { burst: 3, perSecond: 0.001 } });
+  const joined = async (token: string): Promise<string> => {
+    const channel = openChannel({ address: east.address, serverName: `control-plane.isthmus.${TD}`, expectedId: spiffeIds.controlPlane(TD), bundles: east.authority.bundles, log: silentLog() });
+    const client = channel.client(identity.IssuanceClient);
+    try {
+      await call<identity.JoinRequest, identity.SvidResponse>(client.join.bind(client), { evidence: { $case: 'token', value: token }, csr: makeCsr({ key: generateKey() }) }, { timeoutMs: 30_000 });
+      return 'joined';
+    } catch (error) {
+      return error instanceof IsthmusError ? error.code : String(error);
+    } finally {
+      channel.close();
+    }
+  };
+  const { token } = await east.issuance.createJoinToken({ agent: 'behind', role: 'agent', services: [] });
+  const guess = makeToken({ prefix: 'ijt', pinSha256: east.authority.rootSha256, fields: { cluster: 'east', federation: FEDERATION, agent: 'behind', role: 'agent' } }).token;
+  assert.equal(await joined(guess), 'IDENTITY_TOKEN_REFUSED');
+  assert.equal(await joined(guess), 'IDENTITY_RATE_LIMITED', 'the address has nothing left');
+  assert.equal(await joined(token), 'joined');
+  await until(async () => (await joined(token)) === 'IDENTITY_RATE_LIMITED', 'a spent token is held back like any other');
   await east.close();
   await root.close();
   await dir.remove();

@@ -36,6 +36,7 @@ import { type IssuanceQueue, type IssuanceQueueOptions, openIssuanceQueue } from
 import { type CreatedJoinToken, type JoinTokenRequest, openTokenStore, type TokenFence, type TokenStore } from './join-tokens.ts';
 import type { SerialChain } from './serial-chain.ts';
 import { withEntryRecords, withTokenRecords } from './recorded.ts';
+import { openUnspentTokens, type UnspentTokens } from './unspent-tokens.ts';
 
 export type IssuanceOptions = {
   readonly authority: Authority;
@@ -89,7 +90,7 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
   const { tokens, entries } = recordedStores(options);
   const attestation = openAttestation(options.attestation ?? {}, { ...options, tokens, trustDomain: options.authority.trustDomain });
   const sweeper = sweepUsedEvidence(options);
-  const issuer = new Issuer(options, entries, attestation);
+  const issuer = new Issuer(options, entries, attestation, openUnspentTokens(tokens, options.clock));
   return {
     definition: identity.IssuanceService,
     implementation: {
@@ -137,17 +138,19 @@ class Issuer {
   private readonly attestation: Attestation;
   private readonly limit;
   private readonly attempts: AttemptLimit;
+  private readonly unspent: UnspentTokens;
   private readonly queue: IssuanceQueue;
   private readonly issued;
   private readonly waiting;
   private readonly cloned;
   private readonly refused;
 
-  constructor(options: IssuanceOptions, entries: EntryStore, attestation: Attestation) {
+  constructor(options: IssuanceOptions, entries: EntryStore, attestation: Attestation, unspent: UnspentTokens) {
     const { clock, metrics, rate = { burst: 200, perSecond: 50 } } = options;
     this.options = options;
     this.entries = entries;
     this.attestation = attestation;
+    this.unspent = unspent;
     this.limit = openRateLimit({ ...rate, clock });
     this.attempts = openAttemptLimit(clock, rate);
     this.queue = openIssuanceQueue({ clock, random: systemRandom, ...options.queue });
@@ -163,7 +166,7 @@ class Issuer {
     const method = methodOf(call.request);
     return this.judged('join', facts.address, async (askedAtMs) => {
       try {
-        this.attempts.enter(facts);
+        await this.enter(facts, call.request);
         const verdict = await this.attestation.attest(evidenceOf(call.request), facts);
         // Who has no identity yet is like one whose identity ends now.
         const response = await this.queue.run(this.options.clock.nowMs(), () => this.admitted(verdict, call.request.csr, askedAtMs));
@@ -176,6 +179,16 @@ class Issuer {
         throw error;
       }
     });
+  }
+
+  /** All who come through one gateway share its address: while that is held back, who shows a token that could be spent goes on. */
+  private async enter(facts: CallFacts, { evidence }: identity.JoinRequest): Promise<void> {
+    try {
+      this.attempts.enter(facts);
+    } catch (error) {
+      const isOthersFault = error instanceof IsthmusError && error.facts['by'] === 'address' && evidence?.$case === 'token';
+      if (!isOthersFault || !(await this.unspent.has(evidence.value))) throw error;
+    }
   }
 
   close(): void {

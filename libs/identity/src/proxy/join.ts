@@ -3,6 +3,7 @@ import { clusterTrustDomain, type ErrorClass, IsthmusError, messageOf, type Rene
 import { type BundleSet, openBundleSet, type SvidSource, type X509Svid } from '@isthmus/pki';
 import { openChannel, type RpcChannel } from '@isthmus/rpc';
 import { makePrivateDir } from '@isthmus/runtime';
+import { type ClockWatch, openClockWatch } from '../clock-watch.ts';
 import { fail } from '../errors.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type FreshSvid, keepFresh } from '../renew.ts';
@@ -24,6 +25,8 @@ export type IdentityStatus = {
   readonly expiresAtMs: number;
   /** Seconds until this proxy's own SVID runs out, if nothing is renewed. */
   readonly secondsToIdentityLoss: number;
+  /** How far the control plane’s clock was ahead of this machine’s at the last renewal; undefined before the first. */
+  readonly clockSkewMs: number | undefined;
   readonly services: readonly { readonly spiffeId: SpiffeId; readonly expiresAtMs: number }[];
   /** The last renewal that was refused or failed, until the next success. */
   readonly lastError: string | undefined;
@@ -86,6 +89,7 @@ class ProxyIdentity implements Identity {
   private readonly lossReport: { close(): void };
   private readonly server: RpcChannel;
   private readonly keepOff: KeepOff;
+  private readonly clockWatch: ClockWatch;
   private readonly trustListeners = new Set<() => void>();
   /** The SVID a restart would begin with. */
   private stored: X509Svid;
@@ -106,6 +110,7 @@ class ProxyIdentity implements Identity {
     this.spiffeId = start.svid.spiffeId as SpiffeId;
     this.bundles = openBundleSet([...start.bundles]);
     this.stored = start.svid;
+    this.clockWatch = openClockWatch({ issuer: 'control-plane', clock, log, metrics: options.metrics });
     this.svids = keepFresh({
       request: (signal) => this.renewOwn(signal),
       initial: start.svid,
@@ -163,6 +168,7 @@ class ProxyIdentity implements Identity {
       spiffeId: this.spiffeId,
       expiresAtMs,
       secondsToIdentityLoss: secondsTo(expiresAtMs, this.options.clock.nowMs()),
+      clockSkewMs: this.clockWatch.skewMs(),
       services: this.services.list(),
       lastError: this.lastError,
     };
@@ -209,9 +215,11 @@ class ProxyIdentity implements Identity {
   }
 
   private async renewOwn(signal: AbortSignal): Promise<X509Svid> {
+    const sentMs = this.options.clock.nowMs();
     const ticket = this.mustJoinAgain ? this.unspentTicket() : undefined;
     const renewal = ticket === undefined ? this.renewAt(signal) : this.joinAgain(ticket);
     const granted = await renewal.catch((error: unknown) => this.joinAfter(error));
+    if (granted.svid.chain[0] !== undefined) this.clockWatch.note(granted.svid.chain[0], sentMs);
     await this.take(granted);
     this.lastError = undefined;
     this.options.log.debug('own SVID renewed', { spiffeId: this.spiffeId, expiresAtMs: granted.svid.expiresAtMs });

@@ -75,10 +75,12 @@ function program(): Place {
 
 async function rotate(root: TestTrustRoot): Promise<void> {
   await call<trust.RotateRequest, trust.RotationStatus>(root.admin.rotate.bind(root.admin), { action: 'begin', without: [], compromised: false, holdBefore: '' }, { timeoutMs: 60_000 });
-  await until(async () => {
-    const { document } = await call<trust.GetRotationRequest, trust.RotationStatus>(root.admin.getRotation.bind(root.admin), {}, { timeoutMs: 60_000 });
-    return (JSON.parse(document.toString()) as RotationDocument).rotation?.step === 'done';
-  }, 'the rotation is done', 60_000);
+  await until(async () => (await trustStatus(root)).rotation?.step === 'done', 'the rotation is done', 60_000);
+}
+
+async function trustStatus(root: TestTrustRoot): Promise<RotationDocument> {
+  const { document } = await call<trust.GetRotationRequest, trust.RotationStatus>(root.admin.getRotation.bind(root.admin), {}, { timeoutMs: 60_000 });
+  return JSON.parse(document.toString()) as RotationDocument;
 }
 
 for (const place of [token(), program()]) {
@@ -123,6 +125,7 @@ for (const place of [token(), program()]) {
       await east.authority.renewNow();
       assert.match(east.authority.status().lastError ?? '', /token "isthmus" cannot be used|did not sign/);
       assert.equal(root.root.isKeyAvailable(), false);
+      assert.deepEqual((await trustStatus(root)).key?.isAvailable, false);
       assert.match(await metrics.text(), /isthmus_identity_root_key_available\{.*\} 0/);
       east.authority.sign({ publicKey: createPublicKey(generateKey()), spiffeId: spiffeIds.gateway(east.authority.trustDomain) });
       await place.giveBack();

@@ -35,6 +35,8 @@ export type RotationDocument = {
   /** Of the trust root's program. */
   readonly version?: string;
   readonly federation: string;
+  /** Where the key of the root that signs is, and whether it signed when it was last asked. */
+  readonly key?: { readonly place: string; readonly isAvailable: boolean };
   readonly roots: readonly { readonly sha256: string; readonly state: string; readonly expiresAtMs?: number }[];
   readonly rotation?: Omit<Rotation, 'from' | 'to' | 'link' | 'required'> & {
     readonly fromSha256: string;
@@ -103,6 +105,7 @@ export class Rotor {
     return {
       version: programVersion(),
       federation: state.federation,
+      key: { place: this.#root.signer.key.place, isAvailable: this.#root.signer.isAvailable },
       roots,
       ...(rotation !== undefined && { rotation: this.#shown(state, rotation) }),
       clusters: state.members.map((m) => this.#clusterTrust(m, state, participants.filter((p) => p.cluster === m.cluster))),

@@ -1,12 +1,13 @@
 // A folder in which the real terraform applies the local example: the provider from a mirror, state and hosts of its own, all gone afterwards.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { systemRandom } from '@isthmus/runtime';
+import { systemClock, systemRandom } from '@isthmus/runtime';
 import { fail } from '../../errors.ts';
-import { COMPILE_CACHE_DIR } from '../process.ts';
+import type { StoreKind } from '../federation.ts';
+import { COMPILE_CACHE_DIR, lastLines } from '../process.ts';
 import { findProgram, type Finished, run } from '../run.ts';
 
 const CHECKOUT = fileURLToPath(new URL('../../../../../', import.meta.url)).replace(/\/$/, '');
@@ -34,11 +35,17 @@ export function whyNoTerraform(): string | undefined {
   return existsSync(TERRAFORM_DIR) ? undefined : 'the modules are not here: it is walked in a checkout';
 }
 
-/** Lays the folder out: modules, example and the provider's mirror. Ports are for what the hosts have on common loopback; the signal interrupts what runs. */
-export async function openTerraformWorkspace(
-  ports: { readonly application: number; readonly eastStore: number; readonly westStore: number },
-  signal: AbortSignal,
-): Promise<TerraformWorkspace> {
+export type TerraformOptions = {
+  /** East's; west keeps its store itself. */
+  readonly store: StoreKind;
+  /** For what the hosts have on common loopback. */
+  readonly ports: { readonly application: number; readonly eastStore: number; readonly westStore: number; readonly eastStorePeers: number };
+  /** Interrupts what runs. */
+  readonly signal: AbortSignal;
+};
+
+/** Lays the folder out: modules, example and the provider's mirror. */
+export async function openTerraformWorkspace({ store, ports, signal }: TerraformOptions): Promise<TerraformWorkspace> {
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-tf-'));
   const hosts = join(directory, 'h');
   const example = join(directory, 'terraform/examples/local');
@@ -53,6 +60,7 @@ export async function openTerraformWorkspace(
     application: sample,
     application_port: String(ports.application),
     embedded_store_ports: JSON.stringify({ east: ports.eastStore, west: ports.westStore }),
+    ...(store === 'etcd' && { east_etcd: JSON.stringify(await etcdVariable(join(directory, 'etcd-tls'), ports.eastStore, ports.eastStorePeers)) }),
     // Whatever becomes of this process, the hosts do not outlive it.
     ends_with: String(process.pid),
   };
@@ -69,7 +77,7 @@ export async function openTerraformWorkspace(
   const checked = async (what: string, finished: Promise<Finished>, codes: readonly number[] = [0]): Promise<Finished> => {
     const { code, signal: signalName, stdout, stderr } = await finished;
     if (code !== null && codes.includes(code)) return finished;
-    throw fail('CLI_CHECK_FAILED', `${what} ended with ${code ?? signalName}: ${`${stderr}\n${stdout}`.trim().split('\n').slice(-40).join('\n')}`);
+    throw fail('CLI_CHECK_FAILED', `${what} ended with ${code ?? signalName}: ${`${stderr}\n${stdout}`.trim().split('\n').slice(-40).join('\n')}\n${lastOfLogs(hosts)}`);
   };
   const { layOutMirror } = await import('../../commands/terraform.ts');
   writeFileSync(cliConfig, (await layOutMirror(join(directory, 'mirror'), { isLink: true })).cliConfig);
@@ -86,6 +94,14 @@ export async function openTerraformWorkspace(
   };
 }
 
+/** What the example takes of an etcd: its ports, and certificates made here. */
+async function etcdVariable(directory: string, clientPort: number, peerPort: number): Promise<object> {
+  const { makeStoreTls } = await import('@isthmus/store');
+  const files = await makeStoreTls(directory, { nowMs: systemClock.nowMs() });
+  const [ca, clientCert, clientKey, cert, key] = [files.caFile, files.clientCertFile, files.clientKeyFile, files.serverCertFile, files.serverKeyFile].map((file) => readFileSync(file, 'utf8'));
+  return { client_port: clientPort, peer_port: peerPort, ca, client_cert: clientCert, client_key: clientKey, cert, key };
+}
+
 /** A part of 127.0.0.0/8 in which nobody listens where the trust root will. */
 async function findNetwork(): Promise<string> {
   for (let i = 0; i < NETWORK_TRIES; i += 1) {
@@ -98,6 +114,12 @@ async function findNetwork(): Promise<string> {
     if (isFree) return network;
   }
   throw fail('CLI_PORT_BUSY', `port 7000 is taken on each of ${NETWORK_TRIES} addresses in 127.0.0.0/8`);
+}
+
+/** What each program of the hosts said last. */
+function lastOfLogs(hosts: string): string {
+  const files = globSync('*/log/*.log', { cwd: hosts });
+  return files.map((file) => `${file}: ${lastLines(join(hosts, file), 1).slice(0, 300)}`).join('\n');
 }
 
 /** Command lines of processes that name the folder. */

@@ -17,9 +17,9 @@ const DIFFERENT = 2;
 const CHANGED = ['-var', 'ledger_consumers=["east","north"]', '-var', 'ledger_weight=50'];
 
 /** Walks it; each step begins where the one before ended, so the first that does not hold is the last. */
-export async function walkTerraform({ record, ports, signal }: AloneWalk): Promise<void> {
-  const [application = 0, eastStore = 0, westStore = 0] = ports;
-  const workspace = await openTerraformWorkspace({ application, eastStore, westStore }, signal);
+export async function walkTerraform({ record, store, ports, signal }: AloneWalk): Promise<void> {
+  const [application = 0, eastStore = 0, westStore = 0, eastStorePeers = 0] = ports;
+  const workspace = await openTerraformWorkspace({ store, ports: { application, eastStore, westStore, eastStorePeers }, signal });
   try {
     for (const [name, step] of STEPS) if (!(await record.step(name, () => step(workspace)))) return;
   } finally {

@@ -1,6 +1,6 @@
 // The scripted walks of `--check`, by name.
 import { fail } from '../../errors.ts';
-import type { Federation } from '../federation.ts';
+import type { Federation, StoreKind } from '../federation.ts';
 import type { Tour } from '../report.ts';
 import type { Start } from '../start.ts';
 
@@ -16,7 +16,7 @@ export type Walk = {
 };
 
 /** What a walk is handed that makes its own federation: the record, ports it may use, and the word that it is to end. */
-export type AloneWalk = { readonly record: Tour; readonly ports: readonly number[]; readonly signal: AbortSignal };
+export type AloneWalk = { readonly record: Tour; readonly store: StoreKind; readonly ports: readonly number[]; readonly signal: AbortSignal };
 
 /** A walk through the demo, or one by itself; `whyNot` says why it cannot be walked here. */
 export type TourPlan = { readonly name: string; readonly whyNot: string | undefined } & (

@@ -55,7 +55,7 @@ test('what is no pod, or has a name that is no label, gets a name of its own tha
 });
 
 test('addresses that are the agent’s own machine, its neighbours or no addresses are not dialled', () => {
-  for (const address of ['127.0.0.1', '169.254.169.254', '0.0.0.0', '224.0.0.1', '255.255.255.255', '300.1.1.1', '::1', 'fe80::1', 'ff02::1', 'metadata.internal']) {
+  for (const address of ['127.0.0.1', '169.254.169.254', '0.0.0.0', '224.0.0.1', '255.255.255.255', '300.1.1.1', '::1', '::', 'fe80::1', 'ff02::1', '::ffff:7f00:1', '0:0:0:0:0:ffff:127.0.0.1', '::7f00:1', 'fd00::1%eth0', 'metadata.internal']) {
     const addressType = address.includes(':') ? 'IPv6' : 'IPv4';
     assert.deepEqual(of(aSlice('payments', [aPod('p-1', address)], { fields: { addressType } })), [], address);
   }

@@ -1,5 +1,6 @@
 // EndpointSlices of a Service as one list of endpoints, and those of one node as workloads its agent speaks for. Pure.
 import { createHash } from 'node:crypto';
+import { BlockList, isIP } from 'node:net';
 import { type Health, isDnsLabel, type ServiceName } from '@isthmus/model';
 import { UNNAMED_PORT } from './declare.ts';
 import type { KubeEndpoint, KubeEndpointSlice } from './objects.ts';
@@ -72,10 +73,16 @@ function instanceOf({ pod, address }: KubeEndpoint): string {
   return `e-${createHash('sha256').update(pod === '' ? address : pod).digest('hex').slice(0, 16)}`;
 }
 
-/** Only addresses: a name could be pointed anywhere. Loopback and link-local ones would be the agent's own machine (EndpointSlice validation forbids them too). */
+/** What nobody but the machine itself, or its neighbours on the link, is at; also written as an IPv6 address (EndpointSlice validation forbids most of it too). */
+const [NOT_DIALLED4, NOT_DIALLED6] = [new BlockList(), new BlockList()];
+for (const [net, prefix] of [['0.0.0.0', 8], ['127.0.0.0', 8], ['169.254.0.0', 16], ['224.0.0.0', 3]] as const) NOT_DIALLED4.addSubnet(net, prefix, 'ipv4');
+for (const [net, prefix] of [['::', 96], ['::ffff:0:0', 96], ['fe80::', 10], ['ff00::', 8]] as const) NOT_DIALLED6.addSubnet(net, prefix, 'ipv6');
+
+/** Only addresses: a name could be pointed anywhere. */
 function isAddress(text: string): boolean {
-  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return !/^(?:127\.|169\.254\.|0\.|22[4-9]\.|23\d\.|24\d\.|25\d\.)/.test(text) && text.split('.').every((part) => Number(part) <= 255);
-  return /^[0-9a-fA-F:]+$/.test(text) && text.includes(':') && !/^(?:::1?$|fe[89ab]|ff)/i.test(text);
+  const family = isIP(text);
+  if (text.includes('%')) return false;
+  return family === 4 ? !NOT_DIALLED4.check(text, 'ipv4') : family === 6 && !NOT_DIALLED6.check(text, 'ipv6');
 }
 
 /** The locality of an endpoint: the cluster's region, or whatever stands before, with the zone its node is in. */

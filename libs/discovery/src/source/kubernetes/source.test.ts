@@ -85,6 +85,13 @@ test('a start while the API server is away has what was last known; the first wh
   await until(() => server.asked.length >= asked + 6, 'tries in vain');
   assert.equal(after.services().length, 2);
   assert.equal(after.status().known, false);
+  server.mischief = ({ path }, response) => {
+    if (path !== SERVICE_PATH) return false;
+    response.writeHead(503).end();
+    return true;
+  };
+  await until(() => after.status().followed.some((f) => f.resource === 'serviceexports' && f.current), 'the exports, while there are no services yet');
+  assert.deepEqual([serviceNames(after), exportNames(after)], [['shop/ledger', 'shop/payments'], ['shop/payments']], 'a kind that is not known yet stays as it was');
   server.delete(SERVICE_PATH, 'shop', 'ledger');
   // Exports answer last: until they are known whole, those of before stay.
   server.mischief = ({ path }, response) => {
@@ -92,6 +99,7 @@ test('a start while the API server is away has what was last known; the first wh
     response.writeHead(404).end('404 page not found');
     return true;
   };
+  server.forget();
   await until(() => after.services().length === 1, 'the new list of services');
   assert.deepEqual(exportNames(after), ['shop/payments'], 'custom resources that are not served yet are no empty list');
   server.mischief = undefined;
