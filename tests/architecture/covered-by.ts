@@ -45,7 +45,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/discovery/src/workload-records.ts': 'libs/discovery/src/registry.test.ts',
   'libs/federation/src/': 'libs/federation/src/federation.test.ts',
   'libs/identity/src/': 'libs/identity/src/proxy/join.test.ts',
-  'libs/identity/src/authority/': 'libs/identity/src/authority/authority.test.ts',
+  'libs/identity/src/authority/': 'libs/identity/src/authority/cluster-authority.test.ts',
   'libs/identity/src/foreign/': 'libs/identity/src/foreign/foreign-trust.test.ts',
   'libs/identity/src/pkcs11/': 'libs/identity/src/pkcs11/key-store.test.ts',
   'libs/identity/src/program/': 'libs/identity/src/program/key-store.test.ts',

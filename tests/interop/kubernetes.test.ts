@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { type KubernetesSource, openKubernetesSource, openNodeEndpoints } from '@isthmus/discovery';
 import { waitFor } from '@isthmus/harness';
 import { formatServiceName } from '@isthmus/model';
+import { parseJwks, verifyIssuerToken } from '@isthmus/pki';
 import { systemClock, systemRandom } from '@isthmus/runtime';
 import { openMetrics, silentLog } from '@isthmus/telemetry';
 import { ALL, LEAST, noHelm, renderChart, sidecarExample } from './kubernetes/chart.ts';
@@ -102,6 +103,18 @@ test('pods become endpoints by the real EndpointSlice controller: ready, not rea
     await node.close();
   }
   assert.deepEqual(ofPayments(), [one]);
+});
+
+test('a token the API server makes for a pod verifies by the keys it publishes, and names what the rules of the chart match', { ...options, skip: withoutControllers }, async () => {
+  await server.ask('POST', '/api/v1/namespaces/shop/serviceaccounts', { metadata: { name: 'node-agent' } });
+  await server.ask('POST', '/api/v1/namespaces/shop/pods', { metadata: { name: 'agent-x' }, spec: { nodeName: 'node-1', serviceAccountName: 'node-agent', containers: [{ name: 'a', image: 'a' }] } });
+  const { status } = (await server.ask('POST', '/api/v1/namespaces/shop/serviceaccounts/node-agent/token', { spec: { audiences: ['isthmus://east'], expirationSeconds: 600, boundObjectRef: { kind: 'Pod', apiVersion: 'v1', name: 'agent-x' } } })) as { readonly status: { readonly token: string } };
+  const keys = parseJwks(JSON.stringify(await server.ask('GET', '/openid/v1/jwks')));
+  assert.ok(keys.ok);
+  const read = await verifyIssuerToken({ token: status.token, keys: keys.value, issuer: 'https://kubernetes.default.svc.cluster.local', audience: 'isthmus://east', maxLifeMs: 86_400_000, nowMs: Date.now() });
+  assert.ok(read.ok, JSON.stringify(read));
+  const claims = read.claims['kubernetes.io'] as { readonly namespace: string; readonly node: { readonly name: string }; readonly pod: { readonly name: string }; readonly serviceaccount: { readonly name: string } };
+  assert.deepEqual([claims.namespace, claims.node.name, claims.pod.name, claims.serviceaccount.name], ['shop', 'node-1', 'agent-x', 'node-agent']);
 });
 
 test('kill -9 of the API server changes nothing that is known; what happened meanwhile is found after it', options, async () => {

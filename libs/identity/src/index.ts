@@ -2,7 +2,8 @@
 export { ON_BEHALF_OF, type RemoteOperator, remoteOperatorSchema, REQUEST_ID } from './trust-root/serve-remote.ts';
 export { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 export { type AttestationConfig, attestationSchema } from './attest/attestation.ts';
-export { type Authority, type AuthorityOptions, type AuthorityStatus, openAuthority } from './authority/authority.ts';
+export type { Authority, AuthorityOptions, AuthorityStatus } from './authority/authority.ts';
+export { openAuthority } from './authority/cluster-authority.ts';
 export { publicKeyOf } from './csr.ts';
 export type { TokenFence } from './issuance/join-tokens.ts';
 export { type BundleEndpointOptions, type BundleEndpointServer, type EndpointProof, serveBundleEndpoint } from './foreign/bundle-endpoint.ts';

@@ -7,7 +7,8 @@ import { call, openChannel, type RpcChannel, type RpcServer, startRpcServer, tru
 import { type Clock, systemClock, systemRandom } from '@isthmus/runtime';
 import { type Log, openMetrics, silentLog } from '@isthmus/telemetry';
 import { openTestStore } from '@isthmus/store/testing';
-import { type Authority, type AuthorityOptions, openAuthority } from './authority/authority.ts';
+import type { Authority, AuthorityOptions } from './authority/authority.ts';
+import { openAuthority } from './authority/cluster-authority.ts';
 import type { Bans } from './issuance/bans.ts';
 import { type Issuance, type IssuanceOptions, openClusterBans, serveIssuance } from './issuance/issuance.ts';
 import type { ProxyTrust } from './authority/trust-report.ts';

@@ -70,7 +70,7 @@ export async function startKubernetes(directory: string): Promise<KubernetesServ
     const answer = await request(`${url}${path}`, {
       method: method as 'GET',
       dispatcher: agent,
-      headers: { authorization: `Bearer ${ADMIN_TOKEN}`, accept: 'application/json', ...(body !== undefined && { 'content-type': contentType }) },
+      headers: { authorization: `Bearer ${ADMIN_TOKEN}`, accept: 'application/json, application/jwk-set+json', ...(body !== undefined && { 'content-type': contentType }) },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     const text = await answer.body.text();

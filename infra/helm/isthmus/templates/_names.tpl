@@ -79,7 +79,7 @@ isthmus://{{ .Values.cluster }}
 attestation:
   cluster: {{ .Values.cluster }}
   federation: {{ .Values.federation }}
-  rootSha256: {{ required "rootSha256 is needed: isthmus trust status at the trust root" (.Values.rootSha256 | join "," ) | splitList "," | toJson }}
+  rootSha256: {{ required "rootSha256 is needed: the log line ready of the trust root has it" (.Values.rootSha256 | join "," ) | splitList "," | toJson }}
   jwtFile: /var/run/secrets/isthmus/token
 {{- end -}}
 

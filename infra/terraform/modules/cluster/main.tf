@@ -124,7 +124,7 @@ locals {
     permissions = "0644"
     owner       = ""
   }
-  make_gateway_token = "until isthmus token create ${local.gateway_name} --role gateway --ttl 10m --socket ${local.control_plane_socket} > ${local.gateway_token}.new; do sleep 1; done; mv ${local.gateway_token}.new ${local.gateway_token}"
+  make_gateway_token = "until test -S ${local.control_plane_socket}; do sleep 1; done; until isthmus token create ${local.gateway_name} --role gateway --ttl 10m --socket ${local.control_plane_socket} > ${local.gateway_token}.new; do sleep 1; done; mv ${local.gateway_token}.new ${local.gateway_token}"
 
   host_files = concat(
     [

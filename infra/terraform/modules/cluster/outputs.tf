@@ -28,7 +28,7 @@ output "operator_id" {
 
 output "operator_token" {
   description = "Command for a shell on the host that prints a one-time token for `operator`, to log in with."
-  value       = "isthmus token create ${var.operator} --role operator --ttl 10m --socket ${local.control_plane_socket}"
+  value       = "test -S ${local.control_plane_socket} || { echo the control plane is not up >&2; exit 69; }; isthmus token create ${var.operator} --role operator --ttl 10m --socket ${local.control_plane_socket}"
 }
 
 output "admission" {

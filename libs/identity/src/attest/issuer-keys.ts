@@ -115,7 +115,8 @@ async function fetchText(url: string, options: { readonly dispatcher: Dispatcher
   const { protocol, hostname } = new URL(url);
   const isLocal = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
   if (protocol !== 'https:' && !(protocol === 'http:' && isLocal)) throw new Error(`${url} is not https`);
-  const headers = { accept: 'application/json', ...(options.bearer !== undefined && { authorization: `Bearer ${options.bearer}` }) };
+  // Kubernetes gives its keys as RFC 7517 names them, and answers 406 to whoever asks for JSON alone.
+  const headers = { accept: 'application/json, application/jwk-set+json', ...(options.bearer !== undefined && { authorization: `Bearer ${options.bearer}` }) };
   const answer = await request(url, { dispatcher: options.dispatcher, signal: options.signal, headers });
   if (answer.statusCode !== 200) throw new Error(`${url} answered ${answer.statusCode}`);
   const parts: Buffer[] = [];

@@ -52,6 +52,8 @@ async function startIssuer(): Promise<TestIssuer> {
   const server = createServer((request, response) => {
     asked.push(request.url ?? '');
     if (made.isDown) return response.writeHead(503).end();
+    // As Kubernetes' API server does with whoever asks for JSON alone.
+    if (request.url === '/jwks' && request.headers.accept?.includes('application/jwk-set+json') !== true) return response.writeHead(406).end();
     if (request.url === '/jwks') return response.end(JSON.stringify({ keys: made.keys.map(([kid, key]) => ({ ...key.export({ format: 'jwk' }), kid, alg: 'ES256' })) }));
     return response.end(JSON.stringify({ issuer: made.url, jwks_uri: `${made.url}/jwks` }));
   });

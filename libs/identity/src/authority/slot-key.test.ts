@@ -10,7 +10,8 @@ import { openStateFile, systemClock, systemRandom } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { fileKeyStore, memoryKeyStore } from '../key-store.ts';
 import { FEDERATION, startTestTrustRoot, testDir, type TestTrustRoot } from '../testing.ts';
-import { type Authority, type AuthorityOptions, openAuthority } from './authority.ts';
+import type { Authority, AuthorityOptions } from './authority.ts';
+import { openAuthority } from './cluster-authority.ts';
 
 const QUICK = { logN: 10, r: 8, p: 1 };
 const passphrase = Buffer.from('open sesame, twice');

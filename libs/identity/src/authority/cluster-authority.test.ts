@@ -9,7 +9,8 @@ import { call, type trust } from '@isthmus/rpc';
 import { systemClock, systemRandom } from '@isthmus/runtime';
 import { silentLog } from '@isthmus/telemetry';
 import { FEDERATION, startTestTrustRoot, testDir, type TestTrustRoot, until } from '../testing.ts';
-import { type AuthorityOptions, openAuthority } from './authority.ts';
+import type { AuthorityOptions } from './authority.ts';
+import { openAuthority } from './cluster-authority.ts';
 
 let dir: Awaited<ReturnType<typeof testDir>>;
 let root: TestTrustRoot;
