@@ -72,7 +72,7 @@ test('a second run resumes what the first left, and leaves nothing when it is ki
   await shows(demo, /east +payments-\d +[\d.]+ ms/);
   demo.child.kill('SIGKILL');
   await demo.ended;
-  await waitFor('every process to notice that the demo is gone', 15_000, () => (processesOf(state).length === 0 ? true : undefined), 100);
+  await allGone();
 });
 
 test('real etcd ends with the demo too, also when that is killed -9', { timeout: 90_000, skip: findProgram('etcd') === undefined ? 'no etcd binary on PATH (apt-get install etcd-server)' : false }, async () => {
@@ -80,8 +80,17 @@ test('real etcd ends with the demo too, also when that is killed -9', { timeout:
   assert.equal(processesOf(state).filter((command) => command.includes('--data-dir')).length >= 2, true);
   demo.child.kill('SIGKILL');
   await demo.ended;
-  await waitFor('every process to notice that the demo is gone', 15_000, () => (processesOf(state).length === 0 ? true : undefined), 100);
+  await allGone();
 });
+
+/** Waits until no process of the demo is left; names those that are. */
+async function allGone(): Promise<void> {
+  await waitFor('every process to notice that the demo is gone', 30_000, () => {
+    const left = processesOf(state);
+    if (left.length === 0) return true;
+    throw new Error(left.join('; '));
+  }, 100);
+}
 
 type Demo = { readonly child: ChildProcess; readonly ended: Promise<number | null>; text(): string; seen: number };
 

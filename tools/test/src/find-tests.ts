@@ -7,7 +7,7 @@ export type Stage = { readonly name: string; readonly files: readonly string[]; 
 /** Of whole processes, those that load the machine or watch how long something takes; nothing runs beside them. */
 const ALONE = [
   'tests/{netns,soak}/**/*.test.ts',
-  'tests/e2e/{admin-api-scale,main-walk,partition,rotation,store-away}.test.ts',
+  'tests/e2e/{admin-api-scale,main-walk,partition,rotation,store-away,up}.test.ts',
   'tests/reliability/{bad-link,descriptors,few-ports,stalled-process}.test.ts',
 ];
 
