@@ -1,7 +1,7 @@
 // Every setting of an agent: name, type, unit, default and what it is for.
 import { proxyAttestationSchema } from '@isthmus/identity';
 import { byLabel, schemas, type Static, strict, Type, workloadSchema } from '@isthmus/model';
-import { healthSchema, logSchema } from '@isthmus/runtime';
+import { handOverSettings, healthSchema, logSchema } from '@isthmus/runtime';
 
 const serviceName = Type.String({ pattern: '^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$', description: 'namespace/service' });
 const port = Type.Integer({ minimum: 0, maximum: 65_535 });
@@ -82,10 +82,7 @@ export const configSchema = strict({
     }),
   ),
   drainMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how long requests may still take when the agent stops' })),
-  handOverDrainMs: Type.Optional(
-    Type.Integer({ minimum: 0, maximum: 86_400_000, default: 600_000, description: 'how long connections may go on in this process once a successor serves (SIGUSR2)' }),
-  ),
-  pidFile: Type.Optional(Type.String({ description: 'file with the id of the process that serves; a successor writes its own' })),
+  ...handOverSettings,
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: healthSchema,
   log: logSchema,

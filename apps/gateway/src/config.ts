@@ -1,7 +1,7 @@
 // Every setting of a gateway: name, type, unit, default and what it is for.
 import { proxyAttestationSchema } from '@isthmus/identity';
 import { schemas, type Static, strict, Type } from '@isthmus/model';
-import { healthSchema, logSchema } from '@isthmus/runtime';
+import { handOverSettings, healthSchema, logSchema } from '@isthmus/runtime';
 
 const limitMs = (defaultMs: number, description: string) => Type.Optional(Type.Integer({ minimum: 10, maximum: 86_400_000, default: defaultMs, description }));
 const limitCount = (count: number, description: string) => Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, default: count, description }));
@@ -59,10 +59,7 @@ export const configSchema = strict({
     }),
   ),
   drainMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 600_000, default: 5_000, description: 'how long connections may go on when the gateway stops' })),
-  handOverDrainMs: Type.Optional(
-    Type.Integer({ minimum: 0, maximum: 86_400_000, default: 600_000, description: 'how long connections may go on in this process once a successor serves (SIGUSR2)' }),
-  ),
-  pidFile: Type.Optional(Type.String({ description: 'file with the id of the process that serves; a successor writes its own' })),
+  ...handOverSettings,
   adminSocket: Type.Optional(Type.String({ description: 'Unix socket for operators (default: <stateDir>/admin.sock)' })),
   health: healthSchema,
   log: logSchema,

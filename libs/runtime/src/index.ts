@@ -11,7 +11,7 @@ export { type HealthServer, serveHealth } from './health.ts';
 export { openPeerCredentials, type PeerCredentials, type ReadPeer } from './peer-credentials.ts';
 export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';
 export { type HandOver, portBusy, runProcess, type StartRole, type Stoppable, type StopReason } from './process.ts';
-export { healthSchema, logSchema } from './process-settings.ts';
+export { handOverSettings, healthSchema, logSchema } from './process-settings.ts';
 export { openStateFile, type StateFile } from './state-file.ts';
 export { suggest } from './suggest.ts';
 export { programVersion } from './version.ts';
