@@ -37,8 +37,8 @@ export function adminApi(channel: RpcChannel): AdminApi {
       const made = await call(client.createJoinToken.bind(client), { ...request, services: [...request.services], write: undefined }, limit);
       return { token: made.token, id: made.id, expiresAtMs: Number(made.expiresAtMs) };
     },
-    ban: (request) => call(client.ban.bind(client), request, limit),
-    unban: (request) => call(client.unban.bind(client), request, limit),
+    ban: (request) => call(client.ban.bind(client), { ...request, write: undefined }, limit),
+    unban: (request) => call(client.unban.bind(client), { ...request, write: undefined }, limit),
     status: async () => fromJson((await call(client.status.bind(client), {}, limit)).document),
   };
 }

@@ -60,7 +60,7 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
     },
     ban: async ({ kind, namespace, name, reason }) => {
       const body = { kind, name, ...(namespace !== '' && { namespace }), ...(reason !== '' && { reason }) };
-      return (await client.call('createBan', { params: { cluster }, body })).value;
+      return (await client.call('createBan', { params: { cluster }, body, idempotencyKey: randomUUID() })).value;
     },
     unban: async ({ kind, namespace, name }) => {
       const path = kind !== 'service' ? `/${kind}/${name}` : `/ns/${namespace}/svc/${name}`;

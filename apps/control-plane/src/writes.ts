@@ -1,7 +1,7 @@
 // Changes an operator asks for: checked whole, fenced by the revision the operator saw, remembered by an idempotency key.
 import { formatProblems, formatServiceName, IsthmusError, parseDnsLabel, parseTrustDomain } from '@isthmus/model';
 import type { admin } from '@isthmus/rpc';
-import type { ForeignTrust, Issuance } from '@isthmus/identity';
+import type { Bans, BanSubject, ForeignTrust, Issuance } from '@isthmus/identity';
 import { keys, type Store, type StoreCompare, type StoreWrite } from '@isthmus/store';
 import { type Declaration, parseDocument, placeOf } from './document.ts';
 import { fail } from './errors.ts';
@@ -14,6 +14,7 @@ export type WriteParts = {
   readonly issuance: Issuance;
   readonly idempotency: Idempotency;
   readonly foreign: Pick<ForeignTrust, 'check'>;
+  readonly bans: Bans;
 };
 
 /** A write that lost its race reads again and decides anew, so often. */
@@ -48,8 +49,6 @@ export async function apply(parts: WriteParts, request: admin.ApplyRequest): Pro
 
 /** Deletes a service, an export, a foreign trust domain with its bundle, a join token, or an entry (by its role). */
 export async function remove(parts: WriteParts, request: admin.DeleteRequest): Promise<admin.DeleteResponse> {
-  // What keeps an agent from attesting again: that it was removed, or that its instance joined before.
-  if (request.kind === 'attestation') return { existed: await parts.issuance.readmit(request.name), replayed: false };
   const key = deletedKey(request);
   const memory = parts.idempotency.of(request.write, `delete ${key}`);
   return retried(async () => {
@@ -115,6 +114,39 @@ export async function createJoinToken(parts: WriteParts, request: admin.CreateJo
       throw error;
     }
   });
+}
+
+/** Bans once for its idempotency key: a ban counts from its moment, so the same one again would reach further. */
+export async function ban(parts: WriteParts, { kind, namespace, name, reason, write }: admin.BanRequest): Promise<admin.BanResponse> {
+  const subject = subjectOf(kind, namespace, name);
+  return onceAfter(parts, write, `ban ${JSON.stringify([subject, reason])}`, async (dryRun) => {
+    if (!dryRun) await parts.bans.ban(subject, reason);
+    return {};
+  });
+}
+
+/** Takes a ban back. */
+export async function lift(parts: WriteParts, { kind, namespace, name, write }: admin.UnbanRequest): Promise<admin.UnbanResponse> {
+  const subject = subjectOf(kind, namespace, name);
+  const { replayed, ...outcome } = await onceAfter(parts, write, `unban ${JSON.stringify(subject)}`, async (dryRun) => ({ existed: dryRun || (await parts.bans.lift(subject)) }));
+  return { existed: outcome['existed'] === true, replayed };
+}
+
+/** Bans and rights are changed by identity alone, in its own order with the log: such a write is remembered right after it. */
+async function onceAfter<T extends object>({ idempotency, store }: WriteParts, write: admin.Write | undefined, fingerprint: string, work: (dryRun: boolean) => Promise<T>): Promise<{ readonly replayed: boolean } & Readonly<Record<string, unknown>>> {
+  const memory = idempotency.of(write, fingerprint);
+  const earlier = await memory.earlier();
+  if (earlier !== undefined) return { ...earlier, replayed: true };
+  const outcome = await work(write?.dryRun === true);
+  const { compare, then } = memory.writes(outcome);
+  if (then.length > 0) await store.txn({ compare, then });
+  return { ...outcome, replayed: false };
+}
+
+function subjectOf(kind: string, namespace: string, name: string): BanSubject {
+  if (kind === 'agent' || kind === 'gateway') return { kind, agent: name };
+  if (kind === 'service') return { kind, service: { namespace, name } };
+  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents, gateways and services can be banned, not ${JSON.stringify(kind)}`, { hint: '`isthmus cluster fence` at the trust root cuts off a whole cluster' });
 }
 
 async function retried<T>(attempt: () => Promise<T | undefined>): Promise<T> {

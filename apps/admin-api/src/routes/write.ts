@@ -41,11 +41,13 @@ export async function createToken(controlPlane: ControlPlane, work: Work): Promi
   return { status: 201, value: { id: made.id, expiresAtMs: Number(made.expiresAtMs), ...(made.token !== '' && { token: made.token }) }, headers: replay(made) };
 }
 
-function replay(done: { readonly replayed: boolean }): Record<string, string> {
+/** The header that tells a repeated write from the first. */
+export function replay(done: { readonly replayed: boolean }): Record<string, string> {
   return done.replayed ? { 'idempotent-replayed': 'true' } : {};
 }
 
-function writeOptions(work: Work): WriteOptions {
+/** How the caller wants its write done. */
+export function writeOptions(work: Work): WriteOptions {
   const ifMatch = work.headers['if-match'];
   const key = work.headers['idempotency-key'];
   // `*` asks that there is something to match, which a delete asks anyway; of a put it cannot be said by one revision.

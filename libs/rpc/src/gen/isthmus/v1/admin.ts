@@ -141,19 +141,23 @@ export interface BanRequest {
   name: string;
   /** at most 200 characters */
   reason: string;
+  write: Write | undefined;
 }
 
 export interface BanResponse {
+  replayed: boolean;
 }
 
 export interface UnbanRequest {
   kind: string;
   namespace: string;
   name: string;
+  write: Write | undefined;
 }
 
 export interface UnbanResponse {
   existed: boolean;
+  replayed: boolean;
 }
 
 export interface StatusRequest {
@@ -1688,7 +1692,7 @@ export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
 };
 
 function createBaseBanRequest(): BanRequest {
-  return { kind: "", namespace: "", name: "", reason: "" };
+  return { kind: "", namespace: "", name: "", reason: "", write: undefined };
 }
 
 export const BanRequest: MessageFns<BanRequest> = {
@@ -1704,6 +1708,9 @@ export const BanRequest: MessageFns<BanRequest> = {
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1753,6 +1760,14 @@ export const BanRequest: MessageFns<BanRequest> = {
             message.reason = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1771,6 +1786,7 @@ export const BanRequest: MessageFns<BanRequest> = {
       namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
     };
   },
 
@@ -1788,6 +1804,9 @@ export const BanRequest: MessageFns<BanRequest> = {
     if (message.reason !== "") {
       obj.reason = message.reason;
     }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
+    }
     return obj;
   },
 
@@ -1800,16 +1819,20 @@ export const BanRequest: MessageFns<BanRequest> = {
     message.namespace = object.namespace ?? "";
     message.name = object.name ?? "";
     message.reason = object.reason ?? "";
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
     return message;
   },
 };
 
 function createBaseBanResponse(): BanResponse {
-  return {};
+  return { replayed: false };
 }
 
 export const BanResponse: MessageFns<BanResponse> = {
-  encode(_: BanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: BanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replayed !== false) {
+      writer.uint32(8).bool(message.replayed);
+    }
     return writer;
   },
 
@@ -1826,6 +1849,14 @@ export const BanResponse: MessageFns<BanResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1838,26 +1869,30 @@ export const BanResponse: MessageFns<BanResponse> = {
     }
   },
 
-  fromJSON(_: any): BanResponse {
-    return {};
+  fromJSON(object: any): BanResponse {
+    return { replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false };
   },
 
-  toJSON(_: BanResponse): unknown {
+  toJSON(message: BanResponse): unknown {
     const obj: any = {};
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<BanResponse>, I>>(base?: I): BanResponse {
     return BanResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<BanResponse>, I>>(_: I): BanResponse {
+  fromPartial<I extends Exact<DeepPartial<BanResponse>, I>>(object: I): BanResponse {
     const message = createBaseBanResponse();
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
 
 function createBaseUnbanRequest(): UnbanRequest {
-  return { kind: "", namespace: "", name: "" };
+  return { kind: "", namespace: "", name: "", write: undefined };
 }
 
 export const UnbanRequest: MessageFns<UnbanRequest> = {
@@ -1870,6 +1905,9 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
     }
     if (message.name !== "") {
       writer.uint32(26).string(message.name);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1911,6 +1949,14 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1928,6 +1974,7 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
       kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
       namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
       name: isSet(object.name) ? globalThis.String(object.name) : "",
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
     };
   },
 
@@ -1942,6 +1989,9 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
+    }
     return obj;
   },
 
@@ -1953,18 +2003,22 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
     message.kind = object.kind ?? "";
     message.namespace = object.namespace ?? "";
     message.name = object.name ?? "";
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
     return message;
   },
 };
 
 function createBaseUnbanResponse(): UnbanResponse {
-  return { existed: false };
+  return { existed: false, replayed: false };
 }
 
 export const UnbanResponse: MessageFns<UnbanResponse> = {
   encode(message: UnbanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.existed !== false) {
       writer.uint32(8).bool(message.existed);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
     }
     return writer;
   },
@@ -1990,6 +2044,14 @@ export const UnbanResponse: MessageFns<UnbanResponse> = {
             message.existed = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2003,13 +2065,19 @@ export const UnbanResponse: MessageFns<UnbanResponse> = {
   },
 
   fromJSON(object: any): UnbanResponse {
-    return { existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false };
+    return {
+      existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
   },
 
   toJSON(message: UnbanResponse): unknown {
     const obj: any = {};
     if (message.existed !== false) {
       obj.existed = message.existed;
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
     }
     return obj;
   },
@@ -2020,6 +2088,7 @@ export const UnbanResponse: MessageFns<UnbanResponse> = {
   fromPartial<I extends Exact<DeepPartial<UnbanResponse>, I>>(object: I): UnbanResponse {
     const message = createBaseUnbanResponse();
     message.existed = object.existed ?? false;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
