@@ -113,7 +113,7 @@ export default native.exports;`,
 };
 
 /** etcd3 reads its protos from files at start; here they come along as data. */
-const protosInside: Plugin = {
+export const protosInside: Plugin = {
   name: 'protos inside',
   setup({ onLoad }) {
     onLoad({ filter: /etcd3\/lib\/connection-pool\.js$/ }, async ({ path }) => {
