@@ -46,6 +46,7 @@ export function statusDocument({ config, identity, knowledge, workloads, listene
       const svid = source.current();
       return svid === undefined ? [] : [{ spiffeId: svid.spiffeId, expiresAtMs: svid.expiresAtMs, certPem: svidToPem(svid).certPem }];
     }),
+    ...(knowledge.drain.desired().draining && { drain: { wanted: knowledge.drain.desired(), ...knowledge.drain.progress() } }),
     workloads: workloads.status(),
     listeners: listeners.status(),
     ...(config.dns === undefined ? {} : { dns: `${config.dns.host ?? '127.0.0.1'}:${config.dns.port}` }),

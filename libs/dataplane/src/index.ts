@@ -8,6 +8,7 @@ export { type EastWest, type EastWestOptions, startEastWest } from './proxy/east
 export type { EngineKind, ProxyProtocolOptions, RelayLimits, SnapshotSource } from './engine/engine.ts';
 export { type Forwarder, openForwarder } from './dns/forward.ts';
 export { type DnsOptions, type DnsServer, startDns } from './dns/server.ts';
+export { type GatewayLayer7, type GatewayLayer7Options, startGatewayLayer7 } from './worker/gateway-layer7.ts';
 export type { HostedCapture, HostedListener } from './worker/proxy-host.ts';
 export { type Proxies, type ProxiesOptions, startProxies } from './worker/proxies.ts';
 export { type GatewayHttpListener, type GatewayHttpOptions, startGatewayHttp } from './proxy/gateway-http.ts';

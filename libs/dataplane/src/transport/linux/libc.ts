@@ -72,6 +72,10 @@ const fcntlCall = fn('int fcntl(int, int, int)');
 const spliceCall = fn('long splice(int, void *, int, void *, size_t, unsigned int)');
 const SPLICE_F_MOVE_NONBLOCK = 3;
 const F_SETPIPE_SZ = 1031;
+const F_DUPFD_CLOEXEC = 1030;
+
+/** Another descriptor of the same open socket, or -1. */
+export const duplicate = (fd: number): number => fcntlCall(fd, F_DUPFD_CLOEXEC, 0);
 
 /** Moves up to so many bytes between a socket and a pipe without copying them here: the count, 0 at the end, -1 for an error. */
 export const splice = (from: number, to: number, sizeBytes: number): number => spliceCall(from, null, to, null, sizeBytes, SPLICE_F_MOVE_NONBLOCK);

@@ -40,7 +40,7 @@ function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, watch:
     watch.add(stream);
     stream.once('close', () => open.delete(stream));
     onStream(stream);
-  }, () => options.onExhausted?.(), options.listen.sharesPort === undefined ? {} : { sharesPort: options.listen.sharesPort });
+  }, () => options.onExhausted?.(), options.listen);
   // What the system has accepted for this listener is served, not reset.
   return { host: listener.host, port: listener.port, open, close: () => listener.drain() };
 }
