@@ -58,7 +58,7 @@ test('the admin API stands in the control plane’s pod, sees of its state nothi
   const mounts = (container: Container | undefined): string[] => (container?.volumeMounts ?? []).map((m) => `${m.mountPath}${'subPath' in m ? ` of ${String(m.subPath)}` : ''}`);
   assert.deepEqual(mounts(api).filter((m) => m.startsWith('/var/lib')), ['/var/lib/isthmus of audit']);
   assert.ok([controlPlane, api].every((c) => mounts(c).includes('/run/isthmus')), 'they meet at the socket');
-  const text = (name: string, file: string): string => (manifests.find((m) => m.kind === 'ConfigMap' && m.metadata.name === name)?.['data'] as Record<string, string>)[file] ?? '';
+  const text = (name: string, file: string): string => ((manifests.find((m) => m.kind === 'ConfigMap' && m.metadata.name === name)?.['data'] ?? {}) as Record<string, string>)[file] ?? '';
   assert.match(text('east-gateway', 'gateway.yaml'), /"admin":"east-admin-api\.isthmus\.svc:7200"/);
   assert.match(text('east-control-plane', 'admin-api.yaml'), /controlPlaneSocket: \/run\/isthmus\/control-plane\/admin\.sock[^]*grants: \[{"role":"operator","who":"spiffe:\/\/east/);
   assert.match(text('east-control-plane', 'control-plane.yaml'), /adminSocket: \/run\/isthmus\/control-plane\/admin\.sock/);
