@@ -362,6 +362,7 @@ function addHost(agent: Command): void {
     .option('--call-as <namespace/name>', 'service whose identity calls from here carry')
     .option('--dns-port <port>', 'port on 127.0.0.1 where names are answered', '5353')
     .option('--resolver', 'send the zone clusterset.local there (a drop-in of systemd-resolved)')
+    .option('--capture', 'transparent capture: mesh names work on every port, and with any resolver; needs nftables and root')
     .option('--no-start', 'write the files only')
     .option('--force', 'replace a configuration that is there')
     .action(run('proxy', async () => (await load()).joinHost));
@@ -379,12 +380,26 @@ function addHost(agent: Command): void {
     .option('--call-as <namespace/name>', 'as of `agent join`')
     .option('--dns-port <port>', 'as of `agent join`')
     .option('--resolver', 'as of `agent join`')
+    .option('--capture', 'as of `agent join`')
     .option('--no-start', 'as of `agent join`')
     .action(run('process', async () => (await import('./commands/install-script.ts')).printInstallScript));
+  addCapture(agent);
   folders(agent.command('leave'))
     .description('take this host out again: stop its agent and remove its configuration')
     .option('--purge', 'remove its keys and state too')
     .action(run('proxy', async () => (await load()).leaveHost));
+}
+
+function addCapture(agent: Command): void {
+  const load = () => import('./commands/capture.ts');
+  const capture = agent.command('capture').description('transparent capture by nftables: connections to mesh addresses reach the agent on any port');
+  const withConfig = (command: Command): Command => command.option('--config <file>', 'the agent’s configuration', '/etc/isthmus/agent.yaml');
+  withConfig(capture.command('apply'))
+    .description('put the rules of the configuration in force, as root; without capture there, remove them')
+    .option('--dry-run', 'let the kernel check the rules, change nothing')
+    .action(run('process', async () => (await load()).applyCapture));
+  capture.command('remove').description('remove every rule, as root').action(run('process', async () => (await load()).removeCapture));
+  withConfig(capture.command('show')).description('print the rules of the configuration').action(run('process', async () => (await load()).showCapture));
 }
 
 /** A commander action that builds the context, then loads the command and runs it. */

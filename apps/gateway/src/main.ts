@@ -1,7 +1,7 @@
 // The east-west gateway: joins its cluster, follows its snapshot, and relays by SNI on the one open port.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startEastWest, startProxies } from '@isthmus/dataplane';
+import { startEastWest, startGatewayLayer7 } from '@isthmus/dataplane';
 import { compile } from '@isthmus/decide';
 import { openDrainFollower, subscribe } from '@isthmus/discovery';
 import { joinOrResume, openProxyAttestation } from '@isthmus/identity';
@@ -51,15 +51,13 @@ await runProcess({
     const snapshots = { current: () => subscription.snapshot(), onChange: (fn: Parameters<typeof subscription.onSnapshot>[0]) => subscription.onSnapshot(fn) };
     // Beside a predecessor there is no falling back: only the Linux engine shares its port.
     const wantedEngine = sharesPort === 'joins' ? 'linux' : (config.engine ?? 'auto');
-    const proxies = await startProxies({ engine: wantedEngine, snapshots, bundles: identity.bundles, svids: () => identity.svids, onApplicationDown: () => undefined, ...parts });
-    own({ name: 'layer-7', carriesTraffic: true, stop: () => proxies.close() });
-    // Behind the one open port: the router sends here what asks for it, on this machine alone, and TLS guards it all the same.
-    const layer7 = await proxies.gatewayHttp({ listen: { host: '127.0.0.1', port: 0 }, trustDomain: identity.trustDomain, svids: '' });
+    const layer7 = await startGatewayLayer7({ engine: wantedEngine, snapshots, bundles: identity.bundles, svids: () => identity.svids, trustDomain: identity.trustDomain, onApplicationDown: () => undefined, ...parts });
+    own({ name: 'layer-7', carriesTraffic: true, stop: () => layer7.close() });
 
     const proxy = await startEastWest({
       listen: { ...config.listen, sharesPort },
       snapshots,
-      layer7: `${layer7.host}:${layer7.port}`,
+      layer7: layer7.address,
       trustDomain: identity.trustDomain,
       reserved: config.reserved,
       engine: wantedEngine,
@@ -80,6 +78,7 @@ await runProcess({
       const checks = {
         identity: () => (identity.svids.current()?.expiresAtMs ?? 0) > systemClock.nowMs(),
         snapshot: () => subscription.status().version > 0,
+        'layer-7': () => layer7.isReady(),
         draining: () => !drain.covers(),
       };
       const health = await serveHealth({ host: config.health.host ?? '127.0.0.1', port: config.health.port, metrics: parts.metrics, checks });
