@@ -18,6 +18,8 @@ export interface ControlPlane {
   ban(subject: BanSubject, reason: string, write: WriteOptions): Promise<admin.BanResponse>;
   /** `existed`: whether there was a ban. */
   unban(subject: BanSubject, write: WriteOptions): Promise<admin.UnbanResponse>;
+  /** `existed`: whether anything kept it from attesting. */
+  readmit(agent: string, write: WriteOptions): Promise<admin.ReadmitResponse>;
   /** Takes a bundle document brought by hand. **Throws** IDENTITY_FOREIGN_UNKNOWN, IDENTITY_BUNDLE_FINGERPRINT, IDENTITY_BUNDLE_REFUSED. */
   importBundle(trustDomain: string, document: string, sha256: string): Promise<{ readonly changed: boolean; readonly sequence: number }>;
   /** A bundle in force as a SPIFFE bundle document. **Throws** IDENTITY_FOREIGN_UNKNOWN. */
@@ -53,6 +55,7 @@ export function openControlPlane(options: { readonly socket: string; readonly lo
     createJoinToken: (request, write) => call(client.createJoinToken.bind(client), { ...request, services: [...request.services], write: toWrite(write) }, limit),
     ban: (subject, reason, write) => call(client.ban.bind(client), { ...subject, reason, write: toWrite(write) }, limit),
     unban: (subject, write) => call(client.unban.bind(client), { ...subject, write: toWrite(write) }, limit),
+    readmit: (agent, write) => call(client.readmit.bind(client), { agent, write: toWrite(write) }, limit),
     importBundle: async (trustDomain, document, sha256) => {
       const { changed, sequence } = await call(trust.importBundle.bind(trust), { trustDomain, document: Buffer.from(document), sha256 }, limit);
       return { changed, sequence: Number(sequence) };

@@ -7,7 +7,7 @@ import { keys } from '@isthmus/store';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from './errors.ts';
 import { Feed, type Item, type Source } from './feed.ts';
-import { apply, ban, createJoinToken, lift, remove, type WriteParts } from './writes.ts';
+import { apply, ban, createJoinToken, lift, readmit, remove, type WriteParts } from './writes.ts';
 
 /** Everything the admin service shows or changes. */
 export type AdminParts = WriteParts & {
@@ -32,6 +32,7 @@ export function makeAdminService(parts: AdminParts): admin.AdminServer {
     createJoinToken: handleUnary((request) => createJoinToken(parts, request), parts.log),
     ban: handleUnary((request) => ban(parts, request), parts.log),
     unban: handleUnary((request) => lift(parts, request), parts.log),
+    readmit: handleUnary((request) => readmit(parts, request), parts.log),
     status: handleUnary(() => Promise.resolve({ document: toJson(parts.status()) })),
     issueAdminApi: handleUnary(({ csr }) => Promise.resolve(issueAdminApi(parts.authority, csr)), parts.log),
     watch: (call) => {
@@ -108,6 +109,7 @@ async function get(parts: AdminParts, { kind, key }: admin.GetRequest): Promise<
 function storeKeyOf(kind: string, key: string): string | undefined {
   if (kind === 'federated-trust-domain') return keys.federated(key, 'declared');
   const [namespace = '', name = ''] = key.split('/');
+  if (kind === 'drain') return keys.drain(namespace, name);
   return kind === 'service' || kind === 'export' ? keys.resource(kind, namespace, name) : undefined;
 }
 

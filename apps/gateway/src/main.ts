@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startEastWest, startGatewayLayer7 } from '@isthmus/dataplane';
 import { compile } from '@isthmus/decide';
-import { subscribe } from '@isthmus/discovery';
+import { openDrainFollower, subscribe } from '@isthmus/discovery';
 import { joinOrResume, openProxyAttestation } from '@isthmus/identity';
 import { loadConfig, runProcess, serveHealth, type Stoppable, type StopReason, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
@@ -28,12 +28,17 @@ await runProcess({
     const identity = await joinOrResume({ stateDir: join(config.stateDir, 'identity'), server: config.server, token, attestation, ...parts });
     own({ name: 'identity', stop: () => identity.close() });
 
+    const { host, port } = config.listen;
+    const address = config.advertise ?? (host === '0.0.0.0' || host === '::' || port === 0 ? undefined : `${host}:${port}`);
+    const drain = await openDrainFollower({ stateFile: join(config.stateDir, 'drain'), address, clock: parts.clock, log });
+    own({ name: 'drain', stop: () => drain.close() });
     const subscription = await subscribe({
       channel: identity.channel(),
       hello: { network: config.network, locality: config.locality },
       stateFile: join(config.stateDir, 'last-good.json'),
       bundles: identity.bundles,
       trust: { name: identity.agent, trustFacts: () => identity.trustFacts(), onTrust: (fn) => identity.onTrust(fn), takeHint: (hint) => identity.takeHint(hint) },
+      drain: { name: identity.agent, follower: drain },
       ...parts,
     });
     own({ name: 'subscription', stop: () => subscription.close() });
@@ -64,7 +69,9 @@ await runProcess({
     engine = proxy.engine;
     own({ name: 'east-west', carriesTraffic: true, drainMs, stop: (why) => Promise.all([proxy, layer7].map((open) => open.close({ drainMs: drainMs(why) }))).then(() => undefined) });
 
-    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log, recent: log.recent });
+    // It relays whoever still comes: who is told to go elsewhere needs a moment, and what is open must end by itself.
+    drain.follow({ connections: () => proxy.connections });
+    const admin = await startAdmin({ config, identity, subscription, drain, routes: () => routes, proxy, log, recent: log.recent });
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {
@@ -72,6 +79,7 @@ await runProcess({
         identity: () => (identity.svids.current()?.expiresAtMs ?? 0) > systemClock.nowMs(),
         snapshot: () => subscription.status().version > 0,
         'layer-7': () => layer7.isReady(),
+        draining: () => !drain.covers(),
       };
       const health = await serveHealth({ host: config.health.host ?? '127.0.0.1', port: config.health.port, metrics: parts.metrics, checks });
       own({ name: 'health', stop: () => health.close() });

@@ -148,6 +148,17 @@ export function hasHeardNothing(fd: number, silentMs: number): boolean {
   return Math.min(info.readUInt32LE(52), info.readUInt32LE(56)) > silentMs;
 }
 
+const IPPROTO_IP = 0;
+const IPPROTO_IPV6 = 41;
+/** The same number for IPv6 (IP6T_SO_ORIGINAL_DST). **Source** linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h. */
+const SO_ORIGINAL_DST = 80;
+const originalAddress = Buffer.alloc(28);
+/** The address a redirected connection was made to, as a socket address; undefined where the kernel knows none. Good until the next call. */
+export function originalDestination(fd: number, isIpv6: boolean): Buffer | undefined {
+  size.writeInt32LE(originalAddress.length, 0);
+  return getsockoptCall(fd, isIpv6 ? IPPROTO_IPV6 : IPPROTO_IP, SO_ORIGINAL_DST, originalAddress, size) < 0 ? undefined : originalAddress;
+}
+
 const eight = Buffer.alloc(8);
 export function signalEventFd(fd: number): void {
   eight.writeBigUInt64LE(1n);

@@ -26,6 +26,7 @@ export function linuxTransport(loop: Loop): Transport {
     dial: (options) => dial(loop, watch, options),
     dialMutualTls: (options) => dialMutualTls(loop, watch, options),
     reset: (stream) => void (stream as LoopStream).resetAndDestroy(),
+    originalDestination: (stream) => (stream as LoopStream).originalDestination,
   };
 }
 

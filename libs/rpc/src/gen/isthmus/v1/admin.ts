@@ -160,6 +160,17 @@ export interface UnbanResponse {
   replayed: boolean;
 }
 
+export interface ReadmitRequest {
+  agent: string;
+  write: Write | undefined;
+}
+
+export interface ReadmitResponse {
+  /** something kept it from attesting */
+  existed: boolean;
+  replayed: boolean;
+}
+
 export interface StatusRequest {
 }
 
@@ -2093,6 +2104,176 @@ export const UnbanResponse: MessageFns<UnbanResponse> = {
   },
 };
 
+function createBaseReadmitRequest(): ReadmitRequest {
+  return { agent: "", write: undefined };
+}
+
+export const ReadmitRequest: MessageFns<ReadmitRequest> = {
+  encode(message: ReadmitRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.agent !== "") {
+      writer.uint32(10).string(message.agent);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadmitRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadmitRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadmitRequest {
+    return {
+      agent: isSet(object.agent) ? globalThis.String(object.agent) : "",
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
+    };
+  },
+
+  toJSON(message: ReadmitRequest): unknown {
+    const obj: any = {};
+    if (message.agent !== "") {
+      obj.agent = message.agent;
+    }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadmitRequest>, I>>(base?: I): ReadmitRequest {
+    return ReadmitRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadmitRequest>, I>>(object: I): ReadmitRequest {
+    const message = createBaseReadmitRequest();
+    message.agent = object.agent ?? "";
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
+    return message;
+  },
+};
+
+function createBaseReadmitResponse(): ReadmitResponse {
+  return { existed: false, replayed: false };
+}
+
+export const ReadmitResponse: MessageFns<ReadmitResponse> = {
+  encode(message: ReadmitResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadmitResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadmitResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadmitResponse {
+    return {
+      existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: ReadmitResponse): unknown {
+    const obj: any = {};
+    if (message.existed !== false) {
+      obj.existed = message.existed;
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadmitResponse>, I>>(base?: I): ReadmitResponse {
+    return ReadmitResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadmitResponse>, I>>(object: I): ReadmitResponse {
+    const message = createBaseReadmitResponse();
+    message.existed = object.existed ?? false;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
 function createBaseStatusRequest(): StatusRequest {
   return {};
 }
@@ -2301,7 +2482,7 @@ export const AdminService = {
     responseSerialize: (value: DeleteResponse): Buffer => Buffer.from(DeleteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteResponse => DeleteResponse.decode(value),
   },
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, agent, gateway, drain, certificate, member, bundle, ban, log */
   list: {
     path: "/isthmus.admin.v1.Admin/List" as const,
     requestStream: false as const,
@@ -2361,6 +2542,16 @@ export const AdminService = {
     responseSerialize: (value: UnbanResponse): Buffer => Buffer.from(UnbanResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): UnbanResponse => UnbanResponse.decode(value),
   },
+  /** Lets an agent attest again that was removed, or whose instance joined before. */
+  readmit: {
+    path: "/isthmus.admin.v1.Admin/Readmit" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadmitRequest): Buffer => Buffer.from(ReadmitRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadmitRequest => ReadmitRequest.decode(value),
+    responseSerialize: (value: ReadmitResponse): Buffer => Buffer.from(ReadmitResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadmitResponse => ReadmitResponse.decode(value),
+  },
   status: {
     path: "/isthmus.admin.v1.Admin/Status" as const,
     requestStream: false as const,
@@ -2386,7 +2577,7 @@ export interface AdminServer extends UntypedServiceImplementation {
   /** Creates or replaces a service or an export. */
   apply: handleUnaryCall<ApplyRequest, ApplyResponse>;
   delete: handleUnaryCall<DeleteRequest, DeleteResponse>;
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, agent, gateway, drain, certificate, member, bundle, ban, log */
   list: handleUnaryCall<ListRequest, ListResponse>;
   /** One thing, as the store has it now. */
   get: handleUnaryCall<GetRequest, GetResponse>;
@@ -2396,6 +2587,8 @@ export interface AdminServer extends UntypedServiceImplementation {
   /** Refuses what was issued to an agent, or as a service, up to now: here and in every peer. */
   ban: handleUnaryCall<BanRequest, BanResponse>;
   unban: handleUnaryCall<UnbanRequest, UnbanResponse>;
+  /** Lets an agent attest again that was removed, or whose instance joined before. */
+  readmit: handleUnaryCall<ReadmitRequest, ReadmitResponse>;
   status: handleUnaryCall<StatusRequest, StatusResponse>;
   /** The SVID of this cluster's admin API, for whoever may open this socket. */
   issueAdminApi: handleUnaryCall<IssueAdminApiRequest, SvidResponse>;
@@ -2433,7 +2626,7 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteResponse) => void,
   ): ClientUnaryCall;
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, agent, gateway, drain, certificate, member, bundle, ban, log */
   list(request: ListRequest, callback: (error: ServiceError | null, response: ListResponse) => void): ClientUnaryCall;
   list(
     request: ListRequest,
@@ -2508,6 +2701,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: UnbanResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets an agent attest again that was removed, or whose instance joined before. */
+  readmit(
+    request: ReadmitRequest,
+    callback: (error: ServiceError | null, response: ReadmitResponse) => void,
+  ): ClientUnaryCall;
+  readmit(
+    request: ReadmitRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadmitResponse) => void,
+  ): ClientUnaryCall;
+  readmit(
+    request: ReadmitRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadmitResponse) => void,
   ): ClientUnaryCall;
   status(
     request: StatusRequest,
