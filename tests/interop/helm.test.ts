@@ -4,8 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { run } from '@isthmus/harness';
+import { moduleOf, run } from '@isthmus/harness';
 import { ALL, LEAST, lintChart, type Manifest, noHelm, refusalOf, renderChart, sidecarExample } from './kubernetes/chart.ts';
 
 const options = { skip: noHelm, timeout: 120_000 };
@@ -58,7 +57,7 @@ test('each configuration is taken by the program it is for', options, async () =
       for (const [file, text] of Object.entries(data)) {
         const path = join(directory, file);
         writeFileSync(path, text);
-        const main = fileURLToPath(new URL(`../../apps/${file.replace('.yaml', '')}/src/main.ts`, import.meta.url));
+        const main = moduleOf(`apps/${file.replace('.yaml', '')}/src/main.ts`);
         const done = await run(process.execPath, [main, '--config', path, '--print-config'], { limitMs: 60_000, env: { ISTHMUS_AGENT_KUBERNETES_NODE_NAME: 'node-1', ISTHMUS_AGENT_ADVERTISE: '10.1.0.9' } });
         assert.equal(done.code, 0, `${file}: ${done.stderr}`);
       }

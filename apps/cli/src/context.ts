@@ -7,8 +7,8 @@ import { demoPaths } from './demo/paths.ts';
 import type { OutputForm } from './output/table.ts';
 import type { Options } from './program.ts';
 
-/** Which kind of process a command talks to when no socket is named. */
-export type Target = 'trust-root' | 'control-plane' | 'proxy';
+/** Which kind of process a command talks to when no socket is named. `member`: a proxy, which over a context its cluster is asked for. */
+export type Target = 'trust-root' | 'control-plane' | 'proxy' | 'member';
 
 export interface CommandContext {
   readonly output: OutputForm;
@@ -26,6 +26,7 @@ const INSTALLED_SOCKETS: Readonly<Record<Target, string>> = {
   'trust-root': '/var/lib/isthmus/trust-root/admin.sock',
   'control-plane': '/var/lib/isthmus/control-plane/admin.sock',
   proxy: '/var/lib/isthmus/agent/admin.sock',
+  member: '/var/lib/isthmus/agent/admin.sock',
 };
 
 /** Reads the global options; with a context, the cluster is that one's where none is named. */

@@ -1,15 +1,16 @@
 // Documents people write for `isthmus apply -f`: YAML or JSON, many to a file, checked strictly, every problem with file and line.
-import { type Export, type FederatedTrustDomain, formatServiceName, parseExport, parseFederatedTrustDomain, parseService, type Parsed, type Service } from '@isthmus/model';
+import { type Drain, type Export, type FederatedTrustDomain, formatServiceName, parseDrain, parseExport, parseFederatedTrustDomain, parseService, type Parsed, type Service } from '@isthmus/model';
 import { parseYaml } from '@isthmus/runtime';
 import { fail } from './errors.ts';
 
-export type Declaration = Service | Export | FederatedTrustDomain;
+export type Declaration = Service | Export | FederatedTrustDomain | Drain;
 
-const PARSERS: Readonly<Record<string, (input: unknown) => Parsed<Declaration>>> = { service: parseService, export: parseExport, 'federated-trust-domain': parseFederatedTrustDomain };
+const PARSERS: Readonly<Record<string, (input: unknown) => Parsed<Declaration>>> = { service: parseService, export: parseExport, 'federated-trust-domain': parseFederatedTrustDomain, drain: parseDrain };
 
 /** What a declaration is called: by namespace and name, or by a name alone. */
 export function namedBy(declaration: Declaration): { readonly namespace: string; readonly name: string; readonly label: string } {
   if (declaration.kind === 'federated-trust-domain') return { namespace: '', name: declaration.trustDomain, label: declaration.trustDomain };
+  if (declaration.kind === 'drain') return { namespace: declaration.role, name: declaration.name, label: `${declaration.role}/${declaration.name}` };
   const { namespace, name } = declaration;
   return { namespace, name, label: formatServiceName(declaration) };
 }

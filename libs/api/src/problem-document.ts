@@ -22,6 +22,7 @@ export type ProblemDocument = Static<typeof problemDocumentSchema>;
 const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   CONTROL_PLANE_STALE: 412, // RFC 9110 §13.1.1: If-Match that does not hold
   CONTROL_PLANE_KEY_REUSED: 422, // draft-ietf-httpapi-idempotency-key-header §2.7
+  IDENTITY_WRITE_KEY: 422,
   API_BODY_TOO_LARGE: 413,
   API_METHOD_NOT_ALLOWED: 405,
   API_MEDIA_TYPE: 415,

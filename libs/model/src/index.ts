@@ -11,6 +11,7 @@ export * from './peer.ts';
 export * from './problem.ts';
 export * from './resource/export.ts';
 export * from './resource/federated-trust-domain.ts';
+export * from './resource/drain.ts';
 export * from './resource/join-token.ts';
 export * from './resource/service.ts';
 export * from './resource/workload.ts';

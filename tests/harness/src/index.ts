@@ -19,6 +19,7 @@ export {
   foreignSvid,
   makeBareRoot,
   makePackages,
+  moduleOf,
   openProbeCluster,
   openTrustTraffic,
   outboundOf,

@@ -28,7 +28,7 @@ export async function applyFile(context: CommandContext, _args: readonly string[
 
 /** An export needs its service to be there, and the foreign trust domains whose callers it names. */
 export function byKind(a: Declaration, b: Declaration): number {
-  const order = { 'federated-trust-domain': 0, service: 1, export: 2 };
+  const order = { 'federated-trust-domain': 0, service: 1, export: 2, drain: 3 };
   return order[a.kind] - order[b.kind];
 }
 

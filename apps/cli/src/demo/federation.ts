@@ -140,7 +140,6 @@ function nodeSpec(options: FederationOptions, name: string, program: string, arg
   return {
     name,
     ...start,
-    env: { NODE_COMPILE_CACHE: options.paths.cacheDir, ...start.env },
     logFile: options.paths.log(name),
     isReady: isReadyLine,
     readyLimitMs: options.readyLimitMs ?? 30_000,

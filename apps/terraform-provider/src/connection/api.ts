@@ -27,8 +27,6 @@ export interface Api {
   call<T>(id: string, request: ApiRequest, signal: AbortSignal): Promise<CallAnswer<T>>;
   /** Every item of a list. */
   list(id: string, request: ApiRequest, signal: AbortSignal): Promise<readonly Item[]>;
-  /** The same without being made again: for what another call would do twice. */
-  once<T>(id: string, request: ApiRequest, signal: AbortSignal): Promise<CallAnswer<T>>;
   readonly membership: Membership;
   close(): Promise<void>;
 }
@@ -53,7 +51,6 @@ export function openApi(settings: Settings, parts: { readonly clock: Clock; read
     cluster: settings.cluster,
     federation: () => settings.federation ?? lacking('federation'),
     call: send,
-    once,
     list: async (id, request, signal) => {
       const items: Item[] = [];
       let cursor: string | undefined;

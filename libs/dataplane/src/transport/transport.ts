@@ -133,4 +133,6 @@ export interface Transport {
   dialMutualTls(options: ConnectMutualTlsOptions): Promise<DialledStream>;
   /** Closes with a TCP reset, so that the other end cannot take a cut-off stream for a complete one (reliability 55). */
   reset(stream: ByteStream): void;
+  /** Where an accepted connection was going before the system's packet filter redirected it; undefined where that is not known, as in the portable engine. */
+  originalDestination(stream: ByteStream): { readonly host: string; readonly port: number } | undefined;
 }

@@ -65,8 +65,6 @@ export class Connection implements Watched, Flushed, Limited, Side {
   #upstream: Upstream | undefined;
   #up: RelayStream | undefined;
   #down: RelayStream | undefined;
-  #countedUp = 0;
-  #countedDown = 0;
   #marked = false;
   #isWatched = false;
 
@@ -289,7 +287,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
   #sendHello(upstream: Upstream, up: RelayStream, isAlone: boolean): void {
     const room = this.#room;
     const size = room === undefined ? (this.#hello?.length ?? 0) : this.#roomFilled;
-    this.#countedUp = -size; // what was read before the relay began counts as relayed once it is sent
+    if (this.#account !== undefined) this.#account.bytesIn += size;
     const sent = isAlone && room !== undefined ? libc.send(upstream.fd, room, size, libc.MSG_NOSIGNAL) : -1;
     // A failed send is made again by the stream, which knows what to do about it.
     if (sent < size) up.prepend(room === undefined ? (this.#hello ?? NOTHING) : Buffer.from(room.subarray(Math.max(0, sent), size)));
@@ -313,12 +311,11 @@ export class Connection implements Watched, Flushed, Limited, Side {
     const up = this.#up;
     const down = this.#down;
     if (up === undefined || down === undefined) return;
-    const before = up.bytes + down.bytes;
     const moved = up.done ? 'idle' : up.move(down.done);
     const returned = moved === 'reset' || down.done ? 'idle' : down.move(up.done);
+    if (this.#count(up, down)) this.deadlineMs = this.#gateway.loop.nowMs + this.#gateway.limits.idleMs;
     if (moved === 'reset' || returned === 'reset') return this.#abort('reset');
     if (up.done && down.done) return this.#end('complete', false);
-    if (up.bytes + down.bytes !== before) this.deadlineMs = this.#gateway.loop.nowMs + this.#gateway.limits.idleMs;
     if ((moved === 'again' || returned === 'again') && !this.#marked) {
       this.#marked = true;
       this.#gateway.again(this);
@@ -361,20 +358,23 @@ export class Connection implements Watched, Flushed, Limited, Side {
 
   #end(end: RelayEnd, reset: boolean): void {
     if (this.#account !== undefined) {
-      this.count();
+      if (this.#up !== undefined && this.#down !== undefined) this.#count(this.#up, this.#down);
       this.#gateway.ledger.closed(this.#account, end, this.#gateway.loop.nowMs - this.#acceptedMs);
       this.#account = undefined;
     }
     this.close(reset);
   }
 
-  /** Puts what was relayed since the last count on the account. */
-  count(): void {
-    if (this.#account === undefined || this.#up === undefined || this.#down === undefined) return;
-    this.#account.bytesIn += this.#up.bytes - this.#countedUp;
-    this.#account.bytesOut += this.#down.bytes - this.#countedDown;
-    this.#countedUp = this.#up.bytes;
-    this.#countedDown = this.#down.bytes;
+  /** Puts what was moved on the account at once: nobody has to go through all connections for it. Whether there was any. */
+  #count(up: RelayStream, down: RelayStream): boolean {
+    if (up.bytes === 0 && down.bytes === 0) return false;
+    if (this.#account !== undefined) {
+      this.#account.bytesIn += up.bytes;
+      this.#account.bytesOut += down.bytes;
+    }
+    up.bytes = 0;
+    down.bytes = 0;
+    return true;
   }
 
   close(reset: boolean): void {

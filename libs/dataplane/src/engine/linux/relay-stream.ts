@@ -40,6 +40,7 @@ export class RelayStream {
   #ended = false;
   /** Both its end has been read and everything has been sent, the end too. */
   done = false;
+  /** Moved and not yet counted; whoever counts them takes them off. */
   bytes = 0;
 
   constructor(from: Side, to: Side, pipes: PipePool) {

@@ -114,6 +114,13 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     return this.#address(libc.getpeername)?.port;
   }
 
+  /** Before a packet filter redirected it; for connections accepted. */
+  get originalDestination(): { readonly host: string; readonly port: number } | undefined {
+    if (this.fd < 0) return undefined;
+    const bytes = libc.originalDestination(this.fd, this.remoteAddress?.includes(':') === true);
+    return bytes === undefined ? undefined : readSocketAddress(bytes);
+  }
+
   get localPort(): number | undefined {
     return this.#address(libc.getsockname)?.port;
   }
