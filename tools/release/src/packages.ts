@@ -74,6 +74,7 @@ const HANDS_OVER = new Set(['isthmus-agent', 'isthmus-gateway']);
 /** The scripts of a package with a unit, by the name dpkg looks for. The state is kept until the package is purged. */
 export function maintainerScripts(unit: string): ReadonlyMap<string, string> {
   const program = unit.slice('isthmus-'.length);
+  const folders = [`/var/lib/isthmus/${program}`, ...(program === 'agent' ? ['/etc/isthmus/workloads.d'] : [])];
   const hasSystemd = '[ -d /run/systemd/system ]';
   return new Map([
     ['postinst', `#!/bin/sh
@@ -97,7 +98,7 @@ fi
 set -e
 if ${hasSystemd}; then systemctl daemon-reload || true; fi
 if [ "$1" = purge ]; then
-  rm -rf /var/lib/isthmus/${program} /etc/isthmus/${program}.yaml /etc/isthmus/${program}.token
+  rm -rf ${folders.join(' ')} /etc/isthmus/${program}.yaml /etc/isthmus/${program}.token
   rmdir --ignore-fail-on-non-empty /var/lib/isthmus /etc/isthmus 2>/dev/null || true
 fi
 `],
