@@ -198,7 +198,7 @@ test('the running units are as closed as the documents say', { skip, timeout: 12
 
 test('a reload of gateway and agent is a hand-over: systemd watches the successor once it serves, again and again, and nothing fails', { skip, timeout: 240_000 }, async () => {
   await underTraffic(async () => {
-    for (const unit of ['gateway', 'agent', 'gateway'] as const) {
+    for (const unit of ['gateway', 'gateway', 'agent'] as const) {
       const old = await show(unit, 'MainPID');
       await done('systemctl', 'reload', `isthmus-${unit}`);
       const now = await show(unit, 'MainPID');
