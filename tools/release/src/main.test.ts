@@ -110,9 +110,8 @@ test('an upgrade hands over where connections pass, and restarts where none do',
   for (const [unit, verb] of [['isthmus-agent', 'try-reload-or-restart'], ['isthmus-gateway', 'try-reload-or-restart'], ['isthmus-control-plane', 'try-restart'], ['isthmus-trust-root', 'try-restart']] as const) {
     assert.ok(maintainerScripts(unit).get('postinst')?.includes(`systemctl ${verb} ${unit}.service`), unit);
     const text = readFileSync(new URL(`../../../infra/systemd/${unit}.service`, import.meta.url), 'utf8');
-    assert.equal(/^ExecReload=\/bin\/kill -USR2 \$MAINPID$/m.test(text), verb !== 'try-restart', unit);
-    const [, pidFile = ''] = /^PIDFile=(.*)$/m.exec(text) ?? [];
-    assert.ok(verb === 'try-restart' || text.includes(`--pidFile ${pidFile}\n`), 'systemd looks where the program writes');
+    assert.equal(/^ExecReload=.*kill -USR2 \$\$MAINPID'$/m.test(text), verb !== 'try-restart', unit);
+    assert.match(text, /^Type=notify\nNotifyAccess=all$/m, 'the program says when it serves');
   }
 });
 
