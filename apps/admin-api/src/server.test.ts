@@ -88,7 +88,7 @@ function ask(method: string, path: string, options: { readonly as?: X509Svid; re
   });
 }
 
-const VALUES: Readonly<Record<string, string>> = { cluster: 'east', namespace: 'shop', name: 'cart', service: 'cart', instance: 'a.i', from: 'west', peer: 'west', proxy: 'p', certificate: 'root', trustDomain: 'partner.example', id: '0123456789ab', ban: '0123456789abcdef', member: 'west', role: 'agent', agent: 'vm-1' };
+const VALUES: Readonly<Record<string, string>> = { cluster: 'east', namespace: 'shop', name: 'cart', service: 'cart', instance: 'a.i', from: 'west', peer: 'west', proxy: 'p', certificate: 'root', trustDomain: 'partner.example', id: '0123456789ab', ban: '0123456789abcdef', member: 'west', role: 'agent', agent: 'vm-1', gateway: 'gw-1' };
 const SERVICE = { kind: 'service', namespace: 'shop', name: 'cart', ports: [{ name: 'http', port: 80, protocol: 'http' }] };
 const json = { 'content-type': 'application/json' };
 const SERVICE_PATH = '/v1/clusters/east/services/shop/cart';

@@ -51,6 +51,8 @@ test('without a demo or a socket the command says where it looked and what to do
 test('errors are JSON for programs', () => {
   const { stderr } = isthmus('status', '--output', 'json');
   assert.equal((JSON.parse(stderr) as { error: { code: string } }).error.code, 'CLI_SOCKET_ABSENT');
+  assert.match(isthmus('get', 'services', '--output=json').stderr, /^{"error"/);
+  assert.match(isthmus('get', 'service', 'shop/json').stderr, /^error: /, 'a name is no form of output');
 });
 
 test('bin/isthmus runs from wherever it is linked', () => {
