@@ -92,6 +92,7 @@ export async function runProcess(options: {
     successorServes = true;
     // Nobody else notices: to a supervisor that one is a child of this process.
     void successor.ended.then((how) => {
+      if (stopping !== undefined) return;
       log.error('the successor ended', { how });
       end(ERROR_CLASSES.unavailable.exit);
     });

@@ -34,6 +34,11 @@ export interface ByteStream {
   /** False: hold back until `drain`. The bytes are taken either way and must not be changed afterwards. */
   write(chunk: Uint8Array): boolean;
   write(chunk: string, encoding: 'latin1'): boolean;
+  /**
+   * As `write` of the first `sizeBytes`, given to the system within this call where nothing waits before them: they may
+   * be changed and used again once it returns. Where it is missing, `write` of a copy does.
+   */
+  writeNow?(bytes: Buffer, sizeBytes: number): boolean;
   /** After what was written: no more comes from this side. */
   end(): unknown;
   cork(): void;

@@ -1,7 +1,7 @@
 // A connection on the loop, with the part of net.Socket's face that codecs and relays use; writes of one turn leave in one send.
 import { EventEmitter } from 'node:events';
 import type { TimerHandle } from '@isthmus/runtime';
-import { isLent, kept, LENT_BYTES, lentRoom } from '../lent.ts';
+import { kept, LENT_BYTES, lentChunk, lentRoom } from '../lent.ts';
 import * as libc from './libc.ts';
 import type { Flushed, Loop, Watched } from './loop.ts';
 import { readSocketAddress } from './socket-address.ts';
@@ -68,6 +68,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   #error: Error | undefined;
   #lends = false;
   #sent: (() => void) | undefined;
+  #taker: ((chunk: Buffer) => void) | undefined;
 
   constructor(loop: Loop, fd: number, connecting: boolean, options: StreamOptions) {
     super();
@@ -82,8 +83,27 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
 
   override on(event: string, listener: (...args: never[]) => void): this {
     super.on(event, listener as (...args: unknown[]) => void);
-    if (event === 'data') this.resume();
+    if (event === 'data') {
+      this.#findTaker();
+      this.resume();
+    }
     return this;
+  }
+
+  override removeListener(event: string, listener: (...args: never[]) => void): this {
+    super.removeListener(event, listener as (...args: unknown[]) => void);
+    if (event === 'data') this.#findTaker();
+    return this;
+  }
+
+  override off(event: string, listener: (...args: never[]) => void): this {
+    return this.removeListener(event, listener);
+  }
+
+  /** The one who takes what is read is called without the detour through `emit`. */
+  #findTaker(): void {
+    const takers = this.rawListeners('data') as ((chunk: Buffer) => void)[];
+    this.#taker = takers.length === 1 ? takers[0] : undefined;
   }
 
   get remoteAddress(): string | undefined {
@@ -169,13 +189,16 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
 
   protected readSome(): void {
     for (let reads = 0; reads < READS_A_TURN && !this.#paused && !this.destroyed && !this.readableEnded; reads++) {
-      const into = this.#lends ? lentRoom() : slabRoom();
+      const isLent = this.#lends;
+      const into = isLent ? lentRoom() : slabRoom();
       const count = this.receive(into, READ_BYTES);
       if (count > 0) {
         this.bytesRead += count;
         this.#lastMs = this.loop.nowMs;
-        if (!isLent(into)) slabUsed += count;
-        this.emit('data', into.subarray(0, count));
+        if (!isLent) slabUsed += count;
+        const chunk = isLent ? lentChunk(count) : into.subarray(0, count);
+        if (this.#taker !== undefined) this.#taker(chunk);
+        else this.emit('data', chunk);
         if (count < READ_BYTES && !this.hasMore()) return;
       } else {
         if (count === 0) this.#ended();
@@ -325,6 +348,24 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     return false;
   }
 
+  writeNow(bytes: Buffer, sizeBytes: number): boolean {
+    if (this.destroyed || this.#ending) return false;
+    let sent = 0;
+    if (this.#queue.length === 0 && !this.#blocked && !this.connecting && this.readyToSend()) {
+      do {
+        const count = this.transmit(sent === 0 ? bytes : bytes.subarray(sent, sizeBytes), sizeBytes - sent);
+        if (count === FAILED) return false;
+        if (count === AGAIN) break;
+        sent += count;
+      } while (sent < sizeBytes && this.mayOfferAgain());
+      this.bytesWritten += sent;
+      this.#lastMs = this.loop.nowMs;
+      if (sent === sizeBytes) return true;
+      this.#block();
+    }
+    return this.write(Buffer.from(bytes.subarray(sent, sizeBytes)));
+  }
+
   end(chunk?: Uint8Array | string | (() => void), encoding?: BufferEncoding | (() => void), done?: () => void): this {
     if (this.destroyed || this.#ending) return this;
     if (chunk !== undefined && typeof chunk !== 'function') this.write(chunk, typeof encoding === 'string' ? encoding : undefined);
@@ -424,7 +465,8 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
       if (size > left) break;
       left -= size;
     }
-    if (done === this.#queue.length) this.#queue.length = 0;
+    // Taken out one by one, an array keeps its room for what comes next.
+    if (done === this.#queue.length) while (this.#queue.length > 0) this.#queue.pop();
     else if (done > 0) this.#queue.splice(0, done);
     this.#headSent = this.#queue.length === 0 ? 0 : left;
   }
