@@ -296,22 +296,6 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     });
   }
 
-  setNoDelay(): this {
-    return this;
-  }
-
-  setKeepAlive(): this {
-    return this;
-  }
-
-  ref(): this {
-    return this;
-  }
-
-  unref(): this {
-    return this;
-  }
-
   cork(): void {
     this.#corked += 1;
   }
@@ -374,12 +358,6 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.#ending = true;
     this.#mark();
     return this;
-  }
-
-  destroySoon(): void {
-    this.end();
-    if (this.writableFinished) this.destroy();
-    else this.once('finish', () => this.destroy());
   }
 
   #mark(): void {
