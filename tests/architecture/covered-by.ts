@@ -33,6 +33,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/http1/': 'libs/dataplane/src/http1/server.test.ts',
   'libs/dataplane/src/http1/client-exchange.ts': 'libs/dataplane/src/http1/client.test.ts',
   'libs/dataplane/src/http2/client.ts': 'libs/dataplane/src/http2/http2.test.ts',
+  'libs/dataplane/src/http2/field-writer.ts': 'libs/dataplane/src/http2/http2.test.ts',
   'libs/dataplane/src/http2/protocol.ts': 'libs/dataplane/src/http2/connection.test.ts',
   'libs/dataplane/src/http2/server.ts': 'libs/dataplane/src/http2/connection.test.ts',
   'libs/dataplane/src/http2/stream.ts': 'libs/dataplane/src/http2/http2.test.ts',
