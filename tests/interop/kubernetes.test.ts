@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type KubernetesSource, openKubernetesSource, openNodeEndpoints } from '@isthmus/discovery';
+import { type KubernetesSource, openKubernetesSource, openNodeEndpoints } from '@isthmus/discovery/kubernetes';
 import { waitFor } from '@isthmus/harness';
 import { formatServiceName } from '@isthmus/model';
 import { parseJwks, verifyIssuerToken } from '@isthmus/pki';
