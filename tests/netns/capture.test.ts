@@ -111,7 +111,7 @@ before(
       }),
     ]);
   },
-  { timeout: 120_000 },
+  { timeout: 220_000 },
 );
 
 after(() => {

@@ -114,7 +114,7 @@ set -e
 if ${hasSystemd}; then systemctl daemon-reload || true; fi
 if [ "$1" = purge ]; then
   rm -rf ${folders.join(' ')} /etc/isthmus/${program}.yaml /etc/isthmus/${program}.token
-  rmdir --ignore-fail-on-non-empty /var/lib/isthmus /etc/isthmus 2>/dev/null || true
+  rmdir --ignore-fail-on-non-empty /var/lib/isthmus /etc/isthmus /run/isthmus 2>/dev/null || true
 fi
 `],
   ]);

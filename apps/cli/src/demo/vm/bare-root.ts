@@ -22,7 +22,7 @@ export interface BareRoot {
 export const AS_AGENT = ['setpriv', '--reuid=isthmus', '--regid=isthmus', '--clear-groups', '--inh-caps=+net_bind_service', '--ambient-caps=+net_bind_service'];
 
 /** What ours depend on, and what boots it. */
-const PACKAGES = ['adduser', 'libatomic1', 'libstdc++6', 'systemd-sysv', 'dbus', 'iproute2', 'ca-certificates'];
+const PACKAGES = ['adduser', 'libatomic1', 'libstdc++6', 'systemd-sysv', 'dbus', 'iproute2', 'ca-certificates', 'curl', 'wget'];
 /** Debian's packages change; a root is made anew after a day. */
 const KEPT_MS = 86_400_000;
 
