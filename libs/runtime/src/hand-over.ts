@@ -25,6 +25,8 @@ export interface Successor {
   readonly pid: number;
   /** Tells it to go on. Resolves when it serves; **throws** PROCESS_HAND_OVER_FAILED when it ended instead, or is too late. */
   letGo(): Promise<void>;
+  /** Resolves with its exit code or signal when it has ended; keeps nothing alive. */
+  readonly ended: Promise<number | NodeJS.Signals>;
 }
 
 /** The process this one was started by to take over from; undefined for a start by anybody else. */
@@ -68,6 +70,7 @@ export async function startSuccessor(): Promise<Successor> {
   }
   return {
     pid: child.pid ?? 0,
+    ended: new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code ?? 0))),
     letGo: async () => {
       const ready = untilTold(child, 'ready', READY_LIMIT_MS);
       child.send?.('yours' satisfies ToSuccessor);

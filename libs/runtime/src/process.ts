@@ -6,6 +6,7 @@ import type { Log } from '@isthmus/telemetry';
 import { systemClock } from './clock.ts';
 import { fail } from './errors.ts';
 import { findPredecessor, startSuccessor } from './hand-over.ts';
+import { tellSystemd } from './systemd.ts';
 
 /** Why a part is stopped: the process ends, or its successor serves already and connections may take their time. */
 export type StopReason = 'ending' | 'handed-over';
@@ -41,6 +42,7 @@ const OVERLAP_MS = 1_000;
  * failure to start stops what had started and exits with the code of its class; an uncaught error is logged and exits
  * with 70. With `handOver`, SIGUSR2 starts the program again from the file that is there now: what only one may hold
  * is let go, the successor listens beside this process, which then takes no more connections and ends with its last.
+ * systemd is told who serves, where it wants to know.
  */
 export async function runProcess(options: {
   readonly program: string;
@@ -64,6 +66,10 @@ export async function runProcess(options: {
       process.exit(exitCode);
     });
   };
+  const tell = async (state: Parameters<typeof tellSystemd>[0]): Promise<void> => {
+    const problem = await tellSystemd(state);
+    if (problem !== undefined) log.warn('systemd could not be told', { error: problem });
+  };
   const handOver = async (): Promise<void> => {
     const why = options.handOver?.whyNot?.();
     if (why !== undefined) {
@@ -84,6 +90,13 @@ export async function runProcess(options: {
       return end(ERROR_CLASSES.unavailable.exit);
     }
     successorServes = true;
+    // Nobody else notices: to a supervisor that one is a child of this process.
+    void successor.ended.then((how) => {
+      // With 0 it was stopped, or has handed over itself.
+      if (stopping !== undefined || how === 0) return;
+      log.error('the successor ended', { how });
+      end(ERROR_CLASSES.unavailable.exit);
+    });
     await systemClock.sleep(OVERLAP_MS);
     if (stopping !== undefined) return;
     const rest = parts;
@@ -100,6 +113,7 @@ export async function runProcess(options: {
     void handOver().catch((error: unknown) => {
       handingOver = false;
       log.error('no hand-over, this process goes on', { error: messageOf(error) });
+      void tell({ READY: '1', STATUS: `no hand-over, this process goes on: ${messageOf(error)}` });
     });
   };
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -126,6 +140,8 @@ export async function runProcess(options: {
     const predecessor = options.handOver === undefined ? undefined : findPredecessor();
     await predecessor?.untilLetGo();
     await options.start(own, starting.signal, { sharesPort: predecessor === undefined ? 'first' : 'joins' });
+    // Before its predecessor ends: there is always one that systemd knows to serve.
+    await tell({ READY: '1', MAINPID: String(process.pid), STATUS: 'serves' });
     if (options.handOver === undefined) return;
     handingOver = false;
     if (options.handOver.pidFile !== undefined) await writeFile(options.handOver.pidFile, `${process.pid}\n`);

@@ -2,7 +2,7 @@
 export { DEMO_OPERATOR, type DemoGrant } from './config.ts';
 export { demoPaths, type DemoPaths } from './paths.ts';
 export { type Federation, type FederationOptions, openFederation, outboundOf, type StoreKind } from './federation.ts';
-export { appMain, lastLines, type ManagedProcess } from './process.ts';
+export { appMain, lastLines, type ManagedProcess, moduleOf } from './process.ts';
 export { checkPortsFree } from './ports.ts';
 export { startDemo } from './start.ts';
 export { openSupervisor, type Supervisor, waitFor } from './supervisor.ts';
@@ -13,4 +13,5 @@ export { openTrustTraffic, type TrustTraffic } from './tour/trust-traffic.ts';
 export { foreignSvid, openProbeCluster, type ProbeCluster } from './tour/probe-cluster.ts';
 export { findProgram, type Finished, run, type RunOptions } from './run.ts';
 export { AS_AGENT, type BareRoot, makeBareRoot, whyNoBareRoot } from './vm/bare-root.ts';
+export { type BootedRoot, bootRoot, whyNoBoot } from './vm/booted-root.ts';
 export { makePackages } from './vm/packages.ts';

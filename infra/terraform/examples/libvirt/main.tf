@@ -3,7 +3,7 @@
 terraform {
   required_version = ">= 1.9"
   required_providers {
-    libvirt = { source = "dmacvicar/libvirt", version = "~> 0.7" }
+    libvirt = { source = "dmacvicar/libvirt", version = "~> 0.8.0" }
     isthmus = { source = "isthmus.example/isthmus/isthmus" }
   }
 }
