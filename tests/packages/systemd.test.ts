@@ -74,10 +74,10 @@ function configurations(): Readonly<Record<Unit | 'client', object>> {
     'trust-root': { federation: 'acme.example', stateDir: state('trust-root'), listen: at('trustRoot'), health: at('health0') },
     'control-plane': { cluster: 'east', federation: 'acme.example', stateDir: state('control-plane'), gateways: [address('gateway')], listen: at('controlPlane'), trustRoot: { address: address('trustRoot') }, bootstrapTokenFile: '/etc/isthmus/control-plane.token', store: { kind: 'embedded', port: ports['store'] }, health: at('health1') },
     gateway: { stateDir: state('gateway'), server: { address: address('controlPlane') }, joinTokenFile: '/etc/isthmus/gateway.token', network: 'east', listen: at('gateway'), reserved: { 'control-plane': address('controlPlane'), store: address('controlPlane') }, health: at('health2') },
-    agent: { stateDir: state('agent'), server: { address: address('gateway') }, joinTokenFile: '/etc/isthmus/agent.token', network: 'east', inbound: { host: '127.0.0.1' }, workloadsDir: '/etc/isthmus/workloads.d', health: at('health3') },
+    agent: { stateDir: state('agent'), server: { address: address('controlPlane') }, joinTokenFile: '/etc/isthmus/agent.token', network: 'east', inbound: { host: '127.0.0.1' }, workloadApi: { socket: '/run/isthmus/workload/api.sock' }, workloadsDir: '/etc/isthmus/workloads.d', health: at('health3') },
     'admin-api': { cluster: 'east', federation: 'acme.example', stateDir: state('admin-api'), controlPlaneSocket: `${state('control-plane')}/admin.sock`, trustRoot: { address: address('trustRoot') }, listen: at('adminApi'), health: at('health4') },
     // Of another network: its calls go through the gateway.
-    client: { stateDir: '/srv/client', server: { address: address('gateway') }, joinTokenFile: '/srv/client.token', network: 'elsewhere', inbound: { host: '127.0.0.1' }, identity: { callAs: 'shop/web' }, outbound: { listeners: [{ service: 'shop/payments', ...at('client'), protocol: 'http' }] } },
+    client: { stateDir: '/srv/client', server: { address: address('controlPlane') }, joinTokenFile: '/srv/client.token', network: 'elsewhere', inbound: { host: '127.0.0.1' }, identity: { callAs: 'shop/web' }, outbound: { listeners: [{ service: 'shop/payments', ...at('client'), protocol: 'http' }] } },
   };
 }
 /** JSON is YAML. */
@@ -180,6 +180,7 @@ test('each unit has started once its program serves, and a federation comes up f
   await done('isthmus', 'apply', '-f', '/srv/payments.yaml', ...CONTROL_PLANE.split(' '));
   await done('systemctl', 'enable', '--now', 'isthmus-gateway');
   await done('systemctl', 'enable', '--now', 'isthmus-agent', 'isthmus-admin-api');
+  assert.equal(await done('stat', '-c', '%F %a', '/run/isthmus/workload', '/run/isthmus/workload/api.sock'), 'directory 755\nsocket 666\n', 'any program of the host may ask for its identity');
   await done('isthmus', 'agent', 'status', '--socket', '/var/lib/isthmus/agent/admin.sock');
   await done('systemd-run', '--quiet', '--unit=client', '/usr/bin/isthmus-agent', '--config', '/srv/client.yaml');
   const first = await waitFor('the first answer through gateway and agent', 30_000, () => ask('/', false).catch(() => undefined)).catch(async (error: unknown) => assert.fail(`${String(error)}\n${await done('journalctl', '-n', '60', '--no-pager', '-o', 'cat')}`));
