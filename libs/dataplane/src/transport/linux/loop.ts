@@ -105,7 +105,7 @@ export class Loop {
   watch(fd: number, events: number, watched: Watched): number {
     const slot = this.#free.pop() ?? this.#watched.length;
     this.#watched[slot] = watched;
-    const generation = ((this.#generation[slot] ?? 0) + 1) & 0xff;
+    const generation = ((this.#generation[slot] ?? 0) + 1) & 0x7f; // so that a key is a small integer to V8
     this.#generation[slot] = generation;
     const key = ((generation << 24) | slot) >>> 0;
     if (epollControl(this.#epoll, EPOLL_CTL_ADD, fd, events, key) < 0) {
