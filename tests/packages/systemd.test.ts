@@ -77,7 +77,7 @@ function configurations(): Readonly<Record<Unit | 'client', object>> {
     agent: { stateDir: state('agent'), server: { address: address('controlPlane') }, joinTokenFile: '/etc/isthmus/agent.token', network: 'east', inbound: { host: '127.0.0.1' }, workloadApi: { socket: '/run/isthmus/workload/api.sock' }, workloadsDir: '/etc/isthmus/workloads.d', health: at('health3') },
     'admin-api': { cluster: 'east', federation: 'acme.example', stateDir: state('admin-api'), controlPlaneSocket: `${state('control-plane')}/admin.sock`, trustRoot: { address: address('trustRoot') }, listen: at('adminApi'), health: at('health4') },
     // Of another network: its calls go through the gateway.
-    client: { stateDir: '/root/client', server: { address: address('controlPlane') }, joinTokenFile: '/root/client.token', network: 'elsewhere', inbound: { host: '127.0.0.1' }, identity: { callAs: 'shop/web' }, outbound: { listeners: [{ service: 'shop/payments', ...at('client'), protocol: 'http' }] } },
+    client: { stateDir: '/srv/client', server: { address: address('controlPlane') }, joinTokenFile: '/srv/client.token', network: 'elsewhere', inbound: { host: '127.0.0.1' }, identity: { callAs: 'shop/web' }, outbound: { listeners: [{ service: 'shop/payments', ...at('client'), protocol: 'http' }] } },
   };
 }
 /** JSON is YAML. */
@@ -166,7 +166,7 @@ test('the packages install under a running systemd, and nothing starts that is n
 test('each unit has started once its program serves, and a federation comes up from one start after the other, without a wait between', { skip, timeout: 400_000 }, async () => {
   const { client, ...units } = configurations();
   for (const [name, config] of Object.entries(units)) configure(`/etc/isthmus/${name}.yaml`, config);
-  configure('/root/client.yaml', client);
+  configure('/srv/client.yaml', client);
   const { port } = application.address() as { port: number };
   configure('/etc/isthmus/workloads.d/payments.yaml', { kind: 'workload', namespace: 'shop', service: 'payments', instance: 'payments-1', ports: { http: port } });
 
@@ -175,14 +175,14 @@ test('each unit has started once its program serves, and a federation comes up f
   await done('systemctl', 'enable', '--now', 'isthmus-control-plane');
   await token('/etc/isthmus/gateway.token', `token create gateway-1 --role gateway ${CONTROL_PLANE}`);
   await token('/etc/isthmus/agent.token', `token create vm-1 --service shop/payments ${CONTROL_PLANE}`);
-  await token('/root/client.token', `token create vm-2 --service shop/web ${CONTROL_PLANE}`);
-  writeFileSync(inVm('/root/payments.yaml'), 'kind: service\nnamespace: shop\nname: payments\nports: [{ name: http, port: 80, protocol: http }]\n---\nkind: export\nnamespace: shop\nname: payments\nconsumers: all\n');
-  await done('isthmus', 'apply', '-f', '/root/payments.yaml', ...CONTROL_PLANE.split(' '));
+  await token('/srv/client.token', `token create vm-2 --service shop/web ${CONTROL_PLANE}`);
+  writeFileSync(inVm('/srv/payments.yaml'), 'kind: service\nnamespace: shop\nname: payments\nports: [{ name: http, port: 80, protocol: http }]\n---\nkind: export\nnamespace: shop\nname: payments\nconsumers: all\n');
+  await done('isthmus', 'apply', '-f', '/srv/payments.yaml', ...CONTROL_PLANE.split(' '));
   await done('systemctl', 'enable', '--now', 'isthmus-gateway');
   await done('systemctl', 'enable', '--now', 'isthmus-agent', 'isthmus-admin-api');
   assert.equal(await done('stat', '-c', '%F %a', '/run/isthmus/workload', '/run/isthmus/workload/api.sock'), 'directory 755\nsocket 666\n', 'any program of the host may ask for its identity');
   await done('isthmus', 'agent', 'status', '--socket', '/var/lib/isthmus/agent/admin.sock');
-  await done('systemd-run', '--quiet', '--unit=client', '/usr/bin/isthmus-agent', '--config', '/root/client.yaml');
+  await done('systemd-run', '--quiet', '--unit=client', '/usr/bin/isthmus-agent', '--config', '/srv/client.yaml');
   const first = await waitFor('the first answer through gateway and agent', 120_000, () => ask('/', false).catch(() => undefined)).catch(async (error: unknown) => assert.fail(`${String(error)}\n${await done('journalctl', '-n', '60', '--no-pager', '-o', 'cat')}`));
   assert.equal(first, 'payments');
   for (const unit of UNITS) {
@@ -286,7 +286,7 @@ test('a stop lets what has begun end, in time and without a failure', { skip, ti
   await waitFor('the stop to begin', 120_000, async () => ((await show('gateway', 'ActiveState')) === 'deactivating' ? true : undefined));
   assert.equal(await end(), '1 2 of 2', 'what has begun is let end');
   await stopped;
-  for (const unit of [...UNITS].reverse()) {
+  for (const unit of UNITS.toReversed()) {
     await done('systemctl', 'stop', `isthmus-${unit}`);
     assert.equal(`${await show(unit, 'ActiveState')} ${await show(unit, 'Result')} ${await show(unit, 'ExecMainStatus')}`, 'inactive success 0', unit);
     assert.doesNotMatch(await journal(unit), /State 'stop-sigterm' timed out|part did not stop in time/);
