@@ -111,10 +111,17 @@ test('an agent is banned and let off, each by who may', async () => {
   const body = { kind: 'agent', name: 'vm-lost', reason: 'stolen' };
   await assert.rejects(reader.client.call('createBan', { params, body }), codeOf('API_DENIED'));
   await assert.rejects(demo.client.call('createBan', { params, body: { kind: 'service', name: 'cart' } }), (error: IsthmusError) => error.code === 'API_INVALID' && /namespace/.test(error.message));
-  const made = await demo.client.call<{ id: string; reason: string }>('createBan', { params, body });
+  assert.equal((await demo.client.call('createBan', { params, body, query: { dryRun: 'true' } })).status, 200);
+  assert.deepEqual((await reader.client.call<Page>('listBans', { params })).value.items, [], 'a dry run bans nobody');
+  type Made = { id: string; reason: string; bannedAtMs: number };
+  const made = await demo.client.call<Made>('createBan', { params, body, idempotencyKey: 'ban-1' });
   assert.deepEqual([made.status, made.value.reason], [201, 'stolen']);
+  assert.equal((await demo.client.call<Made>('createBan', { params, body, idempotencyKey: 'ban-1' })).value.bannedAtMs, made.value.bannedAtMs, 'the same request again bans no more than the first');
+  await assert.rejects(demo.client.call('createBan', { params, body: { ...body, name: 'vm-other' }, idempotencyKey: 'ban-1' }), statusIs(422));
   assert.deepEqual((await reader.client.call<Page>('listBans', { params })).value.items.map((i) => i.key), [made.value.id]);
-  await demo.client.call('deleteBan', { params: { ...params, ban: made.value.id } });
+  const lift = { params: { ...params, ban: made.value.id }, idempotencyKey: 'lift-1' };
+  await demo.client.call('deleteBan', lift);
+  assert.deepEqual((await demo.client.call('deleteBan', lift)).value, { deleted: true, dryRun: false });
   await assert.rejects(demo.client.call('deleteBan', { params: { ...params, ban: made.value.id } }), statusIs(404));
 });
 
@@ -136,8 +143,13 @@ test('the root is rotated over the API by who the trust root lets, shown with ea
   } finally {
     await atWest.close();
   }
-  const begun = await demo.client.call<Trust>('rotateTrust', { body: { action: 'begin', holdBefore: 'switch' } });
-  assert.ok(begun.value.rotation);
+  const begin = { body: { action: 'begin', holdBefore: 'switch' } };
+  assert.equal((await demo.client.call<Trust>('rotateTrust', { ...begin, query: { dryRun: 'true' } })).value.rotation, undefined, 'a dry run begins none');
+  const begun = await demo.client.call<Trust & { rotation: { id: string } }>('rotateTrust', { ...begin, idempotencyKey: 'begin-1' });
+  assert.equal((await demo.client.call<typeof begun.value>('rotateTrust', { ...begin, idempotencyKey: 'begin-1' })).value.rotation.id, begun.value.rotation.id, 'the same request again begins no other');
+  await assert.rejects(demo.client.call('rotateTrust', begin), codeOf('IDENTITY_ROTATION_REFUSED'));
+  assert.equal((await demo.client.call<{ fenced: boolean; dryRun: boolean }>('putFence', { params: { member: 'west' }, body: {}, query: { dryRun: 'true' } })).value.dryRun, true);
+  assert.deepEqual((await demo.client.call<Page>('listFences')).value.items, []);
   const held = await waitFor('everybody to trust both roots', 90_000, async () => {
     const { value } = await reader.client.call<Trust>('getTrust');
     return value.rotation?.step === 'switch' ? value : undefined;

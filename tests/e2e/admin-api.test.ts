@@ -196,6 +196,44 @@ test('an operator whose entry is taken cannot renew, and one without a grant is 
   assert.ok(clusterOf(mesh.topology, 'east'));
 });
 
+type Member = { name: string; connected: boolean; inSync?: boolean; drain: { wanted: boolean; acknowledged: boolean; state: string; connections?: number; workloads?: string[]; problem?: string } };
+const VM = { params: { cluster: 'west', agent: 'west-2' } };
+const DRAIN = { params: { cluster: 'west', role: 'agent', name: 'west-2' } };
+
+test('an agent of another cluster is drained as a wish that it follows, keeps over a restart, and has taken back', async () => {
+  const west = clusterOf(mesh.topology, 'west');
+  const plan = west.agents.find((a) => a.name === 'west-2');
+  assert.ok(plan);
+  await mesh.federation.startAgent(west, plan);
+  const member = () => demo.client.call<Member>('getAgents', VM).then(({ value }) => value);
+  await waitFor('the agent to serve', 60_000, async () => ((await member()).drain.state === 'serving') || undefined);
+  assert.ok((await member()).inSync);
+  const body = { kind: 'drain', role: 'agent', name: 'west-2', reason: 'a new disk' };
+  await assert.rejects(demo.client.call('putDrains', { params: { ...DRAIN.params, name: 'nobody' }, body: { ...body, name: 'nobody' } }), codeOf('CONTROL_PLANE_PROXY_UNKNOWN'));
+  await demo.client.call('putDrains', { ...DRAIN, body, query: { dryRun: 'true' } });
+  await assert.rejects(demo.client.call('getDrains', DRAIN), codeOf('API_NOT_FOUND'));
+  const made = await demo.client.call('putDrains', { ...DRAIN, body, ifNoneMatch: '*', idempotencyKey: 'drain-1' });
+  assert.equal((await demo.client.call('putDrains', { ...DRAIN, body, ifNoneMatch: '*', idempotencyKey: 'drain-1' })).status, made.status, 'the same request again is the same answer');
+  const drained = async (): Promise<Member | undefined> => member().then((m) => (m.drain.acknowledged && m.drain.state === 'drained' ? m : undefined));
+  await waitFor('the drain to be acknowledged', 30_000, drained);
+  const healths = async (): Promise<unknown[]> => (await demo.client.call<Page>('listWorkloads', { params: { cluster: 'west' } })).value.items.map((i) => i.document['health']);
+  await waitFor('its workloads to drain', 30_000, async () => ((await healths()).every((health) => health === 'draining')) || undefined);
+  await mesh.supervisor.kill('west-2');
+  await mesh.supervisor.restart('west-2');
+  await waitFor('the agent, drained as before', 60_000, async () => ((await member()).connected && (await drained()) !== undefined) || undefined);
+  await assert.rejects(demo.client.call('deleteDrains', { ...DRAIN, ifMatch: '"1"' }), (error: IsthmusError) => error.facts['status'] === 412);
+  await demo.client.call('deleteDrains', { ...DRAIN, ifMatch: made.etag });
+  await waitFor('the agent to serve again', 30_000, async () => ((await member()).drain.state === 'serving' && !(await healths()).includes('draining')) || undefined);
+  await assert.rejects(demo.client.call('readmitAgent', { params: { cluster: 'west' }, body: { agent: 'west-2' } }), codeOf('API_NOT_FOUND'));
+});
+
+test('a gateway says what it acknowledged, and the last one is not drained', async () => {
+  const { items } = (await demo.client.call<Page>('listGateways', { params: { cluster: 'east' } })).value;
+  const gateway = names.gateway('east');
+  assert.deepEqual(items.map((i) => [i.key, i.document['connected'], i.document['inSync'], (i.document as unknown as Member).drain.state]), [[gateway, true, true, 'serving']]);
+  await assert.rejects(demo.client.call('putDrains', { params: { cluster: 'east', role: 'gateway', name: gateway }, body: { kind: 'drain', role: 'gateway', name: gateway } }), (error: IsthmusError) => error.code === 'CONTROL_PLANE_LAST_GATEWAY' && error.facts['status'] === 409);
+});
+
 test('a person logs in through the gateway, and every command then goes over the admin API', async () => {
   const home = mkdtempSync(join(tmpdir(), 'isthmus-home-'));
   try {
@@ -228,7 +266,7 @@ test('a person logs in through the gateway, and every command then goes over the
     assert.equal(changed.code, 1);
     assert.deepEqual((JSON.parse(changed.stdout) as { lines: string[] }[])[0]?.lines.filter((l) => !l.startsWith(' ')).map((l) => l.replace(/ +/g, ' ')), ['- port: 80', '+ port: 81']);
     assert.match(await ok(['get', 'service', 'shop/typed', '-o', 'yaml']), /name: typed\nports:\n {2}- name: http/);
-    assert.match(await ok(['get', 'services', '-n', 'shop']), /shop +typed/);
+    assert.match(await ok(['get', 'services', '-n', 'shop']), /NAMESPACE +NAME +PORTS\nshop[^]* +typed +http=80\/http/);
     assert.match(await ok(['status']), /\neast +answers +from itself[^]*\nwest +answers +from itself, now[^]*root of trust: [0-9a-f]{12} signing/);
     assert.match(await ok(['status', '--cluster', 'west']), /cluster +west of/);
     assert.match(await ok(['service', 'list', '--cluster', 'west']), /ledger/);
@@ -236,6 +274,20 @@ test('a person logs in through the gateway, and every command then goes over the
     assert.match(made.token, /^ijt1\./);
     assert.match(await ok(['token', 'delete', made.id]), /deleted/);
     assert.match(await ok(['delete', '-f', '-'], document), /deleted/);
+    const west = ['--cluster', 'west'];
+    assert.match(await ok(['agent', 'drain', 'west-2', '--reason', 'a new disk', '--wait', ...west]), /^west-2 drains: it gets nothing new\ndrained/);
+    assert.match(await ok(['status']), /west-2[^]*out of service: a new disk/);
+    const shown = JSON.parse(await ok(['agent', 'status', 'west-2', '-o', 'json', ...west])) as Member;
+    assert.deepEqual([shown.drain.state, shown.inSync], ['drained', true]);
+    assert.match(await ok(['get', 'drains', ...west]), /west-2 +drain|agent +west-2|west-2/);
+    assert.match(await ok(['agent', 'undrain', 'west-2', '--wait', ...west]), /back in service\nserving/);
+    assert.match(await ok(['agent', 'drain', 'west-2', 'shop/nothing', 'one', ...west]), /shop\/nothing\/one drains/);
+    await waitFor('the agent to say that it has no such workload', 30_000, async () => /no such workload here: shop\/nothing\/one/.test(await ok(['agent', 'status', 'west-2', ...west])) || undefined);
+    assert.match(await ok(['agent', 'undrain', 'west-2', 'shop/nothing', 'one', ...west]), /back in service/);
+    assert.equal((await cli(['agent', 'undrain', 'west-2', ...west])).code, 66);
+    assert.match(await ok(['gateway', 'list']), /east-gateway +yes .*acknowledged +serving/);
+    assert.match((await cli(['gateway', 'drain', 'east-gateway'])).stderr, /CONTROL_PLANE_LAST_GATEWAY/);
+    assert.equal((await cli(['agent', 'readmit', 'vm-nobody'])).code, 66);
     assert.equal((await cli(['get', 'service', 'shop/typed'])).code, 66);
     assert.equal((await cli(['get', 'gizmos'])).code, 65);
     assert.equal((await cli(['service', 'list', '--context', 'nowhere'])).code, 66);

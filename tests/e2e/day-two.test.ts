@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { appMain, clusterOf, type Finished, findProgram, LEDGER, names, outboundOf, PAYMENTS, portNames, request, reservePorts, run, smallTopology, startFederation, startLoad, type TestFederation, waitFor } from '@isthmus/harness';
+import { appMain, clusterOf, type Finished, findProgram, LEDGER, moduleOf, names, outboundOf, PAYMENTS, portNames, request, reservePorts, run, smallTopology, startFederation, startLoad, type TestFederation, waitFor } from '@isthmus/harness';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PAGE = readFileSync(join(ROOT, 'docs/operating/day-two.md'), 'utf8');
@@ -68,7 +68,7 @@ async function startVm(host: string): Promise<void> {
 
 /** Commands of the page's hosts: `ssh` runs what follows here, `isthmus` talks to the host's program, `systemctl` asks this test. */
 function writeCommands(): void {
-  const isthmus = `"${process.execPath}" "${join(ROOT, 'apps/cli/src/main.ts')}"`;
+  const isthmus = `"${process.execPath}" "${moduleOf('apps/cli/src/main.ts')}"`;
   const commands = {
     ssh: 'HOST=$1; shift; export HOST; exec sh -c "$*"',
     scp: 'mkdir -p "$WORK/${2%%:*}" && cp "$1" "$WORK/${2%%:*}/$(basename "${2#*:}")" && chmod 600 "$WORK/${2%%:*}/$(basename "${2#*:}")"',

@@ -16,6 +16,8 @@ export function whyNoHosts(): string | undefined {
 /** Named hosts with one address each (10.77.<n>.1), and the links between them. */
 export type Network = {
   readonly address: (host: string) => string;
+  /** What `ip netns` calls it. */
+  readonly namespace: (host: string) => string;
   /** The command that runs a program on a host. */
   readonly on: (host: string, command: readonly string[]) => readonly [string, readonly string[]];
   /** Frames of that link go nowhere from now on, without any error to either side. */
@@ -66,6 +68,7 @@ export function makeNetwork(hosts: readonly string[], links: readonly (readonly 
   const speak = (from: string, to: string): void => ip('-n', space(from), 'neigh', 'delete', address(to), 'dev', device(to));
   return {
     address,
+    namespace: space,
     on: (host, command) => ['ip', ['netns', 'exec', space(host), ...command]],
     cut: (a, b) => {
       silence(a, b);

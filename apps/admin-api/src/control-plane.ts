@@ -15,9 +15,11 @@ export interface ControlPlane {
   apply(document: unknown, write: WriteOptions): Promise<admin.ApplyResponse>;
   delete(kind: string, namespace: string, name: string, write: WriteOptions): Promise<admin.DeleteResponse>;
   createJoinToken(request: { readonly agent: string; readonly role: string; readonly services: readonly string[]; readonly ttlSeconds: number }, write: WriteOptions): Promise<admin.CreateJoinTokenResponse>;
-  ban(subject: BanSubject, reason: string): Promise<void>;
-  /** Whether there was a ban. */
-  unban(subject: BanSubject): Promise<boolean>;
+  ban(subject: BanSubject, reason: string, write: WriteOptions): Promise<admin.BanResponse>;
+  /** `existed`: whether there was a ban. */
+  unban(subject: BanSubject, write: WriteOptions): Promise<admin.UnbanResponse>;
+  /** `existed`: whether anything kept it from attesting. */
+  readmit(agent: string, write: WriteOptions): Promise<admin.ReadmitResponse>;
   /** Takes a bundle document brought by hand. **Throws** IDENTITY_FOREIGN_UNKNOWN, IDENTITY_BUNDLE_FINGERPRINT, IDENTITY_BUNDLE_REFUSED. */
   importBundle(trustDomain: string, document: string, sha256: string): Promise<{ readonly changed: boolean; readonly sequence: number }>;
   /** A bundle in force as a SPIFFE bundle document. **Throws** IDENTITY_FOREIGN_UNKNOWN. */
@@ -51,8 +53,9 @@ export function openControlPlane(options: { readonly socket: string; readonly lo
     apply: (document, write) => call(client.apply.bind(client), { document: Buffer.from(JSON.stringify(document)), write: toWrite(write) }, limit),
     delete: (kind, namespace, name, write) => call(client.delete.bind(client), { kind, namespace, name, write: toWrite(write) }, limit),
     createJoinToken: (request, write) => call(client.createJoinToken.bind(client), { ...request, services: [...request.services], write: toWrite(write) }, limit),
-    ban: async (subject, reason) => void (await call(client.ban.bind(client), { ...subject, reason }, limit)),
-    unban: async (subject) => (await call(client.unban.bind(client), subject, limit)).existed,
+    ban: (subject, reason, write) => call(client.ban.bind(client), { ...subject, reason, write: toWrite(write) }, limit),
+    unban: (subject, write) => call(client.unban.bind(client), { ...subject, write: toWrite(write) }, limit),
+    readmit: (agent, write) => call(client.readmit.bind(client), { agent, write: toWrite(write) }, limit),
     importBundle: async (trustDomain, document, sha256) => {
       const { changed, sequence } = await call(trust.importBundle.bind(trust), { trustDomain, document: Buffer.from(document), sha256 }, limit);
       return { changed, sequence: Number(sequence) };

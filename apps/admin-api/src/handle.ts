@@ -12,7 +12,7 @@ import { createBan, deleteBan } from './routes/ban.ts';
 import { cursorOf, getOne, listKind, pageLimit } from './routes/read.ts';
 import { TRUST_WORK } from './routes/trust.ts';
 import { watchKind, type Watches } from './routes/watch.ts';
-import { createToken, put, remove } from './routes/write.ts';
+import { createToken, put, readmit, remove } from './routes/write.ts';
 import type { Answered, Handler, Work } from './server.ts';
 import type { TrustRoot } from './trust-root.ts';
 
@@ -64,6 +64,8 @@ async function single(parts: HandleParts, document: object, work: Work): Promise
       return { status: 200, value: await federationStatus(parts, work) };
     case 'getStatus':
       return { status: 200, value: await controlPlane.status() };
+    case 'readmitAgent':
+      return readmit(controlPlane, work);
     case 'createBan':
       return createBan(controlPlane, config, work);
     case 'deleteBan':

@@ -6,6 +6,7 @@ import { svidToPem, type SvidSource } from '@isthmus/pki';
 import { agent, type RpcServer, serveLogs, startRpcServer, toServiceError } from '@isthmus/rpc';
 import { programVersion } from '@isthmus/runtime';
 import type { RecentLines } from '@isthmus/telemetry';
+import type { Names } from './capture.ts';
 import type { Config } from './config.ts';
 import type { Knowledge, Parts } from './join.ts';
 import type { OutboundListeners } from './outbound.ts';
@@ -17,6 +18,7 @@ export type AdminSources = {
   readonly knowledge: Knowledge;
   readonly workloads: Workloads;
   readonly listeners: OutboundListeners;
+  readonly names: Names;
   /** The SVIDs shown; certificates only, never a key. */
   readonly svids: readonly SvidSource[];
   readonly workloadApi?: WorkloadApi | undefined;
@@ -25,7 +27,7 @@ export type AdminSources = {
 };
 
 /** Everything there is to know about this agent, as a plain document. */
-export function statusDocument({ config, identity, knowledge, workloads, listeners, svids, workloadApi }: AdminSources): object {
+export function statusDocument({ config, identity, knowledge, workloads, listeners, names, svids, workloadApi }: AdminSources): object {
   const subscription = knowledge.subscription.status();
   const own = identity.status();
   return {
@@ -44,9 +46,11 @@ export function statusDocument({ config, identity, knowledge, workloads, listene
       const svid = source.current();
       return svid === undefined ? [] : [{ spiffeId: svid.spiffeId, expiresAtMs: svid.expiresAtMs, certPem: svidToPem(svid).certPem }];
     }),
+    ...(knowledge.drain.desired().draining && { drain: { wanted: knowledge.drain.desired(), ...knowledge.drain.progress() } }),
     workloads: workloads.status(),
     listeners: listeners.status(),
     ...(config.dns === undefined ? {} : { dns: `${config.dns.host ?? '127.0.0.1'}:${config.dns.port}` }),
+    ...(names.captureStatus() === undefined ? {} : { capture: names.captureStatus() }),
     ...(workloadApi === undefined ? {} : { workloadApi: { socket: workloadApi.socketPath, calls: workloadApi.open() } }),
     residentBytes: process.memoryUsage.rss(),
   };

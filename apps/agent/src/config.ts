@@ -1,4 +1,5 @@
 // Every setting of an agent: name, type, unit, default and what it is for.
+import { captureSchema } from '@isthmus/dataplane';
 import { proxyAttestationSchema } from '@isthmus/identity';
 import { byLabel, schemas, type Static, strict, Type, workloadSchema } from '@isthmus/model';
 import { handOverSettings, healthSchema, logSchema } from '@isthmus/runtime';
@@ -53,6 +54,7 @@ export const configSchema = strict({
   ),
   identity: Type.Optional(strict({ callAs: Type.Optional(serviceName) })),
   dns: Type.Optional(strict({ host: Type.Optional(Type.String({ default: LOOPBACK })), port })),
+  capture: Type.Optional(captureSchema),
   workloads: Type.Optional(
     Type.Array(
       Type.Object(

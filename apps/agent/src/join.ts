@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join as joinPath } from 'node:path';
 import { compile, type Engine } from '@isthmus/decide';
-import { subscribe, type Subscription } from '@isthmus/discovery';
+import { type DrainFollower, openDrainFollower, subscribe, type Subscription } from '@isthmus/discovery';
 import { type Identity, joinOrResume, openProxyAttestation } from '@isthmus/identity';
 import type { Clock, Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
@@ -32,6 +32,8 @@ export async function joinCluster(config: Config, parts: Parts): Promise<Identit
 /** The snapshot in force as an engine; a new one at every change. */
 export interface Knowledge {
   readonly subscription: Subscription;
+  /** What an operator wants drained here. */
+  readonly drain: DrainFollower;
   engine(): Engine;
   /** Called after the engine has been replaced, with the names of the resources that changed. */
   onEngine(fn: (engine: Engine, changed: readonly string[]) => void): () => void;
@@ -40,12 +42,14 @@ export interface Knowledge {
 
 /** Starts from the last good snapshot on disk, so that an agent serves while its control plane is away. */
 export async function openKnowledge(config: Config, identity: Identity, parts: Parts): Promise<Knowledge> {
+  const drain = await openDrainFollower({ stateFile: joinPath(config.stateDir, 'drain'), clock: parts.clock, log: parts.log });
   const subscription = await subscribe({
     channel: identity.channel(),
     hello: { network: config.network, locality: config.locality },
     stateFile: joinPath(config.stateDir, 'last-good.json'),
     bundles: identity.bundles,
     trust: { name: identity.agent, trustFacts: () => identity.trustFacts(), onTrust: (fn) => identity.onTrust(fn), takeHint: (hint) => identity.takeHint(hint) },
+    drain: { name: identity.agent, follower: drain },
     ...parts,
   });
   let engine = compile(subscription.snapshot());
@@ -56,6 +60,7 @@ export async function openKnowledge(config: Config, identity: Identity, parts: P
   });
   return {
     subscription,
+    drain,
     engine: () => engine,
     onEngine(fn) {
       watchers.add(fn);
@@ -64,6 +69,7 @@ export async function openKnowledge(config: Config, identity: Identity, parts: P
     async close() {
       stop();
       await subscription.close();
+      await drain.close();
     },
   };
 }

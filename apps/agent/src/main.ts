@@ -1,13 +1,13 @@
 // The agent: identity, snapshot, inbound and outbound listeners, DNS and health checks beside the workloads of one machine.
-import { startDns, startProxies } from '@isthmus/dataplane';
+import { startProxies } from '@isthmus/dataplane';
 import { startWorkloadApi } from '@isthmus/identity';
 import { parseServiceName, valueOf } from '@isthmus/model';
 import { loadConfig, runProcess, serveHealth, type Stoppable, type StopReason, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
 import { startAdmin } from './admin.ts';
+import { openCapture, startNames } from './capture.ts';
 import { configSchema } from './config.ts';
 import { joinCluster, openKnowledge, type Parts } from './join.ts';
-import { speakForNode } from './kubernetes.ts';
 import { startOutboundListeners } from './outbound.ts';
 import { servedWorkloads } from './workload-api.ts';
 import { loadWorkloads, startWorkloads } from './workloads.ts';
@@ -47,13 +47,12 @@ await runProcess({
     const workloads = await startWorkloads(config, planned, identity, knowledge, proxies, { ...parts, sharesPort });
     own({ name: 'workloads', carriesTraffic: true, drainMs, stop: (why) => workloads.close(drainMs(why)) });
 
-    const listeners = await startOutboundListeners(config, knowledge, proxies, { ...parts, sharesPort });
+    const capture = await openCapture(config, proxies, { ...parts, sharesPort });
+    const listeners = await startOutboundListeners(config, knowledge, proxies, capture, { ...parts, sharesPort });
     own({ name: 'outbound', carriesTraffic: true, drainMs, stop: (why) => listeners.close(drainMs(why)) });
 
-    if (config.dns !== undefined) {
-      const dns = await startDns({ listen: { host: config.dns.host ?? '127.0.0.1', port: config.dns.port }, lookup: listeners.lookup, ...parts });
-      own({ name: 'dns', carriesTraffic: true, stop: () => dns.close() });
-    }
+    const names = await startNames(config, listeners, { ...parts, sharesPort });
+    own({ name: 'dns', carriesTraffic: true, stop: (why) => names.close(why) });
 
     const workloadApi =
       config.workloadApi === undefined
@@ -61,14 +60,14 @@ await runProcess({
         : await startWorkloadApi({ socketPath: config.workloadApi.socket, mode: Number.parseInt(config.workloadApi.mode ?? '0666', 8), identity, workloads: servedWorkloads(planned, log), ...parts });
     if (workloadApi !== undefined) own({ name: 'workload API', stop: () => workloadApi.close() });
 
-    const node = config.kubernetes === undefined ? undefined : await speakForNode(config, config.kubernetes, workloads, parts);
+    const node = config.kubernetes === undefined ? undefined : await (await import('./kubernetes.ts')).speakForNode(config, config.kubernetes, workloads, parts);
     if (node !== undefined) own({ name: 'kubernetes', stop: () => node.close() });
 
     const services = new Map(planned.map(({ workload }) => [`${workload.namespace}/${workload.service}`, { namespace: workload.namespace, name: workload.service }]));
     const callAs = config.identity?.callAs;
     if (callAs !== undefined) services.set(callAs, valueOf(parseServiceName(callAs, 'identity.callAs')));
     const svids = [identity.svids, ...[...services.values()].map((service) => identity.serviceSvids(service))];
-    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, svids, workloadApi, recent: log.recent }, parts);
+    const admin = await startAdmin({ config, identity, knowledge, workloads, listeners, names, svids, workloadApi, recent: log.recent }, parts);
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {

@@ -1,6 +1,5 @@
 // The listeners applications call through: those the configuration names, and one for every service where it says so.
-import { isIPv4 } from 'node:net';
-import type { HostedListener, Proxies } from '@isthmus/dataplane';
+import { DEFAULT_ADDRESS_RANGE, type HostedCapture, type HostedListener, ipv4Range, ipv4Text, type Proxies } from '@isthmus/dataplane';
 import { formatServiceName, messageOf, parseServiceName, type Protocol, serviceDnsName, type ServiceName, valueOf } from '@isthmus/model';
 import type { Config } from './config.ts';
 import { fail } from './errors.ts';
@@ -13,18 +12,22 @@ export interface OutboundListeners {
   status(): readonly ListenerStatus[];
   /** The address behind a mesh name such as payments.shop.svc.clusterset.local; undefined for a name that is not known. */
   lookup(name: string): string | undefined;
+  /** Connections open at the listener of captured calls. */
+  captured(): number;
   close(drainMs: number): Promise<void>;
 }
 
 type Open = { readonly service: ServiceName; readonly portName: string | undefined; readonly listener: HostedListener };
 type Wanted = { readonly service: ServiceName; readonly host: string; readonly port: number; readonly portName: string | undefined; readonly protocol: Protocol | undefined };
 
-/** Opens them. **Throws** DATAPLANE_LISTEN_FAILED for a configured one; one of `all` that cannot be opened is logged and tried again. */
-export async function startOutboundListeners(config: Config, knowledge: Knowledge, proxies: Proxies, parts: ListeningParts): Promise<OutboundListeners> {
+/** Opens them; with `capture` the services of `all` have no listeners of their own but are told apart by address there. **Owns** it. **Throws** DATAPLANE_LISTEN_FAILED for a configured one; one of `all` that cannot be opened is logged and tried again. */
+export async function startOutboundListeners(config: Config, knowledge: Knowledge, proxies: Proxies, capture: HostedCapture | undefined, parts: ListeningParts): Promise<OutboundListeners> {
   const { log, sharesPort } = parts;
   const open = new Map<string, Open>();
   const addressOf = new Map<string, string>();
-  const addresses = config.outbound?.all === true ? addressTaker(config.outbound.addressRange ?? '127.64.0.0/16') : undefined;
+  /** Of captured services; a listener that is named too keeps its own address for whoever dials that. */
+  const virtual = new Map<string, string>();
+  const addresses = config.outbound?.all === true ? addressTaker(config.outbound.addressRange ?? DEFAULT_ADDRESS_RANGE) : undefined;
 
   async function start(key: string, wanted: Wanted): Promise<void> {
     const { service } = wanted;
@@ -41,6 +44,7 @@ export async function startOutboundListeners(config: Config, knowledge: Knowledg
   let closed = false;
   async function follow(): Promise<void> {
     if (addresses === undefined || closed) return;
+    if (capture !== undefined) return followCaptured(capture, addresses);
     const wanted = new Map<string, Wanted>();
     for (const resource of knowledge.subscription.snapshot().resources.values()) {
       if (resource.kind !== 'service') continue;
@@ -61,11 +65,24 @@ export async function startOutboundListeners(config: Config, knowledge: Knowledg
     }
   }
 
+  function followCaptured(listener: HostedCapture, addressFor: (name: string) => string): void {
+    const services = new Map<string, ServiceName>();
+    virtual.clear();
+    for (const resource of knowledge.subscription.snapshot().resources.values()) {
+      if (resource.kind !== 'service') continue;
+      const service = { namespace: resource.namespace, name: resource.name };
+      const address = addressFor(formatServiceName(service));
+      services.set(address, service);
+      virtual.set(serviceDnsName(service), address);
+    }
+    listener.setAddresses(services, config.drainMs ?? 5_000);
+  }
+
   const close = async (drainMs: number): Promise<void> => {
     closed = true;
     stop();
     await following;
-    await Promise.all([...open.values()].map(({ listener }) => listener.close({ drainMs })));
+    await Promise.all([capture, ...[...open.values()].map(({ listener }) => listener)].map((listener) => listener?.close({ drainMs })));
   };
   const stop = knowledge.onEngine(() => {
     following = following.then(follow);
@@ -84,7 +101,11 @@ export async function startOutboundListeners(config: Config, knowledge: Knowledg
 
   return {
     status: () => [...open.values()].map((o) => statusOf(o, knowledge)),
-    lookup: (name) => addressOf.get(name.toLowerCase().replace(/\.$/, '')),
+    lookup: (name) => {
+      const plain = name.toLowerCase().replace(/\.$/, '');
+      return virtual.get(plain) ?? addressOf.get(plain);
+    },
+    captured: () => capture?.connections ?? 0,
     close,
   };
 }
@@ -96,12 +117,9 @@ function statusOf({ service, portName, listener }: Open, knowledge: Knowledge): 
 
 /** Gives each name an address of the range, the same one again after a restart while no two names meet. */
 export function addressTaker(range: string): (name: string) => string {
-  const [base = '', bits = ''] = range.split('/');
-  const prefix = Number(bits);
-  if (!isIPv4(base) || prefix < 8 || prefix > 30) throw fail('AGENT_CONFIG', `outbound.addressRange ${range} is no IPv4 range between /8 and /30`);
-  const size = 2 ** (32 - prefix);
-  const start = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  const first = start - (start % size);
+  const read = ipv4Range(range);
+  if (read === undefined) throw fail('AGENT_CONFIG', `outbound.addressRange ${range} is no IPv4 range between /8 and /30`);
+  const { first, size } = read;
   const taken = new Map<number, string>();
   const given = new Map<string, string>();
   return (name) => {
@@ -111,8 +129,7 @@ export function addressTaker(range: string): (name: string) => string {
       const offset = 1 + ((hash(name) + step) % (size - 2)); // without the network's own and its broadcast address
       if (taken.has(offset)) continue;
       taken.set(offset, name);
-      const n = first + offset;
-      const address = [n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255].join('.');
+      const address = ipv4Text(first + offset);
       given.set(name, address);
       return address;
     }

@@ -107,10 +107,14 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
   const ports = portTaker(config.inbound?.portRange);
   const running: Running[] = [];
   let reporting = false;
+  let stopDrain = (): void => undefined;
 
   const report = (): void => {
-    if (reporting) knowledge.subscription.report(running.map((r) => registrationOf(r, config, identity, host)));
+    if (reporting) knowledge.subscription.report(running.map((r) => registrationOf(r, config, identity, host, isWanted(r))));
   };
+
+  /** The cluster's word, beside that of this machine's operator: either drains. */
+  const isWanted = (r: Running): boolean => knowledge.drain.covers(nameOf(r.workload));
 
   const find = (service: ServiceName, instance: string): Running | undefined => running.find((r) => isOf(r, service) && r.workload.instance === instance);
 
@@ -158,6 +162,7 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
   }
 
   const close = async (drainMs: number): Promise<void> => {
+    stopDrain();
     for (const { checks } of running) checks.setDraining(true);
     if (running.length > 0 && reporting) await parts.clock.sleep(DRAIN_NOTICE_MS);
     await Promise.all(running.flatMap((r) => [...r.inbound.values()].map((listener) => listener.close({ drainMs }))));
@@ -182,9 +187,17 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
   }
   reporting = true;
   report();
+  stopDrain = knowledge.drain.onDesired(report);
+  knowledge.drain.follow({
+    connections: () => running.filter(isWanted).reduce((sum, r) => sum + [...r.inbound.values()].reduce((n, listener) => n + listener.connections, 0), 0),
+    problem: () => {
+      const unknown = knowledge.drain.desired().workloads.filter((name) => !running.some((r) => nameOf(r.workload) === name));
+      return unknown.length === 0 ? undefined : `no such workload here: ${unknown.join(', ')}`;
+    },
+  });
 
   return {
-    status: () => running.map(statusOf),
+    status: () => running.map((r) => statusOf(r, isWanted(r))),
     applicationDown(service, instance, error) {
       find(service, instance)?.checks.reportDown(`the data path could not connect: ${error.message}`);
     },
@@ -218,7 +231,7 @@ export async function startWorkloads(config: Config, planned: readonly PlannedWo
 }
 
 /** What the control plane is told. A workload without an SVID could not prove itself, so it is not offered yet. */
-function registrationOf(r: Running, config: Config, identity: Identity, inboundHost: string): Registration {
+function registrationOf(r: Running, config: Config, identity: Identity, inboundHost: string, isDraining: boolean): Registration {
   return {
     namespace: r.workload.namespace,
     service: r.workload.service,
@@ -229,7 +242,7 @@ function registrationOf(r: Running, config: Config, identity: Identity, inboundH
     network: config.network,
     locality: r.locality ?? config.locality,
     weight: r.workload.weight ?? 100,
-    health: r.hasIdentity() ? worse(r.told, r.checks.health()) : 'unknown',
+    health: r.hasIdentity() ? healthOf(r, isDraining) : 'unknown',
     sequence: 0, // set by the subscription
   };
 }
@@ -244,10 +257,14 @@ function isOf({ workload }: Running, service: ServiceName): boolean {
   return workload.namespace === service.namespace && workload.service === service.name;
 }
 
-function statusOf(r: Running): WorkloadStatus {
+function healthOf(r: Running, isDraining: boolean): Health {
+  return isDraining ? 'draining' : worse(r.told, r.checks.health());
+}
+
+function statusOf(r: Running, isDraining: boolean): WorkloadStatus {
   const { namespace, service, instance } = r.workload;
   const inbound = Object.fromEntries([...r.inbound].map(([name, l]) => [name, { host: l.host, port: l.port, connections: l.connections }]));
-  return { namespace, service, instance, health: worse(r.told, r.checks.health()), detail: r.checks.detail(), inbound };
+  return { namespace, service, instance, health: healthOf(r, isDraining), detail: r.checks.detail(), inbound };
 }
 
 /** The service as the snapshot in force has it. */

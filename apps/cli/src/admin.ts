@@ -16,6 +16,7 @@ export interface AdminApi {
   get(kind: string, namespace: string, name: string): Promise<Document | undefined>;
   list(kind: string, namespace?: string): Promise<readonly Document[]>;
   createJoinToken(request: { readonly agent: string; readonly role: string; readonly services: readonly string[]; readonly ttlSeconds: number }): Promise<{ readonly token: string; readonly id: string; readonly expiresAtMs: number }>;
+  readmit(agent: string): Promise<{ readonly existed: boolean }>;
   ban(request: { readonly kind: string; readonly namespace: string; readonly name: string; readonly reason: string }): Promise<unknown>;
   unban(request: { readonly kind: string; readonly namespace: string; readonly name: string }): Promise<{ readonly existed: boolean }>;
   status(): Promise<Document>;
@@ -37,8 +38,9 @@ export function adminApi(channel: RpcChannel): AdminApi {
       const made = await call(client.createJoinToken.bind(client), { ...request, services: [...request.services], write: undefined }, limit);
       return { token: made.token, id: made.id, expiresAtMs: Number(made.expiresAtMs) };
     },
-    ban: (request) => call(client.ban.bind(client), request, limit),
-    unban: (request) => call(client.unban.bind(client), request, limit),
+    readmit: (agent) => call(client.readmit.bind(client), { agent, write: undefined }, limit),
+    ban: (request) => call(client.ban.bind(client), { ...request, write: undefined }, limit),
+    unban: (request) => call(client.unban.bind(client), { ...request, write: undefined }, limit),
     status: async () => fromJson((await call(client.status.bind(client), {}, limit)).document),
   };
 }

@@ -11,12 +11,13 @@ const HEADERS_TIMEOUT_MS = 30_000;
 
 /** What lists each kind, by the word the local socket knows it by. */
 const LISTS: Readonly<Record<string, string>> = {
-  service: 'listServices', export: 'listExports', workload: 'listWorkloads', import: 'listImports', peer: 'listPeers', proxy: 'listProxies',
+  service: 'listServices', export: 'listExports', workload: 'listWorkloads', import: 'listImports', peer: 'listPeers', proxy: 'listProxies', agent: 'listAgents', gateway: 'listGateways', drain: 'listDrains',
   certificate: 'listCertificates', bundle: 'listBundles', 'join-token': 'listJoinTokens', entry: 'listEntries', member: 'listClusters', 'federated-trust-domain': 'listForeignTrustDomains', ban: 'listBans',
 };
 const WRITES: Readonly<Record<string, { readonly put: string; readonly get: string; readonly remove: string }>> = {
   service: { put: 'putServices', get: 'getServices', remove: 'deleteServices' },
   export: { put: 'putExports', get: 'getExports', remove: 'deleteExports' },
+  drain: { put: 'putDrains', get: 'getDrains', remove: 'deleteDrains' },
   'federated-trust-domain': { put: 'putForeignTrustDomains', get: 'getForeignTrustDomains', remove: 'deleteForeignTrustDomains' },
 };
 
@@ -34,18 +35,17 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
     });
   return {
     apply: async (document, options = {}) => {
-      const { kind, namespace, name, trustDomain } = document as Record<string, string>;
-      const request = { params: { cluster, namespace: namespace ?? '', name: name ?? '', trustDomain: trustDomain ?? '' }, body: document, ...(options.dryRun === true && { query: { dryRun: 'true' } }) };
+      const { kind, namespace, name, trustDomain, role } = document as Record<string, string>;
+      const request = { params: { cluster, namespace: namespace ?? '', name: name ?? '', trustDomain: trustDomain ?? '', role: role ?? '' }, body: document, ...(options.dryRun === true && { query: { dryRun: 'true' } }) };
       const { value } = await client.call<{ changed: boolean }>(writeOf(kind ?? '').put, request);
       return { changed: value.changed };
     },
     delete: async (kind, namespace, name) => {
-      if (kind === 'attestation') throw fail('CLI_BAD_INPUT', 'who may attest again is said at the control plane’s own socket', { hint: 'run it on the control plane’s machine, with --socket' });
-      const params = { cluster, namespace, name, id: name, role: kind, agent: name, trustDomain: name };
+      const params = { cluster, namespace, name, id: name, role: kind === 'drain' ? namespace : kind, agent: name, trustDomain: name };
       const id = kind === 'join-token' ? 'deleteJoinTokens' : kind === 'agent' || kind === 'gateway' || kind === 'operator' ? 'deleteEntries' : writeOf(kind).remove;
       return { existed: (await known(client.call(id, { params }))) !== undefined };
     },
-    get: async (kind, namespace, name) => (await known(client.call<Document>(writeOf(kind).get, { params: { cluster, namespace, name, trustDomain: name } })))?.value,
+    get: async (kind, namespace, name) => (await known(client.call<Document>(writeOf(kind).get, { params: { cluster, namespace, name, trustDomain: name, role: namespace } })))?.value,
     list: async (kind, namespace = '') => {
       const id = Object.hasOwn(LISTS, kind) ? LISTS[kind] : undefined;
       if (id === undefined) throw fail('CLI_BAD_INPUT', `there is no list of ${JSON.stringify(kind)}`);
@@ -58,9 +58,10 @@ export function apiAsAdmin(client: ApiClient, cluster: string): AdminApi {
       const { value } = await client.call<{ token?: string; id: string; expiresAtMs: number }>('createJoinTokens', { params: { cluster }, body: { agent, role, services, ttlSeconds }, idempotencyKey: randomUUID() });
       return { token: value.token ?? '', id: value.id, expiresAtMs: value.expiresAtMs };
     },
+    readmit: async (agent) => ({ existed: (await known(client.call('readmitAgent', { params: { cluster }, body: { agent }, idempotencyKey: randomUUID() }))) !== undefined }),
     ban: async ({ kind, namespace, name, reason }) => {
       const body = { kind, name, ...(namespace !== '' && { namespace }), ...(reason !== '' && { reason }) };
-      return (await client.call('createBan', { params: { cluster }, body })).value;
+      return (await client.call('createBan', { params: { cluster }, body, idempotencyKey: randomUUID() })).value;
     },
     unban: async ({ kind, namespace, name }) => {
       const path = kind !== 'service' ? `/${kind}/${name}` : `/ns/${namespace}/svc/${name}`;

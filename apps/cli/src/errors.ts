@@ -11,6 +11,7 @@ export const fail = defineErrors({
   CLI_ISSUER: { class: 'unauthenticated', doc: 'The issuer gave no token for the client’s credentials; the text says what it answered.' },
   CLI_NOT_FOUND: { class: 'not-found', doc: 'What the command names does not exist.' },
   CLI_LOG_BROKEN: { class: 'invalid', doc: 'A transparency log does not hold: the first bad line is named with what is wrong with it.' },
+  CLI_CAPTURE: { class: 'unavailable', doc: 'The rules of transparent capture cannot be made, put in force or removed; what was in force still is.' },
   CLI_ALREADY_JOINED: { class: 'conflict', doc: 'This host has a configuration of its agent already; nothing was changed.' },
   CLI_AMBIGUOUS: { class: 'invalid', doc: 'A name without namespace stands for more than one service.' },
   CLI_PORT_BUSY: { class: 'conflict', doc: 'A port the demo needs is taken by another program; nothing was started.' },

@@ -17,8 +17,13 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
     const { reportError } = await import('./output/error.ts');
-    return reportError(error, process.stderr, argv.includes('json'));
+    return reportError(error, process.stderr, isJsonWanted(argv));
   }
+}
+
+/** Whether `-o json` stands there in any of its forms: an error may come before the line is understood. */
+function isJsonWanted(argv: readonly string[]): boolean {
+  return argv.some((word, i) => word === '-ojson' || word === '--output=json' || ((word === '-o' || word === '--output') && argv[i + 1] === 'json'));
 }
 
 /** The whole command tree. */
@@ -266,13 +271,13 @@ function addTerraform(program: Command): void {
 function addRest(program: Command): void {
   program
     .command('apply')
-    .description('create or replace the services, exports and foreign trust domains of YAML or JSON documents; all of them, or none if one is wrong')
+    .description('create or replace the services, exports, foreign trust domains and drains of YAML or JSON documents; all of them, or none if one is wrong')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
     .option('--dry-run', 'check everything, change nothing')
     .action(run('control-plane', async () => (await import('./commands/apply.ts')).applyFile));
   program
     .command('get <kind> [name]')
-    .description('things of a kind: services, exports, workloads, imports, peers, proxies, clusters, certificates, bundles, foreign-trust-domains, bans, tokens, entries')
+    .description('things of a kind: services, exports, workloads, imports, peers, agents, gateways, drains, proxies, clusters, certificates, bundles, foreign-trust-domains, bans, tokens, entries')
     .option('-n, --namespace <namespace>', 'of this namespace only')
     .action(run('control-plane', async () => (await import('./commands/resource.ts')).getResources));
   program
@@ -302,9 +307,9 @@ function addRest(program: Command): void {
     .action(run('control-plane', async () => (await import('./commands/certificate.ts')).showCertificate));
   program.command('status').description('the federation on one screen, what needs a look first; one cluster with --cluster, or over its own socket').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
   const load = () => import('./commands/agent.ts');
-  const agent = program.command('agent').description('agents and gateways, through their own socket');
+  const agent = program.command('agent').description('agents: through the admin API of the context in use, or their own socket');
   addHost(agent);
-  agent.command('status [agent]').description('how an agent or gateway is (default: vm-1)').action(run('proxy', async () => (await load()).showAgent));
+  agent.command('status [agent]').description('how an agent is: over a context what its cluster knows of it, else its own account (default: vm-1)').action(run('agent', async () => (await load()).showAgent));
   agent.command('list').description('who was admitted to this cluster: by what method, as whom, for which services').action(run('control-plane', async () => (await load()).listAgents));
   agent.command('readmit <agent>').description('let an agent that was removed, or an instance that joined before, attest again').action(run('control-plane', async () => (await load()).readmitAgent));
   agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
@@ -317,11 +322,28 @@ function addRest(program: Command): void {
     .action(run('control-plane', async () => (await banning()).banAgent));
   agent.command('unban <agent>').description('take the ban of an agent or gateway back; it joins by a new token').addOption(banRole()).action(run('control-plane', async () => (await banning()).unbanAgent));
   for (const verb of ['drain', 'undrain'] as const) {
-    agent
-      .command(`${verb} <agent> <namespace/service> <instance>`)
-      .description(verb === 'drain' ? 'take a workload out of service without stopping it' : 'bring a drained workload back')
-      .action(run('proxy', async () => (await load())[verb]));
+    waitable(agent.command(`${verb} <agent> [namespace/service] [instance]`))
+      .description(verb === 'drain' ? 'take an agent, or one workload beside it, out of service without stopping it' : 'bring it back')
+      .action(run('agent', async () => (await load())[verb]));
   }
+  addGateway(program);
+}
+
+function addGateway(program: Command): void {
+  const load = () => import('./commands/agent.ts');
+  const gateway = program.command('gateway').description('gateways of the cluster');
+  gateway.command('list').description('gateways, with what configuration each acknowledged and which drain').action(run('control-plane', async () => (await import('./commands/drain.ts')).listGateways));
+  gateway.command('status <gateway>').description('how a gateway is: over a context what its cluster knows of it, else its own account').action(run('gateway', async () => (await load()).showGateway));
+  waitable(gateway.command('drain <gateway>')).description('tell callers and peers of the other gateways only; what is open here ends by itself').action(run('gateway', async () => (await load()).drainGateway));
+  waitable(gateway.command('undrain <gateway>')).description('tell callers and peers of it again').action(run('gateway', async () => (await load()).undrainGateway));
+}
+
+/** Over a context a drain is declared, and the process follows. */
+function waitable(command: Command): Command {
+  return command
+    .option('--reason <text>', 'why, for whoever looks')
+    .option('--wait', 'until it is done, which the process itself says')
+    .option('--wait-limit <duration>', 'how long to wait at most', '10m');
 }
 
 function banRole(): Option {
@@ -345,6 +367,7 @@ function addHost(agent: Command): void {
     .option('--call-as <namespace/name>', 'service whose identity calls from here carry')
     .option('--dns-port <port>', 'port on 127.0.0.1 where names are answered', '5353')
     .option('--resolver', 'send the zone clusterset.local there (a drop-in of systemd-resolved)')
+    .option('--capture', 'transparent capture: mesh names work on every port, and with any resolver; needs nftables and root')
     .option('--no-start', 'write the files only')
     .option('--force', 'replace a configuration that is there')
     .action(run('proxy', async () => (await load()).joinHost));
@@ -362,12 +385,26 @@ function addHost(agent: Command): void {
     .option('--call-as <namespace/name>', 'as of `agent join`')
     .option('--dns-port <port>', 'as of `agent join`')
     .option('--resolver', 'as of `agent join`')
+    .option('--capture', 'as of `agent join`')
     .option('--no-start', 'as of `agent join`')
     .action(run('process', async () => (await import('./commands/install-script.ts')).printInstallScript));
+  addCapture(agent);
   folders(agent.command('leave'))
     .description('take this host out again: stop its agent and remove its configuration')
     .option('--purge', 'remove its keys and state too')
     .action(run('proxy', async () => (await load()).leaveHost));
+}
+
+function addCapture(agent: Command): void {
+  const load = () => import('./commands/capture.ts');
+  const capture = agent.command('capture').description('transparent capture by nftables: connections to mesh addresses reach the agent on any port');
+  const withConfig = (command: Command): Command => command.option('--config <file>', 'the agent’s configuration', '/etc/isthmus/agent.yaml');
+  withConfig(capture.command('apply'))
+    .description('put the rules of the configuration in force, as root; without capture there, remove them')
+    .option('--dry-run', 'let the kernel check the rules, change nothing')
+    .action(run('process', async () => (await load()).applyCapture));
+  capture.command('remove').description('remove every rule, as root').action(run('process', async () => (await load()).removeCapture));
+  withConfig(capture.command('show')).description('print the rules of the configuration').action(run('process', async () => (await load()).showCapture));
 }
 
 /** A commander action that builds the context, then loads the command and runs it. */
@@ -378,7 +415,7 @@ function run(target: Target | 'process', load: () => Promise<Run>) {
     const [{ makeContext }, work] = await Promise.all([import('./context.ts'), load()]);
     const isGiven = (name: string): boolean => ['cli', 'env'].includes(command.getOptionValueSourceWithGlobals(name) ?? '');
     // A socket or a demo that is named goes before the context in use, and a context that is named before both.
-    const mayUseContext = (target === 'control-plane' || target === 'trust-root') && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
+    const mayUseContext = (target === 'control-plane' || target === 'trust-root' || target === 'agent' || target === 'gateway') && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
     const api = mayUseContext ? await (await import('./contexts.ts')).findContext(options['context'] as string | undefined) : undefined;
     // Where no cluster is named, a command can tell: what is meant is the context's, or all of them.
     const named = isGiven('cluster') ? options : { ...options, cluster: undefined };

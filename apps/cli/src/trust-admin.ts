@@ -1,4 +1,5 @@
 // The trust root as commands and tours use it: over its own socket, or through the admin API of the context in use.
+import { randomUUID } from 'node:crypto';
 import type { LogRecord, RotationDocument } from '@isthmus/identity';
 import type { ApiClient, Item } from '@isthmus/api';
 import { call, type RpcChannel, trust } from '@isthmus/rpc';
@@ -74,19 +75,21 @@ function trustRootApi(channel: RpcChannel): TrustRootApi {
 }
 
 function overAdminApi(client: ApiClient): TrustRootApi {
+  // A key for each write: a retry below this call cannot do it twice.
+  const write = <T>(id: string, request: Parameters<ApiClient['call']>[1] = {}): Promise<T> => asked(id, { ...request, idempotencyKey: randomUUID() });
   const asked = async <T>(id: string, request: Parameters<ApiClient['call']>[1] = {}): Promise<T> => (await client.call<T>(id, request)).value;
   return {
-    rotate: ({ without = [], ...request }) => asked('rotateTrust', { body: { ...request, ...(without.length > 0 && { without }) } }),
+    rotate: ({ without = [], ...request }) => write('rotateTrust', { body: { ...request, ...(without.length > 0 && { without }) } }),
     rotation: () => asked('getTrust'),
     members: async () => {
       const members: MemberRow[] = [];
       for await (const { document } of client.list('listClusters') as AsyncGenerator<Item<MemberRow>>) members.push(document);
       return members;
     },
-    fence: async (member, reason) => void (await asked('putFence', { params: { member }, body: reason === '' ? {} : { reason } })),
-    unfence: async (member) => void (await asked('deleteFence', { params: { member } })),
-    createClusterToken: (body) => asked('createClusterToken', { body }),
-    removeCluster: async (member) => void (await asked('removeMember', { params: { member } })),
+    fence: async (member, reason) => void (await write('putFence', { params: { member }, body: reason === '' ? {} : { reason } })),
+    unfence: async (member) => void (await write('deleteFence', { params: { member } })),
+    createClusterToken: (body) => write('createClusterToken', { body }),
+    removeCluster: async (member) => void (await write('removeMember', { params: { member } })),
     log: async (last) => (await asked<{ readonly items: readonly LogRecord[] }>('listTrustLog', { query: { last: String(last) } })).items,
     checkpoint: () => Promise.reject(fail('CLI_BAD_INPUT', 'the log is signed at the trust root’s own socket only', { hint: 'run it on the trust root’s machine, with --socket' })),
   };

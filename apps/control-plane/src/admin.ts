@@ -1,18 +1,17 @@
 // What an operator or the admin API may ask of this control plane, over its Unix socket: declare, list, watch, make tokens, ban, see the state.
 import { type Bundle, spiffeIds, reservedSni } from '@isthmus/model';
-import { type Bans, type BanSubject, bundleToWire, type Authority, publicKeyOf } from '@isthmus/identity';
+import { bundleToWire, type Authority, publicKeyOf } from '@isthmus/identity';
 import { type admin, handleUnary, toServiceError } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import { keys } from '@isthmus/store';
 import type { Log } from '@isthmus/telemetry';
 import { fail } from './errors.ts';
 import { Feed, type Item, type Source } from './feed.ts';
-import { apply, createJoinToken, remove, type WriteParts } from './writes.ts';
+import { apply, ban, createJoinToken, lift, readmit, remove, type WriteParts } from './writes.ts';
 
 /** Everything the admin service shows or changes. */
 export type AdminParts = WriteParts & {
   readonly authority: Authority;
-  readonly bans: Bans;
   readonly sources: Readonly<Record<string, Source>>;
   readonly status: () => object;
   readonly clock: Clock;
@@ -31,11 +30,9 @@ export function makeAdminService(parts: AdminParts): admin.AdminServer {
     list: handleUnary((request) => list(parts, request), parts.log),
     get: handleUnary((request) => get(parts, request), parts.log),
     createJoinToken: handleUnary((request) => createJoinToken(parts, request), parts.log),
-    ban: handleUnary(async ({ kind, namespace, name, reason }) => {
-      await parts.bans.ban(subjectOf(kind, namespace, name), reason);
-      return {};
-    }, parts.log),
-    unban: handleUnary(async ({ kind, namespace, name }) => ({ existed: await parts.bans.lift(subjectOf(kind, namespace, name)) }), parts.log),
+    ban: handleUnary((request) => ban(parts, request), parts.log),
+    unban: handleUnary((request) => lift(parts, request), parts.log),
+    readmit: handleUnary((request) => readmit(parts, request), parts.log),
     status: handleUnary(() => Promise.resolve({ document: toJson(parts.status()) })),
     issueAdminApi: handleUnary(({ csr }) => Promise.resolve(issueAdminApi(parts.authority, csr)), parts.log),
     watch: (call) => {
@@ -112,6 +109,7 @@ async function get(parts: AdminParts, { kind, key }: admin.GetRequest): Promise<
 function storeKeyOf(kind: string, key: string): string | undefined {
   if (kind === 'federated-trust-domain') return keys.federated(key, 'declared');
   const [namespace = '', name = ''] = key.split('/');
+  if (kind === 'drain') return keys.drain(namespace, name);
   return kind === 'service' || kind === 'export' ? keys.resource(kind, namespace, name) : undefined;
 }
 
@@ -130,8 +128,3 @@ function toJson(value: object): Buffer {
   return Buffer.from(JSON.stringify(value, (_key, v: unknown) => (typeof v === 'bigint' ? Number(v) : v)));
 }
 
-function subjectOf(kind: string, namespace: string, name: string): BanSubject {
-  if (kind === 'agent' || kind === 'gateway') return { kind, agent: name };
-  if (kind === 'service') return { kind, service: { namespace, name } };
-  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents, gateways and services can be banned, not ${JSON.stringify(kind)}`, { hint: '`isthmus cluster fence` at the trust root cuts off a whole cluster' });
-}

@@ -1,18 +1,19 @@
 // A document an operator sent: parsed strictly, every wrong field named.
-import { type Export, type FederatedTrustDomain, formatProblems, formatServiceName, messageOf, parseExport, parseFederatedTrustDomain, parseService, type Parsed, type Service } from '@isthmus/model';
+import { type Drain, type Export, type FederatedTrustDomain, formatProblems, formatServiceName, messageOf, parseDrain, parseExport, parseFederatedTrustDomain, parseService, type Parsed, type Service } from '@isthmus/model';
 import { keys } from '@isthmus/store';
 import { fail } from './errors.ts';
 
 /** The largest document an operator may send. */
 const MAX_DOCUMENT_BYTES = 256 * 1024;
 
-export type Declaration = Service | Export | FederatedTrustDomain;
+export type Declaration = Service | Export | FederatedTrustDomain | Drain;
 
-const PARSERS: Readonly<Record<string, (input: unknown) => Parsed<Declaration>>> = { service: parseService, export: parseExport, 'federated-trust-domain': parseFederatedTrustDomain };
+const PARSERS: Readonly<Record<string, (input: unknown) => Parsed<Declaration>>> = { service: parseService, export: parseExport, 'federated-trust-domain': parseFederatedTrustDomain, drain: parseDrain };
 
 /** Where a document lies in the store, and what it is called in messages. */
 export function placeOf(document: Declaration): { readonly key: string; readonly label: string } {
   if (document.kind === 'federated-trust-domain') return { key: keys.federated(document.trustDomain, 'declared'), label: `${document.kind} ${document.trustDomain}` };
+  if (document.kind === 'drain') return { key: keys.drain(document.role, document.name), label: `drain of ${document.role} ${document.name}` };
   return { key: keys.resource(document.kind, document.namespace, document.name), label: `${document.kind} ${formatServiceName(document)}` };
 }
 

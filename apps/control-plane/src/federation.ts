@@ -8,11 +8,11 @@ import type { Config } from './config.ts';
 import type { Declarations } from './declarations.ts';
 
 /** What of this cluster federation is made of. */
-export type FederationSources = { readonly authority: Authority; readonly resources: Declarations; readonly registry: Registry; readonly bans: Bans };
+export type FederationSources = { readonly gateways: () => readonly string[]; readonly authority: Authority; readonly resources: Declarations; readonly registry: Registry; readonly bans: Bans };
 
 /** Opens federation over what is declared and registered here, with bans both ways. **Throws** as `openFederation`. */
 export async function openClusterFederation(config: Config, sources: FederationSources, parts: Pick<FederationOptions, 'store' | 'clock' | 'random' | 'log' | 'metrics'>): Promise<Federation> {
-  const { authority, resources, registry, bans } = sources;
+  const { authority, gateways, resources, registry, bans } = sources;
   const { trustDomain, svids, bundles } = authority;
   const exportOf: FederationOptions['exportOf'] = (name): ExportedService | undefined => {
     const declared = resources.export(name);
@@ -23,7 +23,7 @@ export async function openClusterFederation(config: Config, sources: FederationS
     cluster: config.cluster,
     trustDomain,
     locality: config.locality,
-    gateways: config.gateways,
+    gateways,
     svids,
     bundles,
     members: () => authority.members(),

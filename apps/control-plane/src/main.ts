@@ -1,6 +1,6 @@
 // The control plane of one cluster: takes services and workloads, issues identities, federates, and pushes snapshots.
 import { join } from 'node:path';
-import { openRegistry, openViews, servePush } from '@isthmus/discovery';
+import { openRegistry, openViews, type Push, servePush } from '@isthmus/discovery';
 import { fileKeyStore, openAuthority, openClusterBans, readPassphrase, serveIssuance } from '@isthmus/identity';
 import { messageOf, parseTrustDomain, type ServiceName, valueOf } from '@isthmus/model';
 import { admin, serveLogs, startRpcServer } from '@isthmus/rpc';
@@ -12,6 +12,7 @@ import { readToken } from './bootstrap-token.ts';
 import { callingCluster } from './caller.ts';
 import { configSchema } from './config.ts';
 import { openDeclarations } from './declarations.ts';
+import { openDrains, openGateways } from './drains.ts';
 import { openClusterFederation } from './federation.ts';
 import { openForeign } from './foreign.ts';
 import { openIdempotency } from './idempotency.ts';
@@ -57,7 +58,11 @@ await runProcess({
     own({ name: 'resources', stop: () => resources.close() });
     const bans = await openClusterBans({ authority, store, cluster: config.cluster, ...parts });
     own({ name: 'bans', stop: () => bans.close() });
-    const federation = await openClusterFederation(config, { authority, resources, registry, bans }, { store, ...parts });
+    const drains = await openDrains({ store, log });
+    own({ name: 'drains', stop: () => drains.close() });
+    let progress: Push['drains'] = () => [];
+    const gateways = (): readonly string[] => openGateways(config.gateways, drains, progress);
+    const federation = await openClusterFederation(config, { authority, gateways, resources, registry, bans }, { store, ...parts });
     own({ name: 'federation', stop: () => federation.close() });
     resources.followFederation(federation);
 
@@ -67,7 +72,9 @@ await runProcess({
       cluster: config.cluster,
       trustDomain,
       locality: config.locality,
-      gateways: config.gateways,
+      get gateways() {
+        return gateways();
+      },
       registry,
       bundles,
       foreign: foreign.trust.bundles,
@@ -89,7 +96,11 @@ await runProcess({
     bans.onChange(() => federation.publishBans());
     const issuance = serveIssuance({ authority, store, cluster: config.cluster, attestation: config.attestation, bans, ...parts });
     own({ name: 'issuance', stop: () => issuance.close() });
-    const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, ...parts });
+    const push = servePush({ views, registry, trustDomain, mayServe: issuance.mayServe, desiredDrain: drains.desired, ...parts });
+    progress = push.drains;
+    drains.onChange((role, name) => push.drainChanged(role, name));
+    // Which gateways take new connections is part of every service’s view.
+    push.onDrain(({ kind }) => kind === 'gateway' && views.changed(resources.services()));
     followTrust(authority, issuance, push, metrics);
     const door = serveShared({
       endpoints: clusterStore.endpoints,
@@ -102,10 +113,10 @@ await runProcess({
     const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [issuance, push, ...door.services], log, metrics, clock });
     own({ name: 'rpc', stop: () => server.close(2_000) });
     own({ name: 'push', stop: async () => push.close() });
-    const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
+    const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources, drains });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
-    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust }), clock, log });
+    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, connectedGateways: () => push.proxies().flatMap((p) => (p.kind === 'gateway' && p.name !== undefined ? [p.name] : [])), authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust, drains }), clock, log });
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
     const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service, serveLogs(log)], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });

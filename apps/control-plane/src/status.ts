@@ -7,6 +7,7 @@ import { programVersion, systemClock } from '@isthmus/runtime';
 import type { Config } from './config.ts';
 import type { Item, Source } from './feed.ts';
 import type { Declarations } from './declarations.ts';
+import { type Drains, proxiesOf } from './drains.ts';
 import { identitiesOf } from './trust.ts';
 
 type Parts = {
@@ -18,13 +19,14 @@ type Parts = {
   readonly issuance: Issuance;
   readonly bans: Bans;
   readonly foreign: ForeignTrust;
+  readonly drains: Drains;
 };
 
 /** Records of the transparency log in one list: the newest. */
 const LOG_RECORDS = 500;
 
 /** One source a kind; every item is fit for JSON and holds no secret. */
-export function makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign }: Parts): Readonly<Record<string, Source>> {
+export function makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign, drains }: Parts): Readonly<Record<string, Source>> {
   const view = (list: () => readonly object[] | Promise<readonly object[]>, keyOf: (document: Fields) => string): Source => ({
     list: async () => (await list()).map((document) => ({ key: keyOf(document as Fields), document, revision: 0n })),
     isCurrent: () => true,
@@ -49,6 +51,9 @@ export function makeSources({ authority, federation, push, registry, resources, 
     import: view(() => federation.imports(), (i) => `${i['namespace']}/${i['name']}/${i['cluster']}`),
     peer: view(() => federation.peers(), (p) => String(p['cluster'])),
     proxy: view(() => push.proxies().map(withLag), (p) => String(p['id'])),
+    agent: view(() => proxiesOf('agent', { push, drains, issuance }), (p) => String(p['name'])),
+    gateway: view(() => proxiesOf('gateway', { push, drains, issuance }), (p) => String(p['name'])),
+    drain: { list: async () => drains.list(), isCurrent: drains.isCurrent },
     member: view(() => authority.members(), (m) => String(m['cluster'])),
     'federated-trust-domain': {
       list: async () => foreign.list().map((document) => ({ key: document.trustDomain, document, revision: foreign.revisionOf(document.trustDomain) })),
@@ -78,7 +83,7 @@ function certificates(authority: Authority): readonly object[] {
 
 /** The state of the whole on one page. */
 export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly config: Config }): () => object {
-  const { config, authority, federation, foreign, push, registry, resources } = parts;
+  const { config, authority, drains, federation, foreign, push, registry, resources } = parts;
   return () => ({
     version: programVersion(),
     cluster: config.cluster,
@@ -93,6 +98,7 @@ export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly 
     foreignTrustDomains: foreign.status(),
     ...(config.kubernetes !== undefined && { kubernetes: resources.kubernetesStatus() }),
     proxies: push.proxies().map(withLag),
+    drains: drains.list().map(({ document }) => document),
     identities: identitiesOf(push).map((member) => ({ ...member, ...(member.expiresAtMs !== undefined && { secondsToIdentityLoss: Math.max(0, Math.floor((member.expiresAtMs - systemClock.nowMs()) / 1_000)) }) })),
   });
 }

@@ -1,7 +1,7 @@
 // Changes an operator asks for: checked whole, fenced by the revision the operator saw, remembered by an idempotency key.
-import { formatProblems, formatServiceName, IsthmusError, parseDnsLabel, parseTrustDomain } from '@isthmus/model';
+import { type Drain, formatProblems, formatServiceName, IsthmusError, parseDnsLabel, parseTrustDomain } from '@isthmus/model';
 import type { admin } from '@isthmus/rpc';
-import type { ForeignTrust, Issuance } from '@isthmus/identity';
+import type { Bans, BanSubject, ForeignTrust, Issuance } from '@isthmus/identity';
 import { keys, type Store, type StoreCompare, type StoreWrite } from '@isthmus/store';
 import { type Declaration, parseDocument, placeOf } from './document.ts';
 import { fail } from './errors.ts';
@@ -14,6 +14,9 @@ export type WriteParts = {
   readonly issuance: Issuance;
   readonly idempotency: Idempotency;
   readonly foreign: Pick<ForeignTrust, 'check'>;
+  readonly bans: Bans;
+  /** Names of the gateways that are connected. */
+  readonly connectedGateways: () => readonly string[];
 };
 
 /** A write that lost its race reads again and decides anew, so often. */
@@ -41,15 +44,21 @@ export async function apply(parts: WriteParts, request: admin.ApplyRequest): Pro
       then: [...(isSame ? [] : [{ put: { key, value: text } }]), ...remembered.then],
     });
     if (!written.ok) return undefined;
-    if (!isSame && resource.kind !== 'federated-trust-domain') await parts.resources.seen(written.revision);
+    if (!isSame && (resource.kind === 'service' || resource.kind === 'export')) await parts.resources.seen(written.revision);
     return { ...outcome, revision: isSame ? was : written.revision, replayed: false };
   });
 }
 
+/** Lets an agent attest again that was removed, or whose instance joined before. */
+export async function readmit(parts: WriteParts, { agent, write }: admin.ReadmitRequest): Promise<admin.ReadmitResponse> {
+  const label = parseDnsLabel(agent, 'agent');
+  if (!label.ok) throw fail('CONTROL_PLANE_RESOURCE_INVALID', formatProblems(label.problems));
+  const { replayed, ...outcome } = await onceAfter(parts, write, `readmit ${agent}`, async (dryRun) => ({ existed: dryRun ? await parts.issuance.isBarred(agent) : await parts.issuance.readmit(agent) }));
+  return { existed: outcome['existed'] === true, replayed };
+}
+
 /** Deletes a service, an export, a foreign trust domain with its bundle, a join token, or an entry (by its role). */
 export async function remove(parts: WriteParts, request: admin.DeleteRequest): Promise<admin.DeleteResponse> {
-  // What keeps an agent from attesting again: that it was removed, or that its instance joined before.
-  if (request.kind === 'attestation') return { existed: await parts.issuance.readmit(request.name), replayed: false };
   const key = deletedKey(request);
   const memory = parts.idempotency.of(request.write, `delete ${key}`);
   return retried(async () => {
@@ -61,14 +70,15 @@ export async function remove(parts: WriteParts, request: admin.DeleteRequest): P
     const outcome = { existed: before !== undefined };
     if (request.write?.dryRun === true || (before === undefined && memory.key === undefined)) return { ...outcome, replayed: false };
     const isForeign = request.kind === 'federated-trust-domain';
-    if (request.kind !== 'service' && request.kind !== 'export' && !isForeign) return { ...(await removeRight(parts, request, memory)), replayed: false };
+    const isDeclared = request.kind === 'service' || request.kind === 'export';
+    if (!isDeclared && !isForeign && request.kind !== 'drain') return { ...(await removeRight(parts, request, memory)), replayed: false };
     const remembered = memory.writes(outcome);
     const compare: StoreCompare = before === undefined ? { key, exists: false } : { key, modRevision: before.modRevision };
     const bundle: readonly StoreWrite[] = isForeign ? [{ delete: { key: keys.federated(request.name, 'bundle') } }] : [];
     const deleted: readonly StoreWrite[] = before === undefined ? [] : [{ delete: { key } }, ...bundle];
     const written = await parts.store.txn({ compare: [compare, ...remembered.compare], then: [...deleted, ...remembered.then] });
     if (!written.ok) return undefined;
-    if (!isForeign) await parts.resources.seen(written.revision);
+    if (isDeclared) await parts.resources.seen(written.revision);
     return { ...outcome, replayed: false };
   });
 }
@@ -76,8 +86,11 @@ export async function remove(parts: WriteParts, request: admin.DeleteRequest): P
 /** Tokens and entries are rights: each change of one is in the cluster's log, so issuance alone makes it; it is remembered after. */
 async function removeRight({ issuance, store }: WriteParts, { kind, name }: admin.DeleteRequest, memory: Memory): Promise<{ readonly existed: boolean }> {
   let existed = false;
-  if (kind === 'agent' || kind === 'gateway' || kind === 'operator') existed = await issuance.deleteEntry(kind, name);
-  else existed = await issuance.deleteJoinToken(name).then(() => true, ifNotFound);
+  if (kind === 'agent' || kind === 'gateway' || kind === 'operator') {
+    existed = await issuance.deleteEntry(kind, name);
+    // Who comes by this name next is another.
+    await store.delete(keys.drain(kind, name));
+  } else existed = await issuance.deleteJoinToken(name).then(() => true, ifNotFound);
   const { compare, then } = memory.writes({ existed });
   if (then.length > 0) await store.txn({ compare, then });
   return { existed };
@@ -117,6 +130,39 @@ export async function createJoinToken(parts: WriteParts, request: admin.CreateJo
   });
 }
 
+/** Bans once for its idempotency key: a ban counts from its moment, so the same one again would reach further. */
+export async function ban(parts: WriteParts, { kind, namespace, name, reason, write }: admin.BanRequest): Promise<admin.BanResponse> {
+  const subject = subjectOf(kind, namespace, name);
+  return onceAfter(parts, write, `ban ${JSON.stringify([subject, reason])}`, async (dryRun) => {
+    if (!dryRun) await parts.bans.ban(subject, reason);
+    return {};
+  });
+}
+
+/** Takes a ban back. */
+export async function lift(parts: WriteParts, { kind, namespace, name, write }: admin.UnbanRequest): Promise<admin.UnbanResponse> {
+  const subject = subjectOf(kind, namespace, name);
+  const { replayed, ...outcome } = await onceAfter(parts, write, `unban ${JSON.stringify(subject)}`, async (dryRun) => ({ existed: dryRun || (await parts.bans.lift(subject)) }));
+  return { existed: outcome['existed'] === true, replayed };
+}
+
+/** Bans and rights are changed by identity alone, in its own order with the log: such a write is remembered right after it. */
+async function onceAfter<T extends object>({ idempotency, store }: WriteParts, write: admin.Write | undefined, fingerprint: string, work: (dryRun: boolean) => Promise<T>): Promise<{ readonly replayed: boolean } & Readonly<Record<string, unknown>>> {
+  const memory = idempotency.of(write, fingerprint);
+  const earlier = await memory.earlier();
+  if (earlier !== undefined) return { ...earlier, replayed: true };
+  const outcome = await work(write?.dryRun === true);
+  const { compare, then } = memory.writes(outcome);
+  if (then.length > 0) await store.txn({ compare, then });
+  return { ...outcome, replayed: false };
+}
+
+function subjectOf(kind: string, namespace: string, name: string): BanSubject {
+  if (kind === 'agent' || kind === 'gateway') return { kind, agent: name };
+  if (kind === 'service') return { kind, service: { namespace, name } };
+  throw fail('CONTROL_PLANE_KIND_UNKNOWN', `agents, gateways and services can be banned, not ${JSON.stringify(kind)}`, { hint: '`isthmus cluster fence` at the trust root cuts off a whole cluster' });
+}
+
 async function retried<T>(attempt: () => Promise<T | undefined>): Promise<T> {
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const answer = await attempt();
@@ -137,9 +183,19 @@ function checkRevision(write: admin.Write | undefined, revision: bigint, what: s
 /** What a declaration needs beyond its form: an export its service, a foreign trust domain that it is none of ours. */
 async function checkDeclaration(parts: WriteParts, resource: Declaration): Promise<void> {
   if (resource.kind === 'federated-trust-domain') return parts.foreign.check(resource);
+  if (resource.kind === 'drain') return checkDrain(parts, resource);
   if (resource.kind !== 'export' || parts.resources.service(resource) !== undefined) return;
   if ((await parts.store.get(keys.resource('service', resource.namespace, resource.name))) !== undefined) return;
   throw fail('CONTROL_PLANE_EXPORT_WITHOUT_SERVICE', `export ${formatServiceName(resource)}: no such service is declared in this cluster`, { hint: 'apply the service first' });
+}
+
+/** Who is to be drained must have joined; and through the last gateway this very wish would have to be taken back. */
+async function checkDrain({ store, issuance, connectedGateways }: WriteParts, { role, name }: Drain): Promise<void> {
+  const joined = (await issuance.listEntries()).some((entry) => entry.role === role && entry.agent === name && entry.removedAtMs === undefined);
+  if (!joined) throw fail('CONTROL_PLANE_PROXY_UNKNOWN', `no ${role} ${name} has joined this cluster`, { hint: `\`isthmus ${role} list\` shows who has` });
+  if (role === 'agent') return;
+  const draining = new Set((await store.list(keys.drains())).entries.map(({ key }) => key));
+  if (!connectedGateways().some((other) => other !== name && !draining.has(keys.drain('gateway', other)))) throw fail('CONTROL_PLANE_LAST_GATEWAY', `${name} is the last gateway that is connected and takes callers: this cluster would be cut off, and whoever could take that back with it`, { hint: 'add another gateway, or take the drain of another back, first' });
 }
 
 function checkUnexported({ resources }: WriteParts, { kind, namespace, name }: admin.DeleteRequest): void {
@@ -156,6 +212,12 @@ function deletedKey({ kind, namespace, name }: admin.DeleteRequest): string {
     const trustDomain = parseTrustDomain(name, 'name');
     if (!trustDomain.ok) throw fail('CONTROL_PLANE_RESOURCE_INVALID', formatProblems(trustDomain.problems));
     return keys.federated(name, 'declared');
+  }
+  if (kind === 'drain') {
+    // The role stands where others have their namespace.
+    const label = parseDnsLabel(name, 'name');
+    if (!label.ok || (namespace !== 'agent' && namespace !== 'gateway')) throw fail('CONTROL_PLANE_RESOURCE_INVALID', label.ok ? `role: must be agent or gateway, not ${JSON.stringify(namespace)}` : formatProblems(label.problems));
+    return keys.drain(namespace, name);
   }
   const isEntry = kind === 'agent' || kind === 'gateway' || kind === 'operator';
   if (!isEntry && kind !== 'service' && kind !== 'export') throw fail('CONTROL_PLANE_KIND_UNKNOWN', `nothing of kind ${JSON.stringify(kind)} can be deleted`);

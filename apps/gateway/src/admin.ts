@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { EastWest } from '@isthmus/dataplane';
 import type { Engine } from '@isthmus/decide';
-import type { Subscription } from '@isthmus/discovery';
+import type { DrainFollower, Subscription } from '@isthmus/discovery';
 import type { Identity } from '@isthmus/identity';
 import { IsthmusError } from '@isthmus/model';
 import { agent, handleUnary, type RpcServer, serveLogs, startRpcServer } from '@isthmus/rpc';
@@ -14,6 +14,7 @@ export type AdminSources = {
   readonly config: Config;
   readonly identity: Identity;
   readonly subscription: Subscription;
+  readonly drain: DrainFollower;
   readonly routes: () => Engine;
   readonly proxy: EastWest;
   readonly log: Log;
@@ -22,7 +23,7 @@ export type AdminSources = {
 };
 
 /** Everything there is to know about this gateway, as a plain document. */
-export function statusDocument({ config, identity, subscription, routes, proxy }: AdminSources): object {
+export function statusDocument({ config, identity, subscription, drain, routes, proxy }: AdminSources): object {
   return {
     name: identity.agent,
     programVersion: programVersion(),
@@ -32,6 +33,7 @@ export function statusDocument({ config, identity, subscription, routes, proxy }
     engine: proxy.engine,
     workers: proxy.workers,
     connections: proxy.connections,
+    ...(drain.covers() && { drain: { wanted: drain.desired(), ...drain.progress() } }),
     ...subscription.status(),
     identities: [identity.status()],
     exported: routes().services().filter((s) => s.view.exported).map((s) => `${s.view.namespace}/${s.view.name}`),

@@ -21,6 +21,7 @@ export const configSchema = strict({
     host: Type.String({ default: '0.0.0.0', description: 'address of the one open port' }),
     port: Type.Integer({ minimum: 0, maximum: 65_535, default: 15_443, description: 'the one open port' }),
   }),
+  advertise: Type.Optional({ ...schemas.hostPort, description: 'how peers reach it, as in `gateways` of the control plane: left out there while it drains (default: `listen`, where that names an address)' }),
   engine: Type.Optional(
     Type.Union([Type.Literal('auto'), Type.Literal('linux'), Type.Literal('portable')], {
       default: 'auto',

@@ -1,9 +1,9 @@
 // The east-west gateway: joins its cluster, follows its snapshot, and relays by SNI on the one open port.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startEastWest, startProxies } from '@isthmus/dataplane';
+import { startEastWest, startGatewayLayer7 } from '@isthmus/dataplane';
 import { compile } from '@isthmus/decide';
-import { subscribe } from '@isthmus/discovery';
+import { openDrainFollower, subscribe } from '@isthmus/discovery';
 import { joinOrResume, openProxyAttestation } from '@isthmus/identity';
 import { loadConfig, runProcess, serveHealth, type Stoppable, type StopReason, systemClock, systemRandom } from '@isthmus/runtime';
 import { openLog, openMetrics } from '@isthmus/telemetry';
@@ -28,12 +28,17 @@ await runProcess({
     const identity = await joinOrResume({ stateDir: join(config.stateDir, 'identity'), server: config.server, token, attestation, ...parts });
     own({ name: 'identity', stop: () => identity.close() });
 
+    const { host, port } = config.listen;
+    const address = config.advertise ?? (host === '0.0.0.0' || host === '::' || port === 0 ? undefined : `${host}:${port}`);
+    const drain = await openDrainFollower({ stateFile: join(config.stateDir, 'drain'), address, clock: parts.clock, log });
+    own({ name: 'drain', stop: () => drain.close() });
     const subscription = await subscribe({
       channel: identity.channel(),
       hello: { network: config.network, locality: config.locality },
       stateFile: join(config.stateDir, 'last-good.json'),
       bundles: identity.bundles,
       trust: { name: identity.agent, trustFacts: () => identity.trustFacts(), onTrust: (fn) => identity.onTrust(fn), takeHint: (hint) => identity.takeHint(hint) },
+      drain: { name: identity.agent, follower: drain },
       ...parts,
     });
     own({ name: 'subscription', stop: () => subscription.close() });
@@ -46,15 +51,13 @@ await runProcess({
     const snapshots = { current: () => subscription.snapshot(), onChange: (fn: Parameters<typeof subscription.onSnapshot>[0]) => subscription.onSnapshot(fn) };
     // Beside a predecessor there is no falling back: only the Linux engine shares its port.
     const wantedEngine = sharesPort === 'joins' ? 'linux' : (config.engine ?? 'auto');
-    const proxies = await startProxies({ engine: wantedEngine, snapshots, bundles: identity.bundles, svids: () => identity.svids, onApplicationDown: () => undefined, ...parts });
-    own({ name: 'layer-7', carriesTraffic: true, stop: () => proxies.close() });
-    // Behind the one open port: the router sends here what asks for it, on this machine alone, and TLS guards it all the same.
-    const layer7 = await proxies.gatewayHttp({ listen: { host: '127.0.0.1', port: 0 }, trustDomain: identity.trustDomain, svids: '' });
+    const layer7 = await startGatewayLayer7({ engine: wantedEngine, snapshots, bundles: identity.bundles, svids: () => identity.svids, trustDomain: identity.trustDomain, onApplicationDown: () => undefined, ...parts });
+    own({ name: 'layer-7', carriesTraffic: true, stop: () => layer7.close() });
 
     const proxy = await startEastWest({
       listen: { ...config.listen, sharesPort },
       snapshots,
-      layer7: `${layer7.host}:${layer7.port}`,
+      layer7: layer7.address,
       trustDomain: identity.trustDomain,
       reserved: config.reserved,
       engine: wantedEngine,
@@ -66,13 +69,17 @@ await runProcess({
     engine = proxy.engine;
     own({ name: 'east-west', carriesTraffic: true, drainMs, stop: (why) => Promise.all([proxy, layer7].map((open) => open.close({ drainMs: drainMs(why) }))).then(() => undefined) });
 
-    const admin = await startAdmin({ config, identity, subscription, routes: () => routes, proxy, log, recent: log.recent });
+    // It relays whoever still comes: who is told to go elsewhere needs a moment, and what is open must end by itself.
+    drain.follow({ connections: () => proxy.connections });
+    const admin = await startAdmin({ config, identity, subscription, drain, routes: () => routes, proxy, log, recent: log.recent });
     own({ name: 'admin', stop: () => admin.close(1_000) });
 
     if (config.health !== undefined) {
       const checks = {
         identity: () => (identity.svids.current()?.expiresAtMs ?? 0) > systemClock.nowMs(),
         snapshot: () => subscription.status().version > 0,
+        'layer-7': () => layer7.isReady(),
+        draining: () => !drain.covers(),
       };
       const health = await serveHealth({ host: config.health.host ?? '127.0.0.1', port: config.health.port, metrics: parts.metrics, checks });
       own({ name: 'health', stop: () => health.close() });

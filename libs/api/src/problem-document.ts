@@ -1,5 +1,5 @@
 // What every refusal of the API looks like: a problem document (RFC 9457) that names the code, the fields and what to do.
-import { ERROR_CLASSES, IsthmusError, type Problem, type Static, Type } from '@isthmus/model';
+import { ERROR_CLASSES, fieldOf, IsthmusError, type Problem, type Static, Type } from '@isthmus/model';
 
 /** The media type of problem documents. Source: RFC 9457 §3. */
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
@@ -22,6 +22,7 @@ export type ProblemDocument = Static<typeof problemDocumentSchema>;
 const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   CONTROL_PLANE_STALE: 412, // RFC 9110 §13.1.1: If-Match that does not hold
   CONTROL_PLANE_KEY_REUSED: 422, // draft-ietf-httpapi-idempotency-key-header §2.7
+  IDENTITY_WRITE_KEY: 422,
   API_BODY_TOO_LARGE: 413,
   API_METHOD_NOT_ALLOWED: 405,
   API_MEDIA_TYPE: 415,
@@ -43,7 +44,7 @@ export function toProblemDocument(error: unknown, options: { readonly instance?:
     code: known.code,
     ...(known.hint !== undefined && { hint: known.hint }),
     ...(options.instance !== undefined && { instance: options.instance }),
-    ...(options.problems !== undefined && options.problems.length > 0 && { errors: options.problems.map(({ path, message }) => ({ field: path, message })) }),
+    ...(options.problems !== undefined && options.problems.length > 0 && { errors: options.problems.map((problem) => ({ field: fieldOf(problem), message: problem.message })) }),
   };
 }
 

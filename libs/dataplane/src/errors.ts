@@ -10,5 +10,6 @@ export const fail = defineErrors({
   DATAPLANE_PEER_REFUSED: { class: 'unauthenticated', doc: 'the other end is not who it should be, or not verifiable' },
   DATAPLANE_LISTEN_FAILED: { class: 'conflict', doc: 'a listener could not be opened: the port is in use or not allowed' },
   DATAPLANE_BAD_RANGE: { class: 'invalid', doc: 'a range that PROXY headers are accepted from is not address/bits' },
+  DATAPLANE_CAPTURE_INVALID: { class: 'invalid', doc: 'the settings of transparent capture cannot be used on this machine' },
   DATAPLANE_ENGINE_UNAVAILABLE: { class: 'unavailable', doc: 'the chosen relay engine cannot run on this system, or is not allowed to' },
 });

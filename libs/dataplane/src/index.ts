@@ -6,8 +6,14 @@ export { type OutboundListener, type OutboundOptions, startOutbound } from './pr
 export { type HealthChecks, type HealthChecksOptions, startHealthChecks } from './upstream/health-check.ts';
 export { type EastWest, type EastWestOptions, startEastWest } from './proxy/east-west.ts';
 export type { EngineKind, ProxyProtocolOptions, RelayLimits, SnapshotSource } from './engine/engine.ts';
+export { type Forwarder, openForwarder } from './dns/forward.ts';
 export { type DnsOptions, type DnsServer, startDns } from './dns/server.ts';
-export type { HostedListener } from './worker/proxy-host.ts';
+export { type GatewayLayer7, type GatewayLayer7Options, startGatewayLayer7 } from './worker/gateway-layer7.ts';
+export type { HostedCapture, HostedListener } from './worker/proxy-host.ts';
 export { type Proxies, type ProxiesOptions, startProxies } from './worker/proxies.ts';
 export { type GatewayHttpListener, type GatewayHttpOptions, startGatewayHttp } from './proxy/gateway-http.ts';
-export type { GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './worker/spec.ts';
+export { CAPTURE_HOST, CAPTURE_PORT, type CapturePlan, captureSchema, type CaptureSettings, type CaptureSurroundings, nameserversOf, planCapture } from './capture/plan.ts';
+export { type Heartbeat, startHeartbeat } from './capture/heartbeat.ts';
+export { DEFAULT_ADDRESS_RANGE, ipv4Range, ipv4Text } from './capture/range.ts';
+export { CAPTURE_TABLE, captureRules, captureTable, isAnsweringIn, removalRules } from './capture/rules.ts';
+export type { CapturedSpec, GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './worker/spec.ts';

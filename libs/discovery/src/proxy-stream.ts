@@ -1,5 +1,5 @@
 // One proxy's stream at the control plane: who it is, what it is sent, what it reports.
-import { formatProblems, formatServiceName, type IsthmusError, isDnsLabel, messageOf, parseRegistration, quote, type Registration, type RenewHint, roleOf, type ServiceName, type TrustFacts } from '@isthmus/model';
+import { type DesiredDrain, type DrainProgress, formatProblems, formatServiceName, type IsthmusError, isDnsLabel, messageOf, parseDrainProgress, parseRegistration, quote, type Registration, type RenewHint, roleOf, type ServiceName, type TrustFacts } from '@isthmus/model';
 import { callerOf, type discovery, toServiceError } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
@@ -16,6 +16,8 @@ export type ServerCall = Parameters<discovery.DiscoveryServer['subscribe']>[0];
 export type ProxyStatus = {
   readonly id: string;
   readonly kind: 'agent' | 'gateway';
+  /** What it joined as; of a gateway undefined until it told. */
+  readonly name?: string;
   readonly network: string;
   readonly locality: string;
   /** Version of the program; undefined where it does not say. */
@@ -30,6 +32,9 @@ export type ProxyStatus = {
 /** What a proxy told of its trust, and when. */
 export type ProxyTrustFacts = { readonly kind: 'agent' | 'gateway'; readonly name: string; readonly heardAtMs: number; readonly facts: TrustFacts };
 
+/** What a proxy told of its drain, and when. */
+export type ProxyDrain = DrainProgress & { readonly kind: 'agent' | 'gateway'; readonly name: string; readonly heardAtMs: number };
+
 export type ProxyStreamOptions = {
   readonly views: Views;
   readonly registry: Registry;
@@ -40,6 +45,9 @@ export type ProxyStreamOptions = {
   readonly clock: Clock;
   readonly ackTimeoutMs: number;
   readonly onTrust: (trust: ProxyTrustFacts) => void;
+  /** What an operator wants drained of the proxy of this name. */
+  readonly desiredDrain: (kind: 'agent' | 'gateway', name: string) => DesiredDrain;
+  readonly onDrain: (drain: ProxyDrain) => void;
 };
 
 const HELLO_TIMEOUT_MS = 10_000;
@@ -76,6 +84,8 @@ export class ProxyStream {
   #nack: { readonly version: number; readonly reason: string } | undefined;
   #isFirstReport = true;
   isClosed = false;
+  /** An agent’s by its certificate; a gateway’s once it told. */
+  name: string | undefined;
   /** Set once it told of its trust. */
   trustName: string | undefined;
 
@@ -99,6 +109,7 @@ export class ProxyStream {
     const caller = admit(call, options.trustDomain);
     this.kind = caller?.kind ?? 'agent';
     this.agent = caller?.kind === 'agent' ? caller.agent : undefined;
+    this.name = this.agent;
     this.#log = options.log.with({ proxy: this.agent ?? this.kind });
     if (caller === undefined) {
       this.isClosed = true;
@@ -139,6 +150,7 @@ export class ProxyStream {
     return {
       id: this.agent ?? `gateway@${this.#call.getPeer()}`,
       kind: this.kind,
+      ...(this.name !== undefined && { name: this.name }),
       network: this.#place?.network ?? '',
       locality: this.#place?.locality ?? '',
       ...(this.#version !== '' && { version: this.#version }),
@@ -178,6 +190,8 @@ export class ProxyStream {
         return this.#answered(Number(message.value.version), message.value.reason.slice(0, MAX_REASON_CHARS));
       case 'trust':
         return this.#trust(message.value);
+      case 'drain':
+        return this.#drain(message.value);
       case 'report':
         this.#call.pause();
         this.#report(message.value).then(
@@ -192,6 +206,24 @@ export class ProxyStream {
     if (this.isClosed || this.#place === undefined) return;
     const bytes = (hashes: readonly string[]): Buffer[] => hashes.map((h) => Buffer.from(h, 'hex'));
     this.#call.write({ message: { $case: 'renewHint', value: { retiring: bytes(retiring), revoked: bytes(revoked), spreadMs: Math.round(spreadMs) } } });
+  }
+
+  /** Tells the proxy what an operator wants drained of it. */
+  desire(): void {
+    if (this.isClosed || this.#place === undefined || this.name === undefined) return;
+    const { revision, draining, workloads } = this.#options.desiredDrain(this.kind, this.name);
+    this.#call.write({ message: { $case: 'desiredDrain', value: { revision: BigInt(revision), draining, workloads: [...workloads] } } });
+  }
+
+  #drain({ name, revision, state, connections, problem, address }: discovery.DrainProgress): void {
+    const own = this.agent ?? name;
+    const progress = parseDrainProgress({ revision: Number(revision), state, connections, ...(problem !== '' && { problem }), ...(address !== '' && { address }) });
+    if (!isDnsLabel(own) || !progress.ok) return this.end(fail('DISCOVERY_PROTOCOL', 'what the proxy says of its drain is not taken'));
+    const isNew = this.name !== own;
+    this.name = own;
+    this.#options.onDrain({ ...progress.value, kind: this.kind, name: own, heardAtMs: this.#options.clock.nowMs() });
+    // A gateway is told only now that it is known which one it is.
+    if (isNew) this.desire();
   }
 
   #trust({ name, held, live }: discovery.TrustFacts): void {
@@ -222,6 +254,7 @@ export class ProxyStream {
     });
     this.#log.info('proxy connected', { kind: this.kind, network, locality });
     this.flush();
+    this.desire();
     this.#onHello(this);
   }
 

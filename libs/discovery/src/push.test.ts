@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
-import type { Export, ImportedService, RenewHint, Service, ServiceName, Snapshot, SpiffeId } from '@isthmus/model';
+import { type DesiredDrain, type Export, type ImportedService, NO_DRAIN, type RenewHint, type Service, type ServiceName, type Snapshot, type SpiffeId } from '@isthmus/model';
 import { aService } from '@isthmus/model/testing';
 import { fixedSvidSource, openBundleSet } from '@isthmus/pki';
 import { testAuthority } from '@isthmus/pki/testing';
@@ -11,6 +11,7 @@ import { openChannel, type RpcServer, startRpcServer } from '@isthmus/rpc';
 import { systemClock } from '@isthmus/runtime';
 import { openTestStore } from '@isthmus/store/testing';
 import { openMetrics, silentLog } from '@isthmus/telemetry';
+import { openDrainFollower } from './drain-follower.ts';
 import { servePush } from './push.ts';
 import { openRegistry } from './registry.ts';
 import { subscribe, type SubscribeOptions, type Subscription } from './subscribe.ts';
@@ -47,7 +48,8 @@ async function openPlane(mayServe: (agent: string, service: ServiceName) => bool
     importsOf: (n) => imports.filter((i) => nameOf(i) === nameOf(n)),
     peers: () => [],
   });
-  const push = servePush({ views, registry, trustDomain: 'east.acme.example', mayServe, ...parts });
+  const desired = new Map<string, DesiredDrain>();
+  const push = servePush({ desiredDrain: (kind, name) => desired.get(`${kind}/${name}`) ?? NO_DRAIN, views, registry, trustDomain: 'east.acme.example', mayServe, ...parts });
   const start = (port: number): Promise<RpcServer> => startRpcServer({ listen: { host: '127.0.0.1', port }, svids: fixedSvidSource(east.issue(CONTROL_PLANE)), bundles, services: [push], log: parts.log });
   let server = await start(0);
   const { port } = server;
@@ -55,7 +57,7 @@ async function openPlane(mayServe: (agent: string, service: ServiceName) => bool
     push.close();
     await server.close(200);
   });
-  const proxy = async (id: string, over: { readonly network?: string; readonly stateFile?: string; readonly maxAgeMs?: number; readonly trust?: NonNullable<SubscribeOptions['trust']> } = {}): Promise<Subscription> => {
+  const proxy = async (id: string, over: { readonly network?: string; readonly stateFile?: string; readonly maxAgeMs?: number; readonly trust?: NonNullable<SubscribeOptions['trust']>; readonly drain?: NonNullable<SubscribeOptions['drain']> } = {}): Promise<Subscription> => {
     const authority = id.includes('//west.') ? west : east;
     const channel = openChannel({
       address: `127.0.0.1:${port}`, serverName: 'control-plane.isthmus.east.acme.example', expectedId: CONTROL_PLANE,
@@ -70,7 +72,7 @@ async function openPlane(mayServe: (agent: string, service: ServiceName) => bool
     return subscription;
   };
   return {
-    registry, services, exports, views, push, proxy, bundles,
+    registry, services, exports, views, push, proxy, bundles, desired,
     setImports: (now: ImportedService[]) => {
       imports = now;
       views.changed([{ namespace: 'shop', name: 'payments' }]);
@@ -121,6 +123,28 @@ test('a gateway sees exported services and its own cluster’s endpoints only', 
   assert.equal(gateway.snapshot().resources.has('service/shop/vault'), false);
   await until('both tiers at the agent', () => endpointsIn(agent.snapshot()).length === 2);
   assert.ok(agent.snapshot().resources.has('service/shop/vault'));
+});
+
+test('an agent and a gateway are told what is to drain, also when they come later, and their progress is known', async () => {
+  const plane = await openPlane();
+  const drained = { revision: 5, draining: true, workloads: [] };
+  plane.desired.set('agent/a1', drained).set('gateway/gw-2', { ...drained, revision: 6 });
+  const follow = async (name: string, id: string, address?: string) => {
+    const follower = await openDrainFollower({ clock: systemClock, log: parts.log, address });
+    follower.follow({ connections: () => 0 });
+    await plane.proxy(id, { drain: { name, follower } });
+    closers.push(() => follower.close());
+    return follower;
+  };
+  const [agent, one, two] = [await follow('a1', AGENT), await follow('gw-1', GATEWAY, '192.0.2.1:1'), await follow('gw-2', GATEWAY, '192.0.2.2:1')];
+  await until('the drains', () => agent.covers() && two.covers());
+  const seen = (): string[] => plane.push.drains().map((d) => `${d.kind}/${d.name} ${d.state} at ${d.revision}${d.address === undefined ? '' : ` ${d.address}`}`).toSorted();
+  await until('the progress', () => seen().join() === 'agent/a1 drained at 5,gateway/gw-1 serving at 0 192.0.2.1:1,gateway/gw-2 drained at 6 192.0.2.2:1');
+  assert.equal(one.covers(), false, 'gateways share an ID and are told apart by name');
+  plane.desired.delete('gateway/gw-2');
+  plane.push.drainChanged('gateway', 'gw-2');
+  await until('the end of the drain', () => seen().includes('gateway/gw-2 serving at 0 192.0.2.2:1'));
+  assert.deepEqual([agent.covers(), two.covers()], [true, false]);
 });
 
 test('callers that are no proxy of this cluster are refused', async () => {

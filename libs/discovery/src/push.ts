@@ -1,10 +1,10 @@
 // Control plane to proxy: one stream each, one update under way at a time, the next sent when that one is answered.
-import type { RenewHint, ServiceName } from '@isthmus/model';
+import { type DesiredDrain, NO_DRAIN, type RenewHint, type ServiceName } from '@isthmus/model';
 import { discovery } from '@isthmus/rpc';
 import type { Clock } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { fail } from './errors.ts';
-import { type ProxyStatus, ProxyStream, type ProxyTrustFacts, type ServerCall } from './proxy-stream.ts';
+import { type ProxyDrain, type ProxyStatus, ProxyStream, type ProxyTrustFacts, type ServerCall } from './proxy-stream.ts';
 import type { Registry } from './registry.ts';
 import type { Views } from './views.ts';
 
@@ -15,6 +15,8 @@ export type PushOptions = {
   readonly trustDomain: string;
   /** May this agent answer for this service? Asked for every reported workload. */
   readonly mayServe: (agent: string, service: ServiceName) => boolean | Promise<boolean>;
+  /** What an operator wants drained of a proxy; nothing without it. */
+  readonly desiredDrain?: (kind: 'agent' | 'gateway', name: string) => DesiredDrain;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -31,6 +33,11 @@ export interface Push {
   proxies(): readonly ProxyStatus[];
   /** What each proxy last told of its trust since the start of this process, also of those that are gone. */
   trust(): readonly (ProxyTrustFacts & { readonly isConnected: boolean })[];
+  /** Tells the proxy of this name what is wanted drained of it now; one that is away is told when it comes. */
+  drainChanged(kind: 'agent' | 'gateway', name: string): void;
+  /** What each proxy last told of its drain since the start of this process, also of those that are gone. */
+  drains(): readonly ProxyDrain[];
+  onDrain(fn: (drain: ProxyDrain) => void): () => void;
   /** Called when a proxy told something of its trust, or came or went. */
   onTrust(fn: () => void): () => void;
   /** Tells every proxy, now and at its next connection, of roots on their way out. */
@@ -49,6 +56,8 @@ export function servePush(options: PushOptions): Push {
   const proxies = options.metrics.gauge('isthmus_push_proxies', 'Proxies connected to this control plane', ['kind']);
   const limits = { ackTimeoutMs: options.ackTimeoutMs ?? ACK_TIMEOUT_MS, maxProxies: options.maxProxies ?? MAX_PROXIES };
   const told = new Map<string, ProxyTrustFacts>();
+  const drains = new Map<string, ProxyDrain>();
+  const drainListeners = new Set<(drain: ProxyDrain) => void>();
   const trustListeners = new Set<() => void>();
   const tellTrust = (): void => {
     for (const fn of trustListeners) fn();
@@ -57,6 +66,12 @@ export function servePush(options: PushOptions): Push {
   let flushing: NodeJS.Immediate | undefined;
   let isClosed = false;
 
+  const remember = <T>(facts: Map<string, T>, key: string, fact: T): void => {
+    facts.delete(key);
+    facts.set(key, fact);
+    // The one heard least lately goes: it has left long ago, since this many are here.
+    if (facts.size > limits.maxProxies * 2) facts.delete(facts.keys().next().value ?? '');
+  };
   const count = (): void => {
     for (const kind of ['agent', 'gateway'] as const) proxies.set([...streams].filter((s) => s.kind === kind).length, { kind });
   };
@@ -76,17 +91,17 @@ export function servePush(options: PushOptions): Push {
       return refuse(ProxyStream.toStatus(fail('DISCOVERY_TOO_MANY_PROXIES', `this control plane serves ${limits.maxProxies} proxies already`)));
     }
     const onTrust = (trust: ProxyTrustFacts): void => {
-      const key = `${trust.kind}/${trust.name}`;
-      told.delete(key);
-      told.set(key, trust);
-      // The one heard least lately goes: it has left long ago, since this many are here.
-      if (told.size > limits.maxProxies * 2) told.delete(told.keys().next().value ?? '');
+      remember(told, `${trust.kind}/${trust.name}`, trust);
       tellTrust();
+    };
+    const onDrain = (drain: ProxyDrain): void => {
+      remember(drains, `${drain.kind}/${drain.name}`, drain);
+      for (const fn of drainListeners) fn(drain);
     };
     const onHello = (opened: ProxyStream): void => {
       if (renewHint.retiring.length + renewHint.revoked.length > 0) opened.hint(renewHint);
     };
-    const stream: ProxyStream = ProxyStream.open(call, { ...options, ackTimeoutMs: limits.ackTimeoutMs, onTrust }, onHello, () => {
+    const stream: ProxyStream = ProxyStream.open(call, { ...options, ackTimeoutMs: limits.ackTimeoutMs, onTrust, onDrain, desiredDrain: options.desiredDrain ?? (() => NO_DRAIN) }, onHello, () => {
       streams.delete(stream);
       tellTrust();
       if (stream.agent !== undefined && byAgent.get(stream.agent) === stream) byAgent.delete(stream.agent);
@@ -110,6 +125,14 @@ export function servePush(options: PushOptions): Push {
       const connected = new Set([...streams].map((s) => `${s.kind}/${s.trustName ?? ''}`));
       return [...told].map(([key, trust]) => ({ ...trust, isConnected: connected.has(key) }));
     },
+    drainChanged: (kind, name) => {
+      for (const stream of streams) if (stream.kind === kind && stream.name === name) stream.desire();
+    },
+    drains: () => [...drains.values()],
+    onDrain: (fn) => {
+      drainListeners.add(fn);
+      return () => drainListeners.delete(fn);
+    },
     onTrust: (fn) => {
       trustListeners.add(fn);
       return () => trustListeners.delete(fn);
@@ -122,6 +145,7 @@ export function servePush(options: PushOptions): Push {
       isClosed = true;
       unsubscribe();
       trustListeners.clear();
+      drainListeners.clear();
       clearImmediate(flushing);
       for (const stream of [...streams]) stream.end(fail('DISCOVERY_CLOSING', 'the control plane is stopping'));
     },

@@ -4,6 +4,7 @@ import { discovery, type RpcChannel } from '@isthmus/rpc';
 import { backoff, type Clock, programVersion, type Random } from '@isthmus/runtime';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import { acceptUpdate } from './accept-update.ts';
+import type { DrainFollower } from './drain-follower.ts';
 import { LastGood } from './last-good.ts';
 import { ReportState } from './report.ts';
 
@@ -23,6 +24,8 @@ export type SubscribeOptions = {
     onTrust(fn: () => void): () => void;
     takeHint(hint: RenewHint): void;
   };
+  /** What an operator wants drained here; its progress is told at the start of each stream and at every change. */
+  readonly drain?: { readonly name: string; readonly follower: DrainFollower };
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -52,6 +55,7 @@ export interface Subscription {
 
 const DEFAULT_MAX_AGE_MS = 7 * 86_400_000;
 const MAX_ROOTS = 64;
+const MAX_DRAINED = 1_000;
 const RECONNECT = { baseMs: 200, maxMs: 5_000 } as const;
 
 /** Loads the last good snapshot, then keeps a stream. Resolves before any connection; `snapshot()` is then the last good one. */
@@ -87,7 +91,9 @@ class StreamSubscription implements Subscription {
   #lastError: string | undefined;
   #running: Promise<void> | undefined;
   readonly #stopTrust: (() => void) | undefined;
+  readonly #stopDrain: (() => void) | undefined;
   #isTrustDirty = false;
+  #isDrainDirty = false;
   /** Bundles as they are on disk; undefined where nothing is kept there. */
   #saved: Snapshot | undefined;
 
@@ -97,6 +103,7 @@ class StreamSubscription implements Subscription {
     this.#report = new ReportState(() => options.clock.nowMs());
     this.#heardAtMonotonicMs = options.clock.monotonicMs();
     this.#stopTrust = options.trust?.onTrust(() => this.#trustChanged());
+    this.#stopDrain = options.drain?.follower.onProgress(() => this.#drainChanged());
     this.#nacks = options.metrics.counter('isthmus_snapshot_nacks_total', 'Updates from the control plane that were refused');
     this.#connectedGauge = options.metrics.gauge('isthmus_snapshot_connected', 'Whether the control plane is heard (1) or the last snapshot is in use (0)');
   }
@@ -145,6 +152,7 @@ class StreamSubscription implements Subscription {
   async close(): Promise<void> {
     this.#stop.abort();
     this.#stopTrust?.();
+    this.#stopDrain?.();
     this.#stream?.cancel();
     await this.#running;
     this.#listeners.clear();
@@ -179,6 +187,7 @@ class StreamSubscription implements Subscription {
     this.#stream = stream;
     this.#report.restart();
     this.#isTrustDirty = true;
+    this.#isDrainDirty = true;
     stream.on('data', (response: discovery.SubscribeResponse) => this.#receive(response));
     stream.on('drain', () => this.#tell());
     stream.on('error', (error: Error) => over.reject(error));
@@ -202,6 +211,8 @@ class StreamSubscription implements Subscription {
         return;
       case 'renewHint':
         return this.#hint(message.value);
+      case 'desiredDrain':
+        return this.#desire(message.value);
       case undefined:
         return; // A kind of message this version does not know.
     }
@@ -258,6 +269,27 @@ class StreamSubscription implements Subscription {
     this.#options.trust?.takeHint({ retiring: hex(retiring), revoked: hex(revoked), spreadMs });
   }
 
+  #desire({ revision, draining, workloads }: discovery.DesiredDrain): void {
+    this.#options.drain?.follower.take({ revision: Number(revision), draining, workloads: workloads.slice(0, MAX_DRAINED) });
+    // Also where it is nothing new: the control plane asked, and is answered.
+    this.#drainChanged();
+  }
+
+  #drainChanged(): void {
+    this.#isDrainDirty = true;
+    queueMicrotask(() => this.#tell());
+  }
+
+  /** Tells how far a drain is; a gateway is known by name from here on. */
+  #tellDrain(stream: ClientStream): void {
+    const { drain } = this.#options;
+    const progress = drain?.follower.progress();
+    if (drain === undefined || progress === undefined || !this.#isDrainDirty || !this.#hasBase) return;
+    this.#isDrainDirty = false;
+    const { revision, state, connections, problem = '', address = '' } = progress;
+    stream.write({ message: { $case: 'drain', value: { name: drain.name, revision: BigInt(revision), state, connections, problem, address } } });
+  }
+
   #trustChanged(): void {
     this.#isTrustDirty = true;
     // Several changes of one turn are told once.
@@ -288,6 +320,7 @@ class StreamSubscription implements Subscription {
     const stream = this.#stream;
     if (stream === undefined || stream.writableNeedDrain) return;
     this.#tellTrust(stream);
+    this.#tellDrain(stream);
     const next = this.#report.next();
     if (next === undefined) return;
     if (next.full) this.#reportRefused = undefined;

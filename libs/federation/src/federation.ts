@@ -18,8 +18,8 @@ export type FederationOptions = {
   readonly cluster: string;
   readonly trustDomain: string;
   readonly locality: string;
-  /** `host:port` of the own gateways, as peers reach them. */
-  readonly gateways: readonly string[];
+  /** `host:port` of the own gateways that take new connections, as peers reach them; asked at every heartbeat. */
+  readonly gateways: () => readonly string[];
   readonly svids: SvidSource;
   readonly bundles: BundleSource;
   /** Every cluster of the federation, as the trust root says; the own one among them is skipped. Empty means not known yet. */

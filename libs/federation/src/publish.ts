@@ -14,7 +14,7 @@ export type PublisherOptions = {
   readonly cluster: string;
   readonly trustDomain: string;
   readonly locality: string;
-  readonly gateways: readonly string[];
+  readonly gateways: () => readonly string[];
   readonly svids: SvidSource;
   readonly bundles: BundleSource;
   readonly exports: () => readonly ExportedService[];
@@ -298,7 +298,7 @@ export class Publisher {
   async #writeHeartbeat(): Promise<void> {
     const { cluster, trustDomain, locality, gateways, store } = this.#options;
     if (this.#stop.signal.aborted || this.#options.svids.current() === undefined) return;
-    const content = { kind: 'cluster', cluster, trustDomain, locality, gateways };
+    const content = { kind: 'cluster', cluster, trustDomain, locality, gateways: gateways() };
     await this.#write(keys.sharedCluster(), content, { content: undefined, service: undefined, totalCount: undefined });
     await store.put(SEQUENCE_KEY, String(this.#lastSequence));
   }

@@ -60,7 +60,7 @@ export async function openTestClusters<const N extends string>(...names: readonl
           cluster: name,
           trustDomain: member.trustDomain,
           locality: member.locality,
-          gateways: member.gateways,
+          gateways: () => member.gateways,
           svids,
           bundles,
           members: () => members,

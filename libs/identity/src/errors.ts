@@ -18,6 +18,7 @@ export const fail = defineErrors({
   IDENTITY_DENIED: { class: 'denied', doc: 'The caller may not have what it asked for.' },
   IDENTITY_OPERATOR_DENIED: { class: 'denied', doc: 'The trust root’s configuration does not let this person, asked for by that cluster’s admin API, do this over the network.' },
   IDENTITY_SOCKET_ONLY: { class: 'denied', doc: 'This is done at the trust root’s own Unix socket only, by design: a certificate could not prove who asks.' },
+  IDENTITY_WRITE_KEY: { class: 'invalid', doc: 'The idempotency key of a write at the trust root was used for another write, is too long, or one more than can be remembered.' },
   IDENTITY_RATE_LIMITED: { class: 'exhausted', doc: 'One caller asked for too many certificates; ask again later.' },
   IDENTITY_NO_IDENTITY: { class: 'unauthenticated', doc: 'There is neither a valid stored identity nor a token to get one with.' },
   IDENTITY_EXPIRED: { class: 'unavailable', doc: 'The signing certificate has run out and could not be renewed, so nothing can be issued.' },

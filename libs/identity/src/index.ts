@@ -1,5 +1,5 @@
 // Who may have which identity, and keeping it fresh: the trust root, a cluster's authority and issuance, and a proxy's own SVIDs.
-export { ON_BEHALF_OF, type RemoteOperator, remoteOperatorSchema, REQUEST_ID } from './trust-root/serve-remote.ts';
+export { DRY_RUN, IDEMPOTENCY_KEY, ON_BEHALF_OF, type RemoteOperator, remoteOperatorSchema, REQUEST_ID } from './trust-root/serve-remote.ts';
 export { openTrustRoot, type TrustRoot, type TrustRootOptions } from './trust-root/trust-root.ts';
 export { type AttestationConfig, attestationSchema } from './attest/attestation.ts';
 export type { Authority, AuthorityOptions, AuthorityStatus } from './authority/authority.ts';

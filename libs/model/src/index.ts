@@ -1,5 +1,6 @@
 // The words of Isthmus. No I/O, no clock; runs anywhere.
 export * from './ban.ts';
+export * from './max-bans.ts';
 export * from './bundle.ts';
 export * from './digest.ts';
 export * from './duration.ts';
@@ -11,6 +12,7 @@ export * from './peer.ts';
 export * from './problem.ts';
 export * from './resource/export.ts';
 export * from './resource/federated-trust-domain.ts';
+export * from './resource/drain.ts';
 export * from './resource/join-token.ts';
 export * from './resource/service.ts';
 export * from './resource/workload.ts';

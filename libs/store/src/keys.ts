@@ -23,6 +23,7 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/;
  * | `idempotency/<hash of caller and key>` | own control plane | own control plane |
  * | `federated/<trust domain>/{declared,bundle}` | own control plane | own control plane |
  * | `members/<cluster>` · `join-tokens/<id>` · `entries/<role>/<agent>` · `bans/<id>` | own control plane | own control plane |
+ * | `drains/<role>/<name>`: who is to get no new work | own control plane | own control plane |
  * | `used-evidence/<method>/<sha256>` · `attested-instances/<id>` · `serial-chains/<agent>` | own control plane | own control plane |
  *
  * **Throws** STORE_KEY_INVALID: a segment is empty, longer than 253 characters, or has a slash or other character not in `A-Za-z0-9._:-`.
@@ -60,6 +61,9 @@ export const keys = {
   sharedBan: (id: string): string => join('shared', 'all', 'bans', id),
   sharedBans: (): string => prefix('shared', 'all', 'bans'),
   entries: (role?: string): string => prefix('entries', role),
+  /** An agent or gateway that is to get no new work. */
+  drain: (role: string, name: string): string => join('drains', role, name),
+  drains: (): string => prefix('drains'),
   /** Which SVIDs of an agent follow which. */
   serialChain: (agent: string): string => join('serial-chains', agent),
   serialChains: (): string => prefix('serial-chains'),

@@ -21,6 +21,7 @@ export {
   foreignSvid,
   makeBareRoot,
   makePackages,
+  moduleOf,
   openProbeCluster,
   openTrustTraffic,
   outboundOf,

@@ -1,9 +1,8 @@
 // The CLI as a person runs it.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { type Finished, run, type RunOptions } from '@isthmus/cli/demo';
+import { type Finished, moduleOf, run, type RunOptions } from '@isthmus/cli/demo';
 
-const ISTHMUS = fileURLToPath(new URL('../../../apps/cli/src/main.ts', import.meta.url));
+const ISTHMUS = moduleOf('apps/cli/src/main.ts');
 
 /** Runs `isthmus` with these arguments. */
 export function isthmus(args: readonly string[], options: RunOptions = {}): Promise<Finished> {

@@ -46,7 +46,7 @@ globalThis.isthmusVersion = ${JSON.stringify(version)};
 if (process.env.ISTHMUS_ENDS_WITH_PARENT !== undefined) await import(${JSON.stringify(join(ROOT, 'apps/cli/src/demo/end-with-parent.ts'))});
 const name = basename(process.argv0);
 // \`isthmus-agent join\` is \`isthmus agent join\`: what an operator types on a host where nothing else is known.
-const isVerb = name === 'isthmus-agent' && /^(join|leave|status)$/.test(process.argv[2] ?? '');
+const isVerb = name === 'isthmus-agent' && /^(join|leave|status|capture)$/.test(process.argv[2] ?? '');
 if (isVerb) process.argv.splice(2, 0, 'agent');
 switch (isVerb ? 'isthmus' : name.replace(/_v.*/, '')) {
 ${cases.join('\n')}
@@ -113,7 +113,7 @@ export default native.exports;`,
 };
 
 /** etcd3 reads its protos from files at start; here they come along as data. */
-const protosInside: Plugin = {
+export const protosInside: Plugin = {
   name: 'protos inside',
   setup({ onLoad }) {
     onLoad({ filter: /etcd3\/lib\/connection-pool\.js$/ }, async ({ path }) => {

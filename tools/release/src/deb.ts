@@ -76,7 +76,7 @@ Architecture: ${DEBIAN_NAMES[options.executable.architecture]}
 Maintainer: The Isthmus developers <isthmus@localhost>
 Installed-Size: ${sizeKib}
 Depends: ${plan.depends.join(', ')}
-Section: net
+${plan.suggests.length === 0 ? '' : `Suggests: ${plan.suggests.join(', ')}\n`}Section: net
 Priority: optional
 Description: ${plan.summary}
  ${plan.description}

@@ -115,6 +115,19 @@ test('an upgrade hands over where connections pass, and restarts where none do',
   }
 });
 
+test('capture’s unit comes and goes with the agent: rules are replaced on an upgrade, and none is left behind', () => {
+  const scripts = maintainerScripts('isthmus-agent');
+  assert.match(scripts.get('postinst') ?? '', /if \[ -n "\$2" \]; then systemctl try-reload-or-restart isthmus-agent-capture\.service/);
+  assert.match(scripts.get('prerm') ?? '', /systemctl disable --now isthmus-agent-capture\.service isthmus-agent\.service/);
+  assert.match(scripts.get('prerm') ?? '', /nft delete table inet isthmus/);
+  assert.doesNotMatch([...maintainerScripts('isthmus-gateway').values()].join(), /capture|nft/);
+  const unit = readFileSync(new URL('../../../infra/systemd/isthmus-agent-capture.service', import.meta.url), 'utf8');
+  assert.match(unit, /^PartOf=isthmus-agent\.service$/m);
+  assert.match(unit, /^After=isthmus-agent\.service$/m, 'started after it, stopped before it');
+  assert.match(unit, /^CapabilityBoundingSet=CAP_NET_ADMIN$/m);
+  assert.doesNotMatch(readFileSync(new URL('../../../infra/systemd/isthmus-agent.service', import.meta.url), 'utf8'), /CAP_NET_ADMIN/, 'the agent itself has no such right');
+});
+
 test('the packages hold what belongs to a host, owned by root, and nothing writable by others', { skip: noDpkg }, () => {
   const contents = (name: string): string => {
     const file = readdirSync(out).find((entry) => entry.startsWith(`${name}_`) && entry.endsWith('.deb'));
@@ -126,6 +139,7 @@ test('the packages hold what belongs to a host, owned by root, and nothing writa
     const listing = contents(`isthmus-${program}`);
     assert.match(listing, new RegExp(`\\./usr/lib/systemd/system/isthmus-${program}\\.service`));
     assert.match(listing, new RegExp(`\\./usr/bin/isthmus-${program} -> `));
+    assert.equal(listing.includes('./usr/lib/systemd/system/isthmus-agent-capture.service'), program === 'agent', program);
     for (const line of listing.trim().split('\n')) assert.ok(line.startsWith('l') || /^[d-]rwxr-xr-x|^-rw-r--r--/.test(line), line);
   }
 });

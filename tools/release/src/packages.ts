@@ -13,6 +13,8 @@ export type PackagePlan = {
   readonly folders: readonly string[];
   /** The systemd unit the package brings, without `.service`. */
   readonly unit: string | undefined;
+  /** Packages that some of its settings need. */
+  readonly suggests: readonly string[];
 };
 
 export type PlannedFile = { readonly path: string; readonly from: { readonly kind: 'executable' | 'native' | 'notices' } | { readonly kind: 'repository'; readonly path: string }; readonly mode: number };
@@ -47,6 +49,7 @@ export function packagePlans(version: string): readonly PackagePlan[] {
     links: [{ path: '/usr/bin/isthmus', to: '../lib/isthmus/isthmus' }],
     folders: [],
     unit: undefined,
+    suggests: [],
   };
   return [executable, ...PROGRAMS.map((program) => planOf(program, version))];
 }
@@ -60,20 +63,32 @@ function planOf(program: Program, version: string): PackagePlan {
     depends: [`isthmus (= ${version})`, 'adduser'],
     files: [
       { path: `/usr/lib/systemd/system/isthmus-${program}.service`, from: { kind: 'repository', path: `infra/systemd/isthmus-${program}.service` }, mode: 0o644 },
+      ...(COMPANIONS[`isthmus-${program}`] ?? []).map((unit): PlannedFile => ({ path: `/usr/lib/systemd/system/${unit}.service`, from: { kind: 'repository', path: `infra/systemd/${unit}.service` }, mode: 0o644 })),
       { path: `/usr/share/doc/isthmus-${program}/copyright`, from: { kind: 'repository', path: 'LICENSE' }, mode: 0o644 },
     ],
     links: [{ path: `/usr/bin/isthmus-${program}`, to: '../lib/isthmus/isthmus' }],
     folders: ['/etc/isthmus', ...folders],
     unit: `isthmus-${program}`,
+    suggests: program === 'agent' ? ['nftables'] : [],
   };
 }
+
+/** Units that go with another one. */
+const COMPANIONS: Readonly<Record<string, readonly string[]>> = { 'isthmus-agent': ['isthmus-agent-capture'] };
 
 /** Those that hand over to a successor; the others are restarted. */
 const HANDS_OVER = new Set(['isthmus-agent', 'isthmus-gateway']);
 
+/** Rules that were put in force by hand. */
+const REMOVE_RULES = `if [ "$1" = remove ] && command -v nft >/dev/null 2>&1; then
+  nft delete table inet isthmus 2>/dev/null || true
+fi
+`;
+
 /** The scripts of a package with a unit, by the name dpkg looks for. The state is kept until the package is purged. */
 export function maintainerScripts(unit: string): ReadonlyMap<string, string> {
   const program = unit.slice('isthmus-'.length);
+  const companions = (COMPANIONS[unit] ?? []).map((name) => `${name}.service`);
   const folders = [`/var/lib/isthmus/${program}`, ...(program === 'agent' ? ['/etc/isthmus/workloads.d'] : [])];
   const hasSystemd = '[ -d /run/systemd/system ]';
   return new Map([
@@ -85,15 +100,15 @@ if [ "$1" = configure ]; then
     systemctl daemon-reload
     # ${HANDS_OVER.has(unit) ? 'On an upgrade the running one hands over to the new one, and ends with its last connection.' : 'On an upgrade the new one takes the place of the running one; traffic does not pass through it.'}
     if [ -n "$2" ]; then systemctl ${HANDS_OVER.has(unit) ? 'try-reload-or-restart' : 'try-restart'} ${unit}.service || true; fi
-  fi
+${companions.map((name) => `    if [ -n "$2" ]; then systemctl try-reload-or-restart ${name} || true; fi\n`).join('')}  fi
 fi
 `],
     ['prerm', `#!/bin/sh
 set -e
 if [ "$1" = remove ] && ${hasSystemd}; then
-  systemctl disable --now ${unit}.service || true
+  systemctl disable --now ${[...companions, `${unit}.service`].join(' ')} || true
 fi
-`],
+${unit === 'isthmus-agent' ? REMOVE_RULES : ''}`],
     ['postrm', `#!/bin/sh
 set -e
 if ${hasSystemd}; then systemctl daemon-reload || true; fi

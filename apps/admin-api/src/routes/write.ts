@@ -26,8 +26,8 @@ export async function remove(controlPlane: ControlPlane, work: Work): Promise<An
   const name = work.params['name'] ?? trustDomain;
   const options = writeOptions(work);
   const isEntry = kind === 'entry';
-  const done = await controlPlane.delete(isEntry ? role : kind, namespace, isEntry ? agent : kind === 'join-token' ? id : name, options);
-  if (!done.existed) throw fail('API_NOT_FOUND', `there is no ${kind} ${isEntry ? `${role}/${agent}` : id !== '' ? id : namespace === '' ? name : `${namespace}/${name}`}`);
+  const done = await controlPlane.delete(isEntry ? role : kind, kind === 'drain' ? role : namespace, isEntry ? agent : kind === 'join-token' ? id : name, options);
+  if (!done.existed) throw fail('API_NOT_FOUND', `there is no ${kind} ${isEntry ? `${role}/${agent}` : kind === 'drain' ? `${role}/${name}` : id !== '' ? id : namespace === '' ? name : `${namespace}/${name}`}`);
   return { status: 200, value: { deleted: !options.dryRun, dryRun: options.dryRun }, headers: replay(done) };
 }
 
@@ -41,11 +41,22 @@ export async function createToken(controlPlane: ControlPlane, work: Work): Promi
   return { status: 201, value: { id: made.id, expiresAtMs: Number(made.expiresAtMs), ...(made.token !== '' && { token: made.token }) }, headers: replay(made) };
 }
 
-function replay(done: { readonly replayed: boolean }): Record<string, string> {
+/** Lets an agent attest again. **Throws** API_NOT_FOUND where nothing keeps it from that. */
+export async function readmit(controlPlane: ControlPlane, work: Work): Promise<Answered> {
+  const { agent } = work.body as { readonly agent: string };
+  const options = writeOptions(work);
+  const done = await controlPlane.readmit(agent, options);
+  if (!done.existed) throw fail('API_NOT_FOUND', `nothing keeps ${agent} from attesting`, { hint: 'entries say who was removed' });
+  return { status: 200, value: { agent, readmitted: !options.dryRun, ...(options.dryRun && { dryRun: true }) }, headers: replay(done) };
+}
+
+/** The header that tells a repeated write from the first. */
+export function replay(done: { readonly replayed: boolean }): Record<string, string> {
   return done.replayed ? { 'idempotent-replayed': 'true' } : {};
 }
 
-function writeOptions(work: Work): WriteOptions {
+/** How the caller wants its write done. */
+export function writeOptions(work: Work): WriteOptions {
   const ifMatch = work.headers['if-match'];
   const key = work.headers['idempotency-key'];
   // `*` asks that there is something to match, which a delete asks anyway; of a put it cannot be said by one revision.

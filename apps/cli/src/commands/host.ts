@@ -17,6 +17,8 @@ import { proxyApi } from '../proxy-admin.ts';
 
 const run = promisify(execFile);
 const UNIT = 'isthmus-agent.service';
+const CAPTURE_UNIT = 'isthmus-agent-capture.service';
+const CAPTURE_UNIT_FILE = `/usr/lib/systemd/system/${CAPTURE_UNIT}`;
 const USER = 'isthmus';
 const RESOLVER_FILE = '/etc/systemd/resolved.conf.d/isthmus.conf';
 const WAIT_LIMIT_MS = 30_000;
@@ -34,17 +36,20 @@ export async function joinHost(context: CommandContext, _args: readonly string[]
   if (existsSync(plan.configFile) && options['force'] !== true) {
     throw fail('CLI_ALREADY_JOINED', `${plan.configFile} is there already`, { hint: '--force writes it anew; `isthmus agent leave` takes this host out first', facts: { path: plan.configFile } });
   }
+  // A host that cannot have the rules is told before anything is written.
+  if (options['capture'] === true) await (await import('./capture.ts')).checkCapture(plan.config, options['start'] !== false);
   await write(plan);
   if (options['resolver'] === true) await writeResolver(options);
   const isStarted = options['start'] !== false && existsSync('/run/systemd/system');
   if (isStarted) {
-    await run('systemctl', ['enable', '--quiet', UNIT]);
+    await run('systemctl', ['enable', '--quiet', UNIT, ...(options['capture'] === true ? [CAPTURE_UNIT] : [])]);
     // It counts as started once it has its identity: how long that is waited for is said below.
     await run('systemctl', ['restart', '--no-block', UNIT]);
     await untilJoined(String(options['stateDir']));
   }
   const { agent, cluster, configFile } = plan;
-  const next = isStarted ? 'it runs' : `start it with: isthmus-agent --config ${configFile}`;
+  const captured = options['capture'] === true ? `, then as root: isthmus-agent capture apply --config ${configFile}` : '';
+  const next = isStarted ? 'it runs' : `start it with: isthmus-agent --config ${configFile}${captured}`;
   printOutcome(context, `${agent} is set up for cluster ${cluster}; ${next}\nworkloads go into ${plan.workloadsDir}/*.yaml`, { agent, cluster, configFile, started: isStarted });
 }
 
@@ -52,7 +57,9 @@ export async function joinHost(context: CommandContext, _args: readonly string[]
 export async function leaveHost(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
   const configFile = join(String(options['configDir']), 'agent.yaml');
   if (!existsSync(configFile)) throw fail('CLI_NOT_FOUND', `this host has not joined: there is no ${configFile}`);
-  if (existsSync('/run/systemd/system')) await run('systemctl', ['disable', '--now', UNIT]);
+  if (existsSync('/run/systemd/system')) await run('systemctl', ['disable', '--now', ...(existsSync(CAPTURE_UNIT_FILE) ? [CAPTURE_UNIT] : []), UNIT]);
+  // Nothing may lead to an agent that is gone, whoever put it there.
+  if (process.getuid?.() === 0) await (await import('./capture.ts')).withoutCapture();
   for (const path of [configFile, tokenFileIn(String(options['configDir'])), RESOLVER_FILE]) await rm(path, { force: true });
   const purged = options['purge'] === true;
   if (purged) await rm(String(options['stateDir']), { recursive: true, force: true });
@@ -88,6 +95,8 @@ async function planOf(options: Options): Promise<JoinPlan> {
     outbound: { all: true },
     ...(typeof options['callAs'] === 'string' && { identity: { callAs: options['callAs'] } }),
     dns: { host: '127.0.0.1', port: dnsPortOf(options) },
+    // Where the resolver sends the zone here by itself, queries need not be taken.
+    ...(options['capture'] === true && { capture: { dns: options['resolver'] !== true } }),
     workloadsDir,
   };
   return { agent, cluster, config, configFile: join(configDir, 'agent.yaml'), tokenFile: tokenFileIn(configDir), token, workloadsDir };

@@ -35,7 +35,7 @@ export async function printInstallScript(context: CommandContext, _args: readonl
   if (url !== undefined && !/^https?:\/\/[^\s']+$/.test(url)) throw fail('CLI_BAD_INPUT', `--url ${url} is no http or https URL`);
   const { version, sums } = readSums(await sumsIn(String(options['packages'])));
   const given = JOIN_OPTIONS.flatMap((name) => (typeof options[name] === 'string' ? [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, options[name]] : []));
-  const flags = [...(options['resolver'] === true ? ['--resolver'] : []), ...(options['start'] === false ? ['--no-start'] : [])];
+  const flags = [...(options['resolver'] === true ? ['--resolver'] : []), ...(options['capture'] === true ? ['--capture'] : []), ...(options['start'] === false ? ['--no-start'] : [])];
   const script = installScript({ agent, cluster, token, version, sums, url, join: ['--server', server, ...given, ...flags], starts: options['start'] !== false });
   printOutcome(context, script.trimEnd(), { agent, cluster, version, script });
 }

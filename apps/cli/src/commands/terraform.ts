@@ -10,7 +10,9 @@ import type { Options } from '../program.ts';
 
 /** The address configurations name the provider by, as in decision 0021. */
 const SOURCE = 'isthmus.example/isthmus/isthmus';
-const PROVIDER_MAIN = fileURLToPath(new URL('../../../terraform-provider/src/main.ts', import.meta.url));
+/** Runs the provider of this checkout as it is then, whatever has changed since. */
+const RUN = fileURLToPath(new URL('../../../../tools/release/src/run-bundled.ts', import.meta.url));
+const PROVIDER = 'apps/terraform-provider/src/main.ts';
 
 /** Terraform's names of platforms. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
@@ -37,7 +39,7 @@ export async function layOutMirror(directory: string, { isLink = false }: { read
   await mkdir(folder, { recursive: true });
   if (!isSea()) {
     // From the sources: the same Node as this one, so that a terminal without Node in its PATH does.
-    await writeFile(executable, `#!/bin/sh\nexec ${quoted(process.execPath)} ${quoted(PROVIDER_MAIN)} "$@"\n`);
+    await writeFile(executable, `#!/bin/sh\nexec ${quoted(process.execPath)} ${quoted(RUN)} ${PROVIDER} "$@"\n`);
     await chmod(executable, 0o755);
   } else if (isLink) await symlink(process.execPath, executable);
   else await copyFile(process.execPath, executable);

@@ -2,7 +2,7 @@
 export { DEMO_OPERATOR, type DemoGrant } from './config.ts';
 export { demoPaths, type DemoPaths } from './paths.ts';
 export { type Federation, type FederationOptions, openFederation, outboundOf, type StoreKind } from './federation.ts';
-export { appMain, lastLines, type ManagedProcess } from './process.ts';
+export { appMain, lastLines, type ManagedProcess, moduleOf } from './process.ts';
 export { checkPortsFree } from './ports.ts';
 export { startDemo } from './start.ts';
 export { openSupervisor, type Supervisor, waitFor } from './supervisor.ts';

@@ -12,7 +12,6 @@ export interface DemoPaths {
   readonly runDir: string;
   readonly logsDir: string;
   readonly configDir: string;
-  readonly cacheDir: string;
   readonly tokensDir: string;
   state(name: string): string;
   config(name: string): string;
@@ -37,7 +36,6 @@ export function demoPaths(stateDir: string): DemoPaths {
     runDir,
     logsDir: join(root, 'logs'),
     configDir: join(root, 'config'),
-    cacheDir: join(root, 'cache'),
     tokensDir: join(root, 'tokens'),
     state: (name) => join(root, 'state', name),
     config: (name) => join(root, 'config', `${name}.yaml`),

@@ -1,10 +1,10 @@
 // One process of the demo: started in its own group, its output kept in a file, ready when it says so, ended for certain.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
-import { dirname, isAbsolute, resolve } from 'node:path';
+import { createWriteStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { isSea } from 'node:sea';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { systemClock } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 
@@ -43,10 +43,10 @@ const STOP_LIMIT_MS = 5_000;
 /** How a program is started. */
 export type ProgramStart = Pick<ProcessSpec, 'command' | 'args' | 'argv0' | 'env'>;
 
-/** A program as a process: a source of this repository or part of the executable this runs in, which end with the demo; or an executable elsewhere. */
+/** A program as a process: a module of this repository or part of the executable this runs in, which end with the demo; or an executable elsewhere. */
 export function nodeProgram(program: string, args: readonly string[], nodeFlags: readonly string[] = []): ProgramStart {
-  if (program.endsWith('.ts')) {
-    const endWithParent = new URL('./end-with-parent.ts', import.meta.url).href;
+  if (/\.(?:ts|mjs)$/.test(program)) {
+    const endWithParent = pathToFileURL(moduleOf('apps/cli/src/demo/end-with-parent.ts')).href;
     return { command: process.execPath, args: ['--disable-warning=ExperimentalWarning', ...nodeFlags, '--import', endWithParent, program, ...args] };
   }
   return isAbsolute(program) ? { command: program, args } : { command: process.execPath, argv0: program, args, env: { ISTHMUS_ENDS_WITH_PARENT: '1' } };
@@ -54,15 +54,22 @@ export function nodeProgram(program: string, args: readonly string[], nodeFlags:
 
 /** The application of the demo: a source, or what the executable is when it is called by this name. */
 export function sampleWorkload(): string {
-  return isSea() ? 'isthmus-sample-workload' : fileURLToPath(new URL('./sample-workload.ts', import.meta.url));
+  return isSea() ? 'isthmus-sample-workload' : moduleOf('apps/cli/src/demo/sample-workload.ts');
 }
 
-/** The main program of one of the apps: its source, its name in the executable this runs in, or the executable in the directory that `ISTHMUS_PROGRAMS` names. */
+/** The main program of one of the apps: its module, its name in the executable this runs in, or the executable in the directory that `ISTHMUS_PROGRAMS` names. */
 export function appMain(app: 'trust-root' | 'control-plane' | 'gateway' | 'agent' | 'admin-api'): string {
   const directory = process.env['ISTHMUS_PROGRAMS'];
   if (directory !== undefined) return resolve(directory, `isthmus-${app}`);
   if (isSea()) return `isthmus-${app}`;
-  return fileURLToPath(new URL(`../../../${app}/src/main.ts`, import.meta.url));
+  return moduleOf(`apps/${app}/src/main.ts`);
+}
+
+/** The file to run for a source of this repository: its bundle where there are bundles (`ISTHMUS_BUNDLES`, decision 0030), else the source itself. */
+export function moduleOf(source: string): string {
+  const bundles = process.env['ISTHMUS_BUNDLES'];
+  const bundle = bundles === undefined ? undefined : join(bundles, source.replace(/\.ts$/, '.mjs'));
+  return bundle !== undefined && existsSync(bundle) ? bundle : join(REPOSITORY, source);
 }
 
 /** True for the log line `ready` of an app, in either log format. */
@@ -102,8 +109,10 @@ export async function startProcess(spec: ProcessSpec, onSpawn: (child: ManagedPr
   }
 }
 
+const REPOSITORY = fileURLToPath(new URL('../../../..', import.meta.url));
+
 /** Where types stripped and code compiled is kept for all processes: a third of their memory and half of their start. */
-export const COMPILE_CACHE_DIR = fileURLToPath(new URL('../../../../node_modules/.cache/isthmus', import.meta.url));
+export const COMPILE_CACHE_DIR = join(REPOSITORY, 'node_modules/.cache/isthmus');
 
 function spawnLogged(spec: ProcessSpec): ChildProcess {
   mkdirSync(dirname(spec.logFile), { recursive: true });
@@ -112,7 +121,7 @@ function spawnLogged(spec: ProcessSpec): ChildProcess {
     detached: true,
     ...(spec.argv0 === undefined ? {} : { argv0: spec.argv0 }),
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    env: { NODE_COMPILE_CACHE: COMPILE_CACHE_DIR, ...process.env, ...spec.env },
+    env: { ...(isSea() ? {} : { NODE_COMPILE_CACHE: COMPILE_CACHE_DIR }), ...process.env, ...spec.env },
   });
   child.stdout?.pipe(log, { end: false });
   child.stderr?.pipe(log, { end: false });

@@ -93,10 +93,10 @@ async function handleRequest(supervisor: Supervisor, { verb, what = '' }: DemoRe
   return wanted;
 }
 
-/** Removes what earlier runs left, but for the compile cache, which only makes the next start faster. */
+/** Removes what earlier runs left. */
 function forgetState(paths: DemoPaths): void {
   for (const entry of readdirSync(paths.root)) {
-    if (entry !== 'cache' && entry !== 'run') rmSync(join(paths.root, entry), { recursive: true, force: true });
+    if (entry !== 'run') rmSync(join(paths.root, entry), { recursive: true, force: true });
   }
 }
 

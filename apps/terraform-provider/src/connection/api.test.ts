@@ -66,6 +66,17 @@ test('the token goes as a bearer token, to the admin API of the cluster and to n
   await other.close();
 });
 
+test('a token that ran out is read anew from its file, once; one that is no newer is a refusal', async () => {
+  let file = 'secret-token';
+  reply = ({ headers }) => (headers.authorization === 'Bearer new-token' ? { status: 200, body: { cluster: 'east', items: [] } } : { status: 401, body: { status: 401, code: 'API_UNAUTHENTICATED', detail: 'the bearer token is refused (expired)' } });
+  const filed = openApi({ ...settings, readToken: async () => file, endpoints: [endpoint] }, parts);
+  await assert.rejects(filed.list('listClusters', {}, soon()), { code: 'API_UNAUTHENTICATED' });
+  assert.equal(asked.length, 1);
+  file = 'new-token';
+  assert.deepEqual(await Promise.all([1, 2].map(() => filed.list('listClusters', {}, soon()))), [[], []]);
+  await filed.close();
+});
+
 test('a dead endpoint is passed over for the next one', async () => {
   reply = () => ({ status: 200, body: { cluster: 'east', items: [] } });
   const both = openApi({ ...settings, endpoints: ['127.0.0.1:1', endpoint] }, parts);
@@ -83,10 +94,11 @@ test('a write that was told to come later, or not answered, is made again with t
   assert.equal(asked.length, 4);
 });
 
-test('what would be done twice is made once', async () => {
-  reply = () => ({ status: 503 });
-  await assert.rejects(api.membership.createToken({ cluster: 'west', ttlSeconds: 60 }, soon()), { code: 'API_CLUSTER_UNREACHABLE' });
-  assert.equal(asked.length, 1);
+test('a cluster’s token whose answer was lost is asked for with the same key, and made anew where its secret is not told again', async () => {
+  const first = (): unknown => asked[0]?.headers['idempotency-key'];
+  reply = ({ headers }) => (headers['idempotency-key'] !== first() ? { status: 201, body: { cluster: 'west', id: 'b', token: 'ict1.x', expiresAtMs: 2 } } : asked.length === 1 ? 'drop' : { status: 201, body: { cluster: 'west', id: 'a', expiresAtMs: 1 } });
+  assert.deepEqual(await api.membership.createToken({ cluster: 'west', ttlSeconds: 60 }, soon()), { token: 'ict1.x', expiresAtMs: 2 });
+  assert.deepEqual(asked.map((a) => a.headers['idempotency-key'] === first()), [true, true, false]);
 });
 
 test('the signal ends a call that nobody answers, with its own reason', async () => {

@@ -1,5 +1,5 @@
 // The resources of the API as data: what each is called, what it looks like, who may read and write it.
-import { banSchema, bundleSchema, dnsLabel, entrySchema, exportSchema, federatedTrustDomainSchema, joinRoleSchema, registrationSchema, schemas, serviceSchema, servicePortSchema, strict, type Static, type TSchema, Type } from '@isthmus/model';
+import { banSchema, bundleSchema, dnsLabel, drainSchema, drainStateSchema, entrySchema, exportSchema, federatedTrustDomainSchema, joinRoleSchema, proxyRoleSchema, registrationSchema, schemas, serviceSchema, servicePortSchema, strict, type Static, type TSchema, Type } from '@isthmus/model';
 
 /** What a caller may do: `viewer` reads, `operator` also declares, `trust-admin` also hands out and takes identities. */
 export type ApiRole = 'viewer' | 'operator' | 'trust-admin';
@@ -61,6 +61,32 @@ const createdToken = Type.Object({
 
 const peer = Type.Object({ cluster: label, state: Type.String({ description: 'fresh, stale, presumed-dead or fenced' }), ageMs: Type.Optional(Type.Number({ minimum: 0 })), exports: Type.Optional(count), refused: Type.Optional(count) });
 const proxy = Type.Object({ id: Type.String(), kind: Type.String(), network: Type.String(), version: Type.Optional(Type.String({ description: 'of its program' })), sentVersion: Type.Number(), ackedVersion: Type.Number(), inSync: Type.Boolean({ description: 'whether the configuration sent last is acknowledged' }), nack: Type.Optional(Type.Object({ version: Type.Number(), reason: Type.String() }, { description: 'the configuration it refused last' })) });
+const member = Type.Object({
+  name: label,
+  role: proxyRoleSchema,
+  connected: Type.Boolean({ description: 'to its control plane' }),
+  network: Type.Optional(Type.String()),
+  locality: Type.Optional(Type.String()),
+  version: Type.Optional(Type.String({ description: 'of its program' })),
+  sentVersion: Type.Optional(Type.Number()),
+  ackedVersion: Type.Optional(Type.Number({ description: 'the configuration it acknowledged last' })),
+  inSync: Type.Optional(Type.Boolean({ description: 'whether the configuration sent last is acknowledged' })),
+  nack: Type.Optional(Type.Object({ version: Type.Number(), reason: Type.String() }, { description: 'the configuration it refused last' })),
+  connectedSinceMs: Type.Optional(instantMs),
+  drain: Type.Object(
+    {
+      wanted: Type.Boolean({ description: 'whether a drain of it is declared' }),
+      workloads: Type.Optional(Type.Array(Type.String(), { description: 'which; all without it' })),
+      acknowledged: Type.Boolean({ description: 'whether it acts on what is declared now' }),
+      state: Type.Union([drainStateSchema, Type.Literal('unknown', { description: 'it was not heard since its control plane started, or is of a version that knows no drains' })]),
+      connections: Type.Optional(count),
+      problem: Type.Optional(Type.String()),
+      address: Type.Optional(Type.String({ description: 'a gateway’s, as peers reach it' })),
+      heardAtMs: Type.Optional(instantMs),
+    },
+    { description: 'what is wanted, and what it says of that' },
+  ),
+});
 const imported = Type.Object({ namespace: label, name: label, cluster: label, ports: Type.Array(servicePortSchema), readyCount: count, totalCount: count, state: Type.String(), gateways: Type.Array(Type.String()), locality: Type.String() });
 const certificate = Type.Object({ name: Type.String(), spiffeId: Type.String(), expiresAtMs: Type.Number() });
 
@@ -76,6 +102,9 @@ export const RESOURCES: readonly Resource[] = [
   { path: 'imports', kind: 'import', title: 'service another cluster offers', keyParams: { namespace: label, name: label, from: label }, isNamespaced: true, document: imported, verbs: { list: READERS, get: READERS } },
   { path: 'peers', kind: 'peer', title: 'other cluster, as this one sees it', keyParams: { peer: label }, isNamespaced: false, document: peer, verbs: { list: READERS, get: READERS } },
   { path: 'proxies', kind: 'proxy', title: 'agent or gateway, with the configuration it acknowledged', keyParams: { proxy: name }, isNamespaced: false, document: proxy, verbs: { list: READERS, get: READERS } },
+  { path: 'agents', kind: 'agent', title: 'agent: its acknowledged configuration, and how far a drain is', keyParams: { agent: label }, isNamespaced: false, document: member, verbs: { list: READERS, get: READERS } },
+  { path: 'gateways', kind: 'gateway', title: 'gateway: its acknowledged configuration, and how far a drain is', keyParams: { gateway: label }, isNamespaced: false, document: member, verbs: { list: READERS, get: READERS } },
+  { path: 'drains', kind: 'drain', title: 'drain: an agent or gateway that is to get no new work until this is deleted', keyParams: { role: proxyRoleSchema, name: label }, isNamespaced: false, document: drainSchema, body: drainSchema, verbs: { list: READERS, get: READERS, put: OPERATORS, delete: OPERATORS } },
   { path: 'certificates', kind: 'certificate', title: 'certificate of the cluster', keyParams: { certificate: name }, isNamespaced: false, document: certificate, verbs: { list: READERS, get: READERS } },
   { path: 'bundles', kind: 'bundle', title: 'trust bundle', keyParams: { trustDomain: name }, isNamespaced: false, document: bundleSchema, verbs: { list: READERS, get: READERS } },
   { path: 'bans', kind: 'ban', title: 'ban of an agent or service', keyParams: { ban: banParam }, isNamespaced: false, document: banSchema, verbs: { list: READERS, get: READERS } },

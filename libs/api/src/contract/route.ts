@@ -108,7 +108,9 @@ const BUNDLES: readonly Route[] = [
   { ...base, id: 'getBundleDocument', method: 'GET', path: '/v1/clusters/{cluster}/bundles/{trustDomain}/document', summary: 'a bundle in force as a SPIFFE bundle document', scope: 'cluster', params: foreignParams, answers: { 200: Type.Object({ trustDomain: Type.String(), sequence: Type.Integer(), sha256: Type.String(), document: Type.String() }) } },
 ];
 
-const TRUST = { roles: ['trust-admin'], scope: 'federation' } as const;
+/** What every write takes; those of things with revisions take `If-Match` as well. */
+const ONCE = { query: DRY_RUN, headers: { 'Idempotency-Key': IDEMPOTENCY } } as const;
+const TRUST = { ...base, roles: ['trust-admin'], scope: 'federation' } as const;
 const memberParam = { member: schemas.dnsLabel };
 const steps = ['distribute', 'prove', 'switch', 'reissue', 'prove-unused', 'retire'] as const;
 export const rotateSchema = strict({
@@ -127,7 +129,9 @@ const rotationSchema = Type.Object(
   },
   { additionalProperties: true },
 );
-const fenceState = Type.Object({ cluster: Type.String(), fenced: Type.Boolean() });
+const isTried = { dryRun: Type.Optional(Type.Boolean({ description: 'true: all was checked and nothing changed' })) };
+const tried = Type.Object({ cluster: Type.String(), ...isTried });
+const fenceState = Type.Object({ cluster: Type.String(), fenced: Type.Boolean(), ...isTried });
 export const clusterTokenSchema = strict({
   cluster: Type.String({ pattern: '^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$' }),
   ttlSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, default: 3_600 })),
@@ -143,15 +147,16 @@ export const banRequestSchema = strict({
 /** The federation's root of trust: the trust root itself is asked, and says who may. */
 const TRUST_ROUTES: readonly Route[] = [
   { ...base, id: 'getTrust', method: 'GET', path: '/v1/trust', summary: 'the roots, how far a rotation is, and who acknowledged it in each cluster', scope: 'cluster', answers: { 200: rotationSchema } },
-  { ...base, ...TRUST, id: 'rotateTrust', method: 'POST', path: '/v1/trust/rotation', summary: 'begin, pause, resume or roll back the rotation of the root', body: rotateSchema, answers: { 200: rotationSchema } },
-  { ...base, ...TRUST, id: 'listTrustLog', method: 'GET', path: '/v1/trust/log', summary: 'newest records of the trust root’s transparency log, oldest first', query: { last: Type.Optional(Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'how many (default 100)' })) }, answers: { 200: Type.Object({ items: Type.Array(freeForm) }) } },
+  { ...TRUST, ...ONCE, id: 'rotateTrust', method: 'POST', path: '/v1/trust/rotation', summary: 'begin, pause, resume or roll back the rotation of the root', body: rotateSchema, answers: { 200: rotationSchema } },
+  { ...TRUST, id: 'listTrustLog', method: 'GET', path: '/v1/trust/log', summary: 'newest records of the trust root’s transparency log, oldest first', query: { last: Type.Optional(Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'how many (default 100)' })) }, answers: { 200: Type.Object({ items: Type.Array(freeForm) }) } },
   { ...base, id: 'listFences', method: 'GET', path: '/v1/trust/fences', summary: 'clusters that are fenced', scope: 'cluster', answers: { 200: Type.Object({ items: Type.Array(Type.Object({ cluster: Type.String() })) }) } },
-  { ...base, ...TRUST, id: 'putFence', method: 'PUT', path: '/v1/trust/fences/{member}', summary: 'revoke all that a cluster ever signed, in every cluster and at once', params: memberParam, body: strict({ reason: Type.Optional(Type.String({ maxLength: 200 })) }), answers: { 200: fenceState } },
-  { ...base, ...TRUST, id: 'deleteFence', method: 'DELETE', path: '/v1/trust/fences/{member}', summary: 'let a fenced cluster join anew; what it signed before stays revoked', params: memberParam, answers: { 200: fenceState } },
-  { ...base, ...TRUST, id: 'createClusterToken', method: 'POST', path: '/v1/trust/cluster-tokens', summary: 'a one-time bootstrap token a cluster may join the federation with', body: clusterTokenSchema, answers: { 201: Type.Object({ cluster: Type.String(), token: Type.String({ description: 'the secret; shown once' }), expiresAtMs: Type.Number() }) } },
-  { ...base, ...TRUST, id: 'removeMember', method: 'DELETE', path: '/v1/trust/members/{member}', summary: 'end a cluster’s membership', params: memberParam, answers: { 200: Type.Object({ cluster: Type.String(), removed: Type.Boolean() }) } },
-  { ...base, id: 'createBan', method: 'POST', path: '/v1/clusters/{cluster}/bans', summary: 'refuse what was issued to an agent or gateway, or as a service, up to now: here and in every peer', roles: ['trust-admin'], scope: 'cluster', params: clusterParam, body: banRequestSchema, answers: { 201: freeForm } },
-  { ...base, id: 'deleteBan', method: 'DELETE', path: '/v1/clusters/{cluster}/bans/{ban}', summary: 'take a ban back', roles: ['trust-admin'], scope: 'cluster', params: { ...clusterParam, ban: banParam }, answers: { 200: deletedSchema } },
+  { ...TRUST, ...ONCE, id: 'putFence', method: 'PUT', path: '/v1/trust/fences/{member}', summary: 'revoke all that a cluster ever signed, in every cluster and at once', params: memberParam, body: strict({ reason: Type.Optional(Type.String({ maxLength: 200 })) }), answers: { 200: fenceState } },
+  { ...TRUST, ...ONCE, id: 'deleteFence', method: 'DELETE', path: '/v1/trust/fences/{member}', summary: 'let a fenced cluster join anew; what it signed before stays revoked', params: memberParam, answers: { 200: fenceState } },
+  { ...TRUST, ...ONCE, id: 'createClusterToken', method: 'POST', path: '/v1/trust/cluster-tokens', summary: 'a one-time bootstrap token a cluster may join the federation with', body: clusterTokenSchema, answers: { 200: tried, 201: Type.Object({ cluster: Type.String(), id: Type.String(), token: Type.Optional(Type.String({ description: 'the secret; shown once and never again, also not to a repeated request' })), expiresAtMs: Type.Number() }) } },
+  { ...TRUST, ...ONCE, id: 'removeMember', method: 'DELETE', path: '/v1/trust/members/{member}', summary: 'end a cluster’s membership', params: memberParam, answers: { 200: Type.Object({ cluster: Type.String(), removed: Type.Boolean(), ...isTried }) } },
+  { ...base, ...ONCE, id: 'readmitAgent', method: 'POST', path: '/v1/clusters/{cluster}/readmissions', summary: 'let an agent attest again that was removed, or whose instance joined before', roles: ['trust-admin'], scope: 'cluster', params: clusterParam, body: strict({ agent: schemas.dnsLabel }), answers: { 200: Type.Object({ agent: Type.String(), readmitted: Type.Boolean(), ...isTried }) } },
+  { ...base, ...ONCE, id: 'createBan', method: 'POST', path: '/v1/clusters/{cluster}/bans', summary: 'refuse what was issued to an agent or gateway, or as a service, up to now: here and in every peer', roles: ['trust-admin'], scope: 'cluster', params: clusterParam, body: banRequestSchema, answers: { 200: freeForm, 201: freeForm } },
+  { ...base, ...ONCE, id: 'deleteBan', method: 'DELETE', path: '/v1/clusters/{cluster}/bans/{ban}', summary: 'take a ban back', roles: ['trust-admin'], scope: 'cluster', params: { ...clusterParam, ban: banParam }, answers: { 200: deletedSchema } },
 ];
 
 /** All routes. */

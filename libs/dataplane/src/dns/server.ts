@@ -1,4 +1,4 @@
-// DNS for mesh names over UDP and TCP: answers for its one zone, refuses every other, and bounds what it reads.
+// DNS for mesh names over UDP and TCP: answers for its one zone, refuses or passes on every other, and bounds what it reads.
 import { createSocket, type RemoteInfo } from 'node:dgram';
 import { createServer as createTcpServer, type Socket } from 'node:net';
 import { messageOf } from '@isthmus/model';
@@ -6,11 +6,14 @@ import type { Log, Metrics } from '@isthmus/telemetry';
 import { fail } from '../errors.ts';
 import { type ListenAddress, listenOn } from '../proxy/listen.ts';
 import { answerQuery, type Lookup } from './answer.ts';
+import type { Forwarder } from './forward.ts';
 
 export type DnsOptions = {
   readonly listen: ListenAddress;
   /** Address of a name of the zone, given in lower case without trailing dot; undefined when there is no such name. */
   readonly lookup: Lookup;
+  /** Who is asked about other zones; without it those are refused. */
+  readonly forwarder?: Pick<Forwarder, 'ask'> | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
 };
@@ -24,17 +27,42 @@ export interface DnsServer {
 /** A successor answers beside its predecessor. What keeps a second agent from starting are its other listeners. */
 const SHARES_PORT = process.platform === 'linux';
 const MAX_TCP_CONNECTIONS = 64;
+/** Questions of one connection that are passed on and not answered yet. */
+const MAX_TCP_WAITING = 16;
 const TCP_IDLE_MS = 5_000;
 /** A query is one question and an OPT record. */
 const MAX_QUERY_BYTES = 4_096;
 
+/** Answers one query, now or later; undefined: not at all. `maxBytes` 0 means UDP. */
+type Reply = (query: Buffer, maxBytes: number, send: (answer: Buffer | undefined) => void) => void;
+
+const HEADER_BYTES = 12;
+const isQuery = (bytes: Buffer): boolean => bytes.length >= HEADER_BYTES && (bytes.readUInt8(2) & 0x80) === 0;
+
+/** Nothing but the header, as a response with RCODE 2 (RFC 1035 §4.1.1). */
+function serverFailure(query: Buffer): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES);
+  query.copy(header, 0, 0, 3);
+  header.writeUInt8(header.readUInt8(2) | 0x80, 2);
+  header.writeUInt8(0x82, 3); // recursion available
+  return header;
+}
+
 /** **Throws** DATAPLANE_LISTEN_FAILED. */
 export async function startDns(options: DnsOptions): Promise<DnsServer> {
   const queries = options.metrics.counter('isthmus_dns_queries_total', 'DNS queries by how they were answered', ['rcode']);
-  const reply = (query: Buffer, maxBytes: number): Buffer | undefined => {
+  const { forwarder } = options;
+  const reply: Reply = (query, maxBytes, send) => {
     const answered = answerQuery(query, options.lookup, maxBytes);
-    queries.inc({ rcode: answered.rcode });
-    return answered.bytes;
+    // What is no proper question for a mesh name goes on as it came: the nameserver knows more kinds of them.
+    if (forwarder === undefined || answered.rcode === 'NOERROR' || answered.rcode === 'NXDOMAIN' || !isQuery(query)) {
+      queries.inc({ rcode: answered.rcode });
+      return send(answered.bytes);
+    }
+    void forwarder.ask(query, maxBytes === 0 ? 'udp' : 'tcp').then((answer) => {
+      queries.inc({ rcode: answer === undefined ? 'SERVFAIL' : 'forwarded' });
+      send(answer ?? serverFailure(query));
+    });
   };
   const tcpSockets = new Set<Socket>();
   const tcp = createTcpServer((socket) => {
@@ -45,10 +73,12 @@ export async function startDns(options: DnsOptions): Promise<DnsServer> {
   tcp.maxConnections = MAX_TCP_CONNECTIONS;
   const bound = await listenOn(tcp, options.listen, 'DNS', SHARES_PORT);
 
+  let isClosed = false;
   const udp = createSocket({ type: bound.host.includes(':') ? 'udp6' : 'udp4', reusePort: SHARES_PORT });
   udp.on('message', (query: Buffer, from: RemoteInfo) => {
-    const answer = reply(query, 0);
-    if (answer !== undefined) udp.send(answer, from.port, from.address, () => undefined);
+    reply(query, 0, (answer) => {
+      if (answer !== undefined && !isClosed) udp.send(answer, from.port, from.address, () => undefined);
+    });
   });
   await new Promise<void>((resolve, reject) => {
     udp.once('error', (error) => {
@@ -63,6 +93,7 @@ export async function startDns(options: DnsOptions): Promise<DnsServer> {
   return {
     ...bound,
     close: async () => {
+      isClosed = true;
       await new Promise<void>((resolve) => udp.close(() => resolve()));
       await new Promise<void>((resolve) => {
         tcp.close(() => resolve());
@@ -73,7 +104,8 @@ export async function startDns(options: DnsOptions): Promise<DnsServer> {
 }
 
 /** Messages with two bytes of length in front (RFC 7766), one after the other. */
-function serveTcp(socket: Socket, reply: (query: Buffer, maxBytes: number) => Buffer | undefined): void {
+function serveTcp(socket: Socket, reply: Reply): void {
+  let waiting = 0;
   let pending = Buffer.alloc(0);
   socket.setTimeout(TCP_IDLE_MS, () => socket.destroy());
   socket.on('error', () => socket.destroy());
@@ -82,12 +114,17 @@ function serveTcp(socket: Socket, reply: (query: Buffer, maxBytes: number) => Bu
     if (pending.length >= 2 && pending.readUInt16BE(0) > MAX_QUERY_BYTES) return void socket.destroy();
     while (pending.length >= 2 && pending.length >= 2 + pending.readUInt16BE(0)) {
       const length = pending.readUInt16BE(0);
-      const answer = reply(pending.subarray(2, 2 + length), 65_535);
+      const query = Buffer.from(pending.subarray(2, 2 + length));
       pending = pending.subarray(2 + length);
-      if (answer === undefined || socket.writableNeedDrain) return void socket.destroy(); // it asks on and reads nothing
-      const header = Buffer.alloc(2);
-      header.writeUInt16BE(answer.length);
-      socket.write(Buffer.concat([header, answer]));
+      if (++waiting > MAX_TCP_WAITING) return void socket.destroy();
+      reply(query, 65_535, (answer) => {
+        waiting -= 1;
+        if (answer === undefined || socket.writableNeedDrain) return void socket.destroy(); // it asks on and reads nothing
+        const header = Buffer.alloc(2);
+        header.writeUInt16BE(answer.length);
+        if (!socket.destroyed) socket.write(Buffer.concat([header, answer]));
+      });
+      if (socket.destroyed) return;
     }
   });
 }

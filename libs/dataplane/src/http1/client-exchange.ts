@@ -2,7 +2,7 @@
 import type { Abort, ClientExchange, HeaderList, RequestHead, ResponseSink } from '../http/exchange.ts';
 import type { ByteStream } from '../transport/transport.ts';
 import { lastChunk } from './encode.ts';
-import { flushGathered, gatherBytes, gatherText } from './outbox.ts';
+import { flushGathered, gatherBytes, gatherText, sendText } from './outbox.ts';
 
 /** What an exchange asks of its connection. */
 export interface ExchangeOwner {
@@ -46,7 +46,7 @@ export class Http1ClientExchange implements ClientExchange {
   wrote(text: string): void {
     const { stream } = this.#connection;
     this.#writes += 1;
-    stream.write(text, 'latin1');
+    sendText(stream, text);
     this.#writtenAtOnce = stream.writableLength === 0;
   }
 

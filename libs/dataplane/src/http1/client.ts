@@ -68,6 +68,7 @@ class Http1Client implements ClientConnection, ExchangeOwner {
     this.#clock = options.clock;
     this.#scanner = new SectionScanner(options.limits);
     this.#parser = new HeadParser(this.#scanner, options.limits.targetBytes);
+    stream.lend?.();
     stream.on('error', this.#onError);
     stream.on('end', this.#onEnd);
     stream.on('close', this.#onClosed);

@@ -1,52 +1,39 @@
 // Gathers the small pieces of a message, so that a head and its body leave in one write.
-import { kept } from '../transport/lent.ts';
 import type { ByteStream } from '../transport/transport.ts';
 import { writeLatin1 } from './octets.ts';
 
-const SLAB_BYTES = 65_536;
-/** A body chunk larger than this goes out as it is. */
+const ROOM_BYTES = 131_072;
+/** A body chunk larger than this goes out as it is where nothing stands before it. */
 const COPY_BYTES = 16_384;
 
-// One for the thread, of one connection at a time: what another gathers sends off what the one before did. What nobody
-// sends off leaves when the present turn has ended, so nothing ever waits for more to come.
-let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-let start = 0;
+// One room for the thread, used by one connection at a time and again for each message: what another gathers sends off
+// what the one before did. What nobody sends off leaves when the present turn has ended, so nothing waits for more to come.
+const room = Buffer.allocUnsafeSlow(ROOM_BYTES);
 let end = 0;
 let owner: ByteStream | undefined;
 let scheduled = false;
 
+const turn = { flush: sendGathered };
+
 /** Adds Latin-1 text to what `stream` sends. */
 export function gatherText(stream: ByteStream, text: string): void {
   if (owner !== stream) take(stream);
-  if (text.length > SLAB_BYTES - end) {
+  if (text.length > ROOM_BYTES - end) {
     sendGathered();
-    if (text.length > SLAB_BYTES - end) {
-      if (text.length > COPY_BYTES) return void stream.write(text, 'latin1');
-      renew();
-    }
-    owner = stream;
+    if (text.length > ROOM_BYTES) return void stream.write(text, 'latin1');
+    take(stream);
   }
-  end += writeLatin1(slab, text, end);
+  end += writeLatin1(room, text, end);
 }
 
-/** Adds a chunk. */
+/** Adds a chunk; lent bytes are read before this returns. */
 export function gatherBytes(stream: ByteStream, chunk: Buffer): void {
   if (owner !== stream) take(stream);
-  if (chunk.length > COPY_BYTES || chunk.length > SLAB_BYTES - end) {
-    if (chunk.length > COPY_BYTES) return sendWith(stream, chunk);
+  if (chunk.length > ROOM_BYTES - end || (end === 0 && chunk.length > COPY_BYTES)) {
     sendGathered();
-    renew();
-    owner = stream;
+    return send(stream, chunk, chunk.length);
   }
-  end += chunk.copy(slab, end);
-}
-
-/** What was gathered and a large chunk behind it, in one call to the system. */
-function sendWith(stream: ByteStream, chunk: Buffer): void {
-  stream.cork();
-  sendGathered();
-  stream.write(kept(chunk));
-  stream.uncork();
+  end += chunk.copy(room, end);
 }
 
 /** Sends off what `stream` gathered. */
@@ -54,39 +41,45 @@ export function flushGathered(stream: ByteStream): void {
   if (owner === stream) sendGathered();
 }
 
+/** Sends text, behind what `stream` gathered and together with it. */
+export function sendText(stream: ByteStream, text: string): void {
+  gatherText(stream, text);
+  flushGathered(stream);
+}
+
 /** Forgets what `stream` gathered. */
 export function dropGathered(stream: ByteStream): void {
   if (owner !== stream) return;
   owner = undefined;
-  start = end;
+  end = 0;
 }
 
 function take(stream: ByteStream): void {
   if (owner !== undefined) sendGathered();
   owner = stream;
-  if (!scheduled) {
+  if (stream.atTurnEnd !== undefined) stream.atTurnEnd(turn);
+  else if (!scheduled) {
     scheduled = true;
-    process.nextTick(atTurnEnd);
+    process.nextTick(atTickEnd);
   }
 }
 
-function atTurnEnd(): void {
+function atTickEnd(): void {
   scheduled = false;
-  if (owner !== undefined) sendGathered();
+  sendGathered();
 }
 
 function sendGathered(): void {
   const stream = owner;
+  const size = end;
   owner = undefined;
-  if (end === start || stream === undefined) return;
-  const bytes = slab.subarray(start, end);
-  start = end;
-  if (SLAB_BYTES - end < 1024) renew();
-  if (!stream.destroyed) stream.write(bytes);
+  end = 0;
+  if (stream !== undefined && size > 0) send(stream, room, size);
 }
 
-function renew(): void {
-  slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  start = 0;
-  end = 0;
+/** Sends the first `size` bytes, which are the sender's again afterwards. */
+function send(stream: ByteStream, bytes: Buffer, size: number): void {
+  if (stream.destroyed) return;
+  if (stream.writeNow === undefined) stream.write(Buffer.from(bytes.subarray(0, size)));
+  else stream.writeNow(bytes, size);
 }

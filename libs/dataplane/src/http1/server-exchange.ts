@@ -3,7 +3,7 @@ import type { Abort, BodySink, HeaderList, ResponseHead, ServerExchange } from '
 import type { ByteStream } from '../transport/transport.ts';
 import { fieldLines, lastChunk, statusLine } from './encode.ts';
 import type { ParsedRequest } from './head.ts';
-import { flushGathered, gatherBytes, gatherText } from './outbox.ts';
+import { flushGathered, gatherBytes, gatherText, sendText } from './outbox.ts';
 
 /** What an exchange asks of its connection. */
 export interface ExchangeOwner {
@@ -75,7 +75,7 @@ export class Http1ServerExchange implements ServerExchange {
     if (this.began || this.#dead !== undefined || this.#old || head.status === 101) return;
     if (head.status === 100) this.#awaitsContinue = false;
     const lines = fieldLines(head.headers);
-    if (lines !== undefined) this.#connection.stream.write(statusLine(head.status) + lines + '\r\n', 'latin1');
+    if (lines !== undefined) sendText(this.#connection.stream, statusLine(head.status) + lines + '\r\n');
   }
 
   respond(head: ResponseHead, endsNow: boolean): void {
@@ -106,7 +106,7 @@ export class Http1ServerExchange implements ServerExchange {
     text += this.keepAlive ? '\r\n' : 'connection: close\r\n\r\n';
     if (endsNow) {
       this.ended = true;
-      connection.stream.write(text, 'latin1');
+      sendText(connection.stream, text);
       connection.responded(this);
     } else gatherText(connection.stream, text);
   }
@@ -120,7 +120,7 @@ export class Http1ServerExchange implements ServerExchange {
     this.#connection.switched();
     const lines = fieldLines(head.headers);
     if (lines === undefined) return this.#broken('a field of the response cannot be said in HTTP/1.1');
-    this.#connection.stream.write(statusLine(101) + lines + 'connection: upgrade\r\nupgrade: websocket\r\n\r\n', 'latin1');
+    sendText(this.#connection.stream, statusLine(101) + lines + 'connection: upgrade\r\nupgrade: websocket\r\n\r\n');
   }
 
   write(chunk: Buffer): boolean {

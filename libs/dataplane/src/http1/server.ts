@@ -1,12 +1,13 @@
 // The server's end of an HTTP/1.1 connection: requests in, one after another, responses out in the same order.
 import type { Clock, TimerHandle } from '@isthmus/runtime';
 import type { Abort, HeaderList, HttpLimits, ServerConnection, ServerHandlers } from '../http/exchange.ts';
+import { isLent, kept } from '../transport/lent.ts';
 import type { ByteStream } from '../transport/transport.ts';
 import { appended, ChunkedDecoder } from './chunked.ts';
 import { statusLine } from './encode.ts';
 import { HeadParser, type ParsedRequest } from './head.ts';
 import { latin1 } from './octets.ts';
-import { dropGathered, flushGathered } from './outbox.ts';
+import { dropGathered, flushGathered, sendText } from './outbox.ts';
 import { MORE, REFUSED, type Refusal, refusal, SectionScanner } from './scan.ts';
 import { type ExchangeOwner, Http1ServerExchange } from './server-exchange.ts';
 
@@ -87,6 +88,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     this.#resetStream = options.reset;
     this.#scanner = new SectionScanner(options.limits);
     this.#parser = new HeadParser(this.#scanner, options.limits.targetBytes);
+    stream.lend?.();
     stream.on('error', this.#onError);
     stream.on('end', this.#onEnd);
     stream.on('close', this.#onClosed);
@@ -204,9 +206,15 @@ class Http1Server implements ServerConnection, ExchangeOwner {
       }
       return;
     }
-    this.#input = bytes;
-    this.#at = at;
-    this.#end = end;
+    if (isLent(bytes)) {
+      this.#input = kept(bytes.subarray(at, end));
+      this.#at = 0;
+      this.#end = end - at;
+    } else {
+      this.#input = bytes;
+      this.#at = at;
+      this.#end = end;
+    }
     this.#pause();
   }
   #inHead = true; // the first head's time runs from the connection's beginning
@@ -347,7 +355,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     this.#handlers.onRefused(why.code, why.detail);
     if (this.stream.destroyed) return;
     const body = `isthmus: ${why.detail}\n`;
-    this.stream.write(`${statusLine(why.status)}content-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`, 'latin1');
+    sendText(this.stream, `${statusLine(why.status)}content-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`);
     this.#close();
   }
 

@@ -119,7 +119,7 @@ class Relay implements ResponseSink, BodySink {
 
 /** Relays HTTP/1.1 from a port to an origin on the best engine there is, on this thread: what the codec costs by itself. */
 export async function startPlainRelay(listen: ListenAddress, origin: ListenAddress): Promise<{ readonly engine: EngineKind; readonly port: number }> {
-  const transport = process.platform === 'linux' ? linuxTransport(new Loop((error) => process.emitWarning(String(error)))) : portableTransport();
+  const transport = process.platform === 'linux' ? linuxTransport(new Loop((error) => process.emitWarning(String(error)), { turnsInARow: 8 })) : portableTransport();
   const { clock, reset } = transport;
   const pool = new TestPool(async () => openHttp1(await transport.dial({ ...origin, timeoutMs: 5_000, allowHalfOpen: false }), { limits: HTTP_LIMITS, clock }));
   const listener = await transport.listen({ listen, label: 'plain relay', allowHalfOpen: true, connections: 10_000 }, (stream) => {

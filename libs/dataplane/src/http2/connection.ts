@@ -2,11 +2,13 @@
 import type { Clock, TimerHandle } from '@isthmus/runtime';
 import type { ByteStream } from '../transport/transport.ts';
 import type { Abort, HeaderList, HttpLimits, RequestHead, ResponseHead } from '../http/exchange.ts';
+import { FieldBlock } from './field-block.ts';
+import { FieldWriter } from './field-writer.ts';
 import { FloodGuard } from './flood-guard.ts';
 import { FrameReader, type FrameSink } from './frame.ts';
 import { DECODED, HpackDecoder } from './hpack/decoder.ts';
-import { HpackEncoder } from './hpack/encoder.ts';
-import { encodedBound, encodeFields, encodeRequest, encodeResponse, MessageFields } from './message.ts';
+import { ResetStreams } from './late-frames.ts';
+import { MessageFields } from './message.ts';
 import { Output } from './output.ts';
 import { DEFAULT_WINDOW_BYTES, ERROR, errorName, FLAG, FRAME, HEAD_BYTES, MAX_STREAM_ID, MAX_WINDOW_BYTES, type Refusal, SETTING } from './protocol.ts';
 import type { Stream } from './stream.ts';
@@ -39,10 +41,6 @@ export type ConnectionOptions = {
 const UNSENT_BYTES = 262_144;
 /** What may wait in the socket, of frames that no window holds back, before the peer counts as one that does not read. */
 const UNREAD_BYTES = 2_097_152;
-/** A block in more frames than this is an attack: a legitimate one of 64 KiB has four. */
-const MAX_CONTINUATIONS = 16;
-/** Streams reset here whose late frames are forgiven. */
-const REMEMBERED_RESETS = 128;
 /** The connection's window is so many times a stream's: a few streams whose takers wait do not stop the others. */
 const WINDOW_STREAMS = 8;
 const LINGER_MS = 1000;
@@ -67,7 +65,7 @@ export class Connection implements FrameSink {
   readonly #isServer: boolean;
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
-  readonly #encoder = new HpackEncoder();
+  readonly #fieldWriter: FieldWriter;
   /** Counts up by time; streams note it when something moves. */
   tick = 0;
   /** The tick when the last bytes came. */
@@ -77,7 +75,6 @@ export class Connection implements FrameSink {
   /** The window that new streams give the peer, and that the peer gives new streams. */
   readonly windowBytes: number;
   peerWindowBytes = DEFAULT_WINDOW_BYTES;
-  peerFrameBytes = 16_384;
   peerStreams = 100;
   peerTakesTunnels = false;
   /** It has acknowledged our settings, or had time enough: until then it may not know how many streams it may open. */
@@ -90,19 +87,13 @@ export class Connection implements FrameSink {
   #line: Stream[] = [];
   #hasSettings = false;
   #isAcknowledged = false;
-  /** The block whose CONTINUATION must come next; 0: none. */
-  #blockId = 0;
-  #blockFlags = 0;
-  #block: Buffer[] = [];
-  #blockBytes = 0;
-  #blockTick = 0;
+  readonly #block: FieldBlock;
   #heldFrame: number | undefined;
   #heldTick = 0;
   #dataFlags = 0;
   #dataLength = 0;
   #dataStream: Stream | undefined;
-  #resets: Int32Array | undefined;
-  #resetCount = 0;
+  readonly #resets = new ResetStreams();
   #isPinging = false;
   #isLingering = false;
   #lingeredBytes = 0;
@@ -118,9 +109,11 @@ export class Connection implements FrameSink {
     this.limits = limits;
     this.peer = options.peer;
     this.guard = new FloodGuard(clock);
+    this.#block = new FieldBlock(limits.headerBytes);
     this.#reader = new FrameReader(this);
     this.#decoder = new HpackDecoder({ tableBytes: 4096, headerBytes: limits.headerBytes, headerCount: limits.headerCount });
     this.out = new Output(socket, () => this.#serveLine());
+    this.#fieldWriter = new FieldWriter(this.out);
     // Never less than what the peer may send before it has read our settings.
     this.windowBytes = Math.min(Math.max(limits.bufferBytes, DEFAULT_WINDOW_BYTES), MAX_WINDOW_BYTES / WINDOW_STREAMS);
     this.#fullWindow = this.windowBytes * WINDOW_STREAMS;
@@ -167,7 +160,7 @@ export class Connection implements FrameSink {
 
   frame(type: number, flags: number, id: number, input: Buffer, start: number, end: number): void {
     if (!this.#hasSettings && (type !== FRAME.settings || (flags & FLAG.ack) !== 0)) return this.fail(ERROR.protocol, this.#isServer ? 'h2-preface' : 'h2-protocol', 'SETTINGS must come first');
-    if (this.#blockId !== 0 && (type !== FRAME.continuation || id !== this.#blockId)) return this.fail(ERROR.protocol, 'h2-protocol', 'a block of fields was interrupted');
+    if (this.#block.id !== 0 && (type !== FRAME.continuation || id !== this.#block.id)) return this.fail(ERROR.protocol, 'h2-protocol', 'a block of fields was interrupted');
     if (type === FRAME.headers) return this.#headers(flags, id, input, start, end);
     if (type === FRAME.continuation) return this.#continuation(flags, id, input, start, end);
     if (this.guard.control()) return this.fail(ERROR.enhanceYourCalm, 'h2-control-flood', `too many frames of type ${type}`);
@@ -210,24 +203,17 @@ export class Connection implements FrameSink {
     if (padding > end - start) return this.badFrame('padding', FRAME.headers);
     end -= padding;
     if ((flags & FLAG.endHeaders) !== 0) return this.#decode(id, (flags & FLAG.endStream) !== 0, input, start, end);
-    this.#blockId = id;
-    this.#blockFlags = flags;
-    this.#blockTick = this.tick;
-    this.#block = [Buffer.from(input.subarray(start, end))];
-    this.#blockBytes = end - start;
+    this.#block.begin(id, flags, this.tick, input.subarray(start, end));
   }
 
-  /** RFC 9113 §6.10. Bounded before END_HEADERS: what is collected is never more than a block may have (CVE-2024-27983 and its kin). */
   #continuation(flags: number, id: number, input: Buffer, start: number, end: number): void {
-    if (id === 0 || this.#blockId === 0) return this.fail(ERROR.protocol, 'h2-protocol', 'CONTINUATION without HEADERS');
-    this.#blockBytes += end - start;
-    if (this.#blockBytes > this.limits.headerBytes || this.#block.length > MAX_CONTINUATIONS) return this.fail(ERROR.enhanceYourCalm, 'h2-continuation-flood', `${this.#block.length} frames, ${this.#blockBytes} bytes without END_HEADERS`);
-    this.#block.push(Buffer.from(input.subarray(start, end)));
+    const block = this.#block;
+    if (id === 0 || block.id === 0) return this.fail(ERROR.protocol, 'h2-protocol', 'CONTINUATION without HEADERS');
+    if (!block.add(input.subarray(start, end))) return this.fail(ERROR.enhanceYourCalm, 'h2-continuation-flood', `${block.frames} frames, ${block.bytes} bytes without END_HEADERS`);
     if ((flags & FLAG.endHeaders) === 0) return;
-    const block = Buffer.concat(this.#block, this.#blockBytes);
-    this.#block = [];
-    this.#blockId = 0;
-    this.#decode(id, (this.#blockFlags & FLAG.endStream) !== 0, block, 0, block.length);
+    const isEnd = (block.flags & FLAG.endStream) !== 0;
+    const whole = block.take();
+    this.#decode(id, isEnd, whole, 0, whole.length);
   }
 
   #decode(id: number, isEnd: boolean, input: Buffer, start: number, end: number): void {
@@ -241,7 +227,7 @@ export class Connection implements FrameSink {
   }
 
   dataStart(id: number, flags: number, length: number): void {
-    if (!this.#hasSettings || this.#blockId !== 0) return this.fail(ERROR.protocol, 'h2-protocol', 'DATA where none is allowed');
+    if (!this.#hasSettings || this.#block.id !== 0) return this.fail(ERROR.protocol, 'h2-protocol', 'DATA where none is allowed');
     if (id === 0) return this.fail(ERROR.protocol, 'h2-protocol', 'DATA on stream 0');
     this.#receiveWindow -= length;
     if (this.#receiveWindow < 0) return this.fail(ERROR.flowControl, 'h2-flow-control', 'DATA past the connection window');
@@ -322,7 +308,7 @@ export class Connection implements FrameSink {
 
   /** It was reset here not long ago, so that the peer may not know. */
   wasReset(id: number): boolean {
-    return this.#resets?.includes(id) === true;
+    return this.#resets.has(id);
   }
 
   #windowUpdate(id: number, input: Buffer, start: number, end: number): void {
@@ -350,7 +336,7 @@ export class Connection implements FrameSink {
     if (end - start !== 4) return this.fail(ERROR.frameSize, 'h2-frame-size', 'RST_STREAM has four octets');
     if (this.isIdle(id)) return this.fail(ERROR.protocol, 'h2-protocol', 'RST_STREAM on an idle stream');
     const stream = this.streams.get(id);
-    if (stream === undefined) return this.#forget(id);
+    if (stream === undefined) return this.#resets.delete(id);
     const code = input.readUInt32BE(start);
     if (!this.#isServer && stream.isRemoteEnded) {
       stream.stopSending();
@@ -383,14 +369,14 @@ export class Connection implements FrameSink {
 
   /** RFC 9113 §6.5.2. */
   #setting(name: number, value: number): void {
-    if (name === SETTING.headerTableSize) this.#encoder.resize(value);
+    if (name === SETTING.headerTableSize) this.#fieldWriter.resizeTable(value);
     else if (name === SETTING.enablePush) {
       if (value > 1 || (value === 1 && !this.#isServer)) this.fail(ERROR.protocol, 'h2-protocol', 'ENABLE_PUSH is wrong');
     } else if (name === SETTING.maxConcurrentStreams) this.peerStreams = value;
     else if (name === SETTING.initialWindowSize) this.#resizeWindows(value);
     else if (name === SETTING.maxFrameSize) {
       if (value < 16_384 || value > 0xff_ffff) this.fail(ERROR.protocol, 'h2-protocol', 'MAX_FRAME_SIZE is wrong');
-      else this.peerFrameBytes = value;
+      else this.#fieldWriter.frameBytes = value;
     } else if (name === SETTING.enableConnectProtocol) {
       if (value > 1) this.fail(ERROR.protocol, 'h2-protocol', 'ENABLE_CONNECT_PROTOCOL is wrong');
       else this.peerTakesTunnels = value === 1;
@@ -439,58 +425,30 @@ export class Connection implements FrameSink {
   // Frames out.
 
   sendRequest(stream: Stream, head: RequestHead, endsNow: boolean): void {
-    const start = this.#beginBlock(encodedBound(head.headers, head.method.length + head.target.length + head.authority.length + (head.upgrade?.length ?? 0)));
-    this.#endBlock(stream.id, endsNow, start, encodeRequest(this.#encoder, head, endsNow, this.out.bytes, this.#encoder.begin(this.out.bytes, start)));
+    this.#fieldWriter.request(stream.id, head, endsNow);
     stream.sentAt = this.out.writtenBytes;
   }
 
   sendResponse(stream: Stream, head: ResponseHead, endsNow: boolean): void {
     stream.movedTick = this.tick;
-    const start = this.#beginBlock(encodedBound(head.headers, 0));
-    this.#endBlock(stream.id, endsNow, start, encodeResponse(this.#encoder, head, endsNow, this.out.bytes, this.#encoder.begin(this.out.bytes, start)));
+    this.#fieldWriter.response(stream.id, head, endsNow);
   }
 
   /** END_STREAM: on the last frame if it has not left yet, else by trailers or an empty DATA. */
   sendEnd(stream: Stream, trailers: HeaderList | undefined): void {
     stream.movedTick = this.tick;
-    if (trailers !== undefined && trailers.length > 0) {
-      const start = this.#beginBlock(encodedBound(trailers, 0));
-      this.#endBlock(stream.id, true, start, encodeFields(this.#encoder, trailers, this.out.bytes, this.#encoder.begin(this.out.bytes, start)));
-    } else if (!this.out.endLast(stream.id)) this.out.frame(FRAME.data, FLAG.endStream, stream.id, NO_BYTES, 0, 0);
-  }
-
-  /** Leaves room for the frame's head and returns where the block begins. */
-  #beginBlock(bound: number): number {
-    return this.out.reserve(HEAD_BYTES + bound) + HEAD_BYTES;
-  }
-
-  #endBlock(id: number, isEnd: boolean, start: number, end: number): void {
-    const { out } = this;
-    const at = start - HEAD_BYTES;
-    if (end - start <= this.peerFrameBytes) {
-      out.head(at, end - start, FRAME.headers, isEnd ? FLAG.endHeaders | FLAG.endStream : FLAG.endHeaders, id);
-      out.commit(end);
-      if (!isEnd) out.mark(id, at);
-      return;
-    }
-    const block = Buffer.from(out.bytes.subarray(start, end));
-    for (let from = 0; from < block.length; from += this.peerFrameBytes) {
-      const to = Math.min(block.length, from + this.peerFrameBytes);
-      const flags = (from === 0 && isEnd ? FLAG.endStream : 0) | (to === block.length ? FLAG.endHeaders : 0);
-      out.frame(from === 0 ? FRAME.headers : FRAME.continuation, flags, id, block, from, to);
-    }
-    // END_STREAM belongs on HEADERS, which is not the last frame here.
-    out.mark(0, 0);
+    if (trailers !== undefined && trailers.length > 0) this.#fieldWriter.trailers(stream.id, trailers);
+    else if (!this.out.endLast(stream.id)) this.out.frame(FRAME.data, FLAG.endStream, stream.id, NO_BYTES, 0, 0);
   }
 
   /** Bytes of DATA that may go out on this stream now, in one frame. */
   sendable(stream: Stream): number {
     if (this.out.isCongested || this.out.pendingBytes > UNSENT_BYTES) return 0;
-    return Math.min(stream.sendWindow, this.#sendWindow, this.peerFrameBytes);
+    return Math.min(stream.sendWindow, this.#sendWindow, this.#fieldWriter.frameBytes);
   }
 
   canSend(stream: Stream, length: number): boolean {
-    return length <= this.#sendWindow && length <= stream.sendWindow && length <= this.peerFrameBytes && !this.out.isCongested && this.out.pendingBytes <= UNSENT_BYTES;
+    return length <= this.#sendWindow && length <= stream.sendWindow && length <= this.#fieldWriter.frameBytes && !this.out.isCongested && this.out.pendingBytes <= UNSENT_BYTES;
   }
 
   /** One DATA frame; windows have been asked. */
@@ -579,14 +537,7 @@ export class Connection implements FrameSink {
 
   /** Its late frames are forgiven. */
   remember(id: number): void {
-    this.#resets ??= new Int32Array(REMEMBERED_RESETS);
-    this.#resets[this.#resetCount++ % REMEMBERED_RESETS] = id;
-  }
-
-  /** The peer closed it, too: from here on its frames are no longer late but wrong. */
-  #forget(id: number): void {
-    const at = this.#resets?.indexOf(id) ?? -1;
-    if (at >= 0 && this.#resets !== undefined) this.#resets[at] = 0;
+    this.#resets.add(id);
   }
 
   /** A stream error: the peer broke a rule on one stream. Counted, since a peer can provoke it at will. RFC 9113 §5.4.2. */
@@ -660,7 +611,7 @@ export class Connection implements FrameSink {
     this.#reader.stop();
     this.#timer.cancel();
     this.#line = [];
-    this.#block = [];
+    this.#block.drop();
     const streams = [...this.streams.values()];
     this.streams.clear();
     for (const stream of streams) {
@@ -695,7 +646,7 @@ export class Connection implements FrameSink {
       this.#heldFrame = held;
       this.#heldTick = this.tick;
     } else if (this.tick - this.#heldTick >= headTicks) return this.fail(ERROR.enhanceYourCalm, 'h2-head-timeout', 'a frame did not end in time');
-    if (this.#blockId !== 0 && this.tick - this.#blockTick >= headTicks) return this.fail(ERROR.enhanceYourCalm, 'h2-head-timeout', 'a block of fields did not end in time');
+    if (this.#block.id !== 0 && this.tick - this.#block.tick >= headTicks) return this.fail(ERROR.enhanceYourCalm, 'h2-head-timeout', 'a block of fields did not end in time');
     if (this.tick < idleTicks) return;
     for (const stream of [...this.streams.values()]) {
       if (this.tick - stream.movedTick < idleTicks) continue;

@@ -1,5 +1,5 @@
 // Layer 7 at a gateway: TLS of callers from other clusters ends here, and each request goes on to an endpoint of its own choosing.
-import type { Engine } from '@isthmus/decide';
+import type { Engine, Route } from '@isthmus/decide';
 import { formatServiceName, IsthmusError, messageOf, parseSni, type ServiceName, type TrustDomain } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { Clock, Random } from '@isthmus/runtime';
@@ -158,11 +158,13 @@ class GatewayHttp {
       return target?.kind === 'service' && target.service.name === service.name && target.service.namespace === service.namespace && target.port === port;
     };
     let goodAuthority: string | undefined;
+    let known: { readonly engine: Engine; readonly isGone: boolean } | undefined;
     return {
       limit: ({ authority }, peer) => {
-        const route = this.#options.engine().route(name, this.#options.trustDomain);
-        const isGone = route.kind === 'refuse' ? route.reason !== 'no-endpoint' : route.kind !== 'endpoints' || route.layer !== 7;
-        if (isGone) return { status: 404, reason: 'NR', text: `${formatServiceName(service)} is not offered here`, extra: [UNPROCESSED_HEADER, '1'] };
+        // An engine is compiled from one snapshot and never changes: what a name stands for is asked once for each.
+        const engine = this.#options.engine();
+        if (known?.engine !== engine) known = { engine, isGone: isGone(engine.route(name, this.#options.trustDomain)) };
+        if (known.isGone) return { status: 404, reason: 'NR', text: `${formatServiceName(service)} is not offered here`, extra: [UNPROCESSED_HEADER, '1'] };
         if (peer !== undefined && this.#options.callers?.authorize(peer, service) === false) return { status: 403, text: `${peer.spiffeId} may not call ${formatServiceName(service)}` };
         if (authority === goodAuthority) return undefined;
         if (isMisdirected(authority, service, isOwnName)) return { status: 421, text: `this is ${formatServiceName(service)}` };
@@ -177,4 +179,9 @@ class GatewayHttp {
     for (const stream of [...open]) stream.destroy();
     this.#peers.close();
   }
+}
+
+/** Whether a name stands for nothing that is answered here any more; no healthy endpoint alone is not that. */
+function isGone(route: Route): boolean {
+  return route.kind === 'refuse' ? route.reason !== 'no-endpoint' : route.kind !== 'endpoints' || route.layer !== 7;
 }

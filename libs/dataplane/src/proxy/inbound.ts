@@ -1,5 +1,5 @@
 // Into a workload: mutual TLS ends here, the caller's identity is proven and passed on, the application gets plain bytes.
-import { formatServiceName, IsthmusError, messageOf, parseSni, type Protocol, type ServiceName, spiffeIds, trustDomainOf } from '@isthmus/model';
+import { formatServiceName, IsthmusError, messageOf, parseSni, type Protocol, type ServiceName, type SpiffeId, spiffeIds, trustDomainOf } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import type { Clock } from '@isthmus/runtime';
 import type { BoundCounter, Counter, Log, Metrics } from '@isthmus/telemetry';
@@ -136,6 +136,8 @@ class Inbound {
   readonly #clientCerts = new WeakMap<Peer, { readonly own: string; readonly value: string }>();
   readonly #peers: OpenPeers;
   #goodAuthority = '';
+  /** The gateway's ID beside our own that it follows from. */
+  #gateway: { readonly own: SpiffeId; readonly spiffeId: SpiffeId } | undefined;
 
   constructor(options: InboundOptions) {
     const { workload, metrics } = options;
@@ -229,7 +231,9 @@ class Inbound {
 
   #isOwnGateway(peer: Peer): boolean {
     const own = this.options.svids.current()?.spiffeId;
-    return own !== undefined && peer.spiffeId === spiffeIds.gateway(trustDomainOf(own));
+    if (own === undefined) return false;
+    if (this.#gateway?.own !== own) this.#gateway = { own, spiffeId: spiffeIds.gateway(trustDomainOf(own)) };
+    return peer.spiffeId === this.#gateway.spiffeId;
   }
 
   /** Whether a name is one of this listener's service and port, in whichever trust domain it runs (reliability 50). */

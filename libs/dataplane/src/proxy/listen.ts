@@ -6,8 +6,9 @@ import { fail } from '../errors.ts';
 /**
  * Port 0 takes any free one. `sharesPort`: the `first` of a port takes it alone and lets successors join, one that
  * `joins` listens beside a predecessor; without it the port is shared with nobody. The portable engine never shares.
+ * `heldFd`: the port is a `HeldPort` of this process, on whose socket the Linux engine then accepts.
  */
-export type ListenAddress = { readonly host: string; readonly port: number; readonly sharesPort?: 'first' | 'joins' };
+export type ListenAddress = { readonly host: string; readonly port: number; readonly sharesPort?: 'first' | 'joins'; readonly heldFd?: number };
 
 /** Says which port it was, what wanted it, and why it cannot have it. `why`: a system error by name, or words. */
 export function listenFailed(what: string, listen: ListenAddress, why: string, cause?: unknown): Error {

@@ -180,7 +180,7 @@ for (const far of transports) {
       socket.once('close', () => resolve({ session: got, isResumed, failed }));
     });
 
-  test(`${far.engine}: a ticket of another server, of the time before a change, or spoilt, leads to a full handshake`, { timeout: 60_000 }, async () => {
+  test(`${far.engine}: a ticket of another server, or of the time before a change, leads to a full handshake`, { timeout: 60_000 }, async () => {
     const [one, two] = [await rig(far, far), await rig(far, far)];
     const caller = east.issue(WEB_ID);
     const { session } = await stranger(one.port, caller);
@@ -189,6 +189,44 @@ for (const far of transports) {
     assert.deepEqual(await stranger(two.port, caller, session).then(({ isResumed, failed }) => ({ isResumed, failed })), { isResumed: false, failed: false });
     one.serverBundles.update({ ...east.bundle, sequence: 1_000 });
     assert.deepEqual(await stranger(one.port, caller, session).then(({ isResumed, failed }) => ({ isResumed, failed })), { isResumed: false, failed: false });
+  });
+
+  test(`${far.engine}: a ticket with one bit altered, wherever it stands, is opened by nobody and leads to a full handshake`, { timeout: 60_000 }, async () => {
+    const one = await rig(far, far);
+    const caller = east.issue(WEB_ID);
+    const { session } = await stranger(one.port, caller);
+    assert.ok(session !== undefined);
+    const { start, size } = sessionFields(session).ticket;
+    assert.ok(size > 64, `a ticket of ${size} bytes`);
+    // Of the key's name, of the IV, of what is sealed, of the seal (RFC 5077 §4): nowhere may one bit pass.
+    for (const at of [0, 20, size >> 1, size - 1]) {
+      const altered = Buffer.from(session);
+      altered.writeUInt8(altered.readUInt8(start + at) ^ 1, start + at);
+      const { isResumed, failed } = await stranger(one.port, caller, altered);
+      assert.deepEqual({ at, isResumed, failed }, { at, isResumed: false, failed: false });
+    }
+    assert.equal((await stranger(one.port, caller, session)).isResumed, true, 'the ticket itself is still good');
+  });
+
+  test(`${far.engine}: a ticket sealed with the key of another server stands in for none of our own`, { timeout: 60_000 }, async () => {
+    const [one, two] = [await rig(far, far), await rig(far, far)];
+    const caller = east.issue(WEB_ID);
+    const own = (await stranger(one.port, caller)).session;
+    assert.ok(own !== undefined);
+    const to = sessionFields(own).ticket;
+    // What is sealed has a few bytes more or less from one handshake to the next: one of the same size comes soon.
+    let foreign: Buffer | undefined;
+    for (let tries = 0; tries < 50 && (foreign === undefined || sessionFields(foreign).ticket.size !== to.size); tries++) foreign = (await stranger(two.port, caller)).session;
+    assert.ok(foreign !== undefined);
+    const from = sessionFields(foreign).ticket;
+    assert.equal(from.size, to.size);
+    // The secret of a session that this server would take up, with a ticket that it cannot open.
+    const mixed = Buffer.from(own);
+    foreign.copy(mixed, to.start, from.start, from.start + from.size);
+    assert.notDeepEqual(mixed, own);
+    const { isResumed, failed } = await stranger(one.port, caller, mixed);
+    assert.deepEqual({ isResumed, failed }, { isResumed: false, failed: false });
+    assert.equal((await stranger(one.port, caller, own)).isResumed, true);
   });
 
   test(`${far.engine}: who brings no certificate, or a foreign one, resumes nothing that a good caller did not prove`, { timeout: 60_000 }, async () => {
@@ -222,7 +260,7 @@ test('a source without an SVID opens nothing', async () => {
 });
 
 /** Reads the explicit context tags of a DER sequence. **Source** OpenSSL `ssl/ssl_asn1.c`. */
-function sessionFields(der: Buffer): { readonly lifetimeSeconds: number; readonly hasEarlyData: boolean } {
+function sessionFields(der: Buffer): { readonly lifetimeSeconds: number; readonly hasEarlyData: boolean; readonly ticket: { readonly start: number; readonly size: number } } {
   let at = 0;
   const header = (): { readonly tag: number; readonly size: number } => {
     const tag = der.readUInt8(at);
@@ -236,12 +274,19 @@ function sessionFields(der: Buffer): { readonly lifetimeSeconds: number; readonl
   at = der.indexOf(Buffer.from('02010102020304', 'hex'));
   assert.ok(at > 0);
   const fields = new Map<number, Buffer>();
+  let ticket = { start: 0, size: 0 };
   while (at < der.length) {
     const { tag, size } = header();
     fields.set(tag, der.subarray(at, at + size));
-    at += size;
+    if (tag === 0xaa) {
+      // [10] is the ticket as the server sealed it, an OCTET STRING.
+      const end = at + size;
+      const inner = header();
+      ticket = { start: at, size: inner.size };
+      at = end;
+    } else at += size;
   }
   const lifetime = fields.get(0xa9);
   assert.ok(lifetime !== undefined);
-  return { lifetimeSeconds: lifetime.readUIntBE(2, lifetime.length - 2), hasEarlyData: fields.has(0xaf) };
+  return { lifetimeSeconds: lifetime.readUIntBE(2, lifetime.length - 2), hasEarlyData: fields.has(0xaf), ticket };
 }

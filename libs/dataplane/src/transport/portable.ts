@@ -33,6 +33,7 @@ export function portableTransport(clock: Clock = systemClock): Transport {
       if (stream instanceof TLSSocket) resetMutualTls(stream);
       else (stream as Socket).resetAndDestroy();
     },
+    originalDestination: () => undefined,
   };
 }
 

@@ -34,6 +34,11 @@ export interface ByteStream {
   /** False: hold back until `drain`. The bytes are taken either way and must not be changed afterwards. */
   write(chunk: Uint8Array): boolean;
   write(chunk: string, encoding: 'latin1'): boolean;
+  /**
+   * As `write` of the first `sizeBytes`, given to the system within this call where nothing waits before them: they may
+   * be changed and used again once it returns. Where it is missing, `write` of a copy does.
+   */
+  writeNow?(bytes: Buffer, sizeBytes: number): boolean;
   /** After what was written: no more comes from this side. */
   end(): unknown;
   cork(): void;
@@ -128,4 +133,6 @@ export interface Transport {
   dialMutualTls(options: ConnectMutualTlsOptions): Promise<DialledStream>;
   /** Closes with a TCP reset, so that the other end cannot take a cut-off stream for a complete one (reliability 55). */
   reset(stream: ByteStream): void;
+  /** Where an accepted connection was going before the system's packet filter redirected it; undefined where that is not known, as in the portable engine. */
+  originalDestination(stream: ByteStream): { readonly host: string; readonly port: number } | undefined;
 }

@@ -2,7 +2,8 @@
 import type { KeyObject } from 'node:crypto';
 import type { BansView, Bundle, ServiceName, SnapshotResource } from '@isthmus/model';
 import type { LogFields, LogLevel } from '@isthmus/telemetry';
-import type { GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './spec.ts';
+import type { ServiceAddresses } from '../proxy/captured.ts';
+import type { CapturedSpec, GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './spec.ts';
 
 /** An SVID as it survives structured cloning. */
 export type SvidMessage = { readonly chain: readonly Uint8Array[]; readonly key: KeyObject };
@@ -14,6 +15,8 @@ export type ToWorker =
   | { readonly kind: 'inbound'; readonly id: number; readonly spec: InboundSpec }
   | { readonly kind: 'outbound'; readonly id: number; readonly spec: OutboundSpec }
   | { readonly kind: 'gateway-http'; readonly id: number; readonly spec: GatewayHttpSpec }
+  | { readonly kind: 'captured'; readonly id: number; readonly spec: CapturedSpec }
+  | { readonly kind: 'captured-addresses'; readonly id: number; readonly addresses: ServiceAddresses; readonly drainMs: number }
   | { readonly kind: 'close'; readonly id: number; readonly drainMs: number }
   | { readonly kind: 'stop' };
 

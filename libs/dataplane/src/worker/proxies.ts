@@ -1,14 +1,15 @@
 // The agent's listeners on whichever engine there is: a worker on the Linux loop, or this thread on Node's own sockets.
 import { messageOf } from '@isthmus/model';
 import type { EngineKind } from '../engine/engine.ts';
+import { captureNeedsLinux } from '../proxy/captured.ts';
 import { startGatewayHttp } from '../proxy/gateway-http.ts';
 import { startInbound } from '../proxy/inbound.ts';
 import { startOutbound } from '../proxy/outbound.ts';
 import { portableTransport } from '../transport/portable.ts';
 import { followSnapshots } from './follow.ts';
 import { gatewayTrust, inboundTrust } from './inbound-trust.ts';
-import type { HostedListener, ProxyHostOptions } from './proxy-host.ts';
-import { type GatewayHttpSpec, type InboundSpec, type OutboundSpec, portOf, protocolOf } from './spec.ts';
+import type { HostedCapture, HostedListener, ProxyHostOptions } from './proxy-host.ts';
+import { type CapturedSpec, type GatewayHttpSpec, type InboundSpec, type OutboundSpec, portOf, protocolOf } from './spec.ts';
 
 export type ProxiesOptions = ProxyHostOptions & {
   /** `auto`: the Linux engine where it runs, else the portable one. */
@@ -22,6 +23,8 @@ export interface Proxies {
   inbound(spec: InboundSpec): Promise<HostedListener>;
   /** **Throws** DATAPLANE_LISTEN_FAILED. */
   outbound(spec: OutboundSpec): Promise<HostedListener>;
+  /** What a packet filter redirects here. **Throws** DATAPLANE_LISTEN_FAILED, DATAPLANE_ENGINE_UNAVAILABLE on the portable engine. */
+  captured(spec: CapturedSpec): Promise<HostedCapture>;
   /** What a gateway carries at layer 7. **Throws** DATAPLANE_LISTEN_FAILED. */
   gatewayHttp(spec: GatewayHttpSpec): Promise<HostedListener>;
   /** Ends what is still open, at once. */
@@ -41,7 +44,7 @@ async function chooseEngine(options: ProxiesOptions): Promise<Proxies> {
   try {
     const { openProxyHost } = await import('./proxy-host.ts');
     const host = await openProxyHost(options);
-    return { engine: 'linux', inbound: (spec) => host.inbound(spec), outbound: (spec) => host.outbound(spec), gatewayHttp: (spec) => host.gatewayHttp(spec), close: () => host.close() };
+    return { engine: 'linux', inbound: (spec) => host.inbound(spec), outbound: (spec) => host.outbound(spec), captured: (spec) => host.captured(spec), gatewayHttp: (spec) => host.gatewayHttp(spec), close: () => host.close() };
   } catch (error) {
     if (options.engine === 'linux') throw error;
     options.log.warn('the Linux engine is not available; the portable one serves', { detail: messageOf(error) });
@@ -93,6 +96,9 @@ function portableProxies(options: ProxiesOptions): Proxies {
         bundles,
         ...parts,
       })),
+    captured: async () => {
+      throw captureNeedsLinux();
+    },
     gatewayHttp: ({ listen, trustDomain, svids: name }) => hosted(startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: svids(name), bundles, callers: gatewayTrust(bundles, snapshots), ...parts })),
     close: async () => {
       follower.close();

@@ -4,10 +4,11 @@ import type { BundleSource, SvidSource, X509Svid } from '@isthmus/pki';
 import { backoff, type Clock, type Random } from '@isthmus/runtime';
 import type { Log, LogLevel, Metrics } from '@isthmus/telemetry';
 import type { SnapshotSource } from '../engine/engine.ts';
+import type { ServiceAddresses } from '../proxy/captured.ts';
 import { threadRestarts } from '../metrics.ts';
 import type { FromWorker, SvidMessage, ToWorker } from './messages.ts';
 import { applyMetrics } from './relayed-telemetry.ts';
-import type { GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './spec.ts';
+import type { CapturedSpec, GatewayHttpSpec, InboundSpec, OutboundSpec, SvidName } from './spec.ts';
 import { startThread, type Thread } from './thread.ts';
 
 export type ProxyHostOptions = {
@@ -30,17 +31,24 @@ export interface HostedListener {
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }
 
+/** The listener of captured calls in the worker. */
+export interface HostedCapture extends HostedListener {
+  /** Which service has which virtual address, from now on; calls to services that are gone may finish within `drainMs`. */
+  setAddresses(addresses: ServiceAddresses, drainMs: number): void;
+}
+
 export interface ProxyHost {
   inbound(spec: InboundSpec): Promise<HostedListener>;
   outbound(spec: OutboundSpec): Promise<HostedListener>;
+  captured(spec: CapturedSpec): Promise<HostedCapture>;
   gatewayHttp(spec: GatewayHttpSpec): Promise<HostedListener>;
   close(): Promise<void>;
 }
 
 type Entry = {
   readonly id: number;
-  readonly kind: 'inbound' | 'outbound' | 'gateway-http';
-  spec: InboundSpec | OutboundSpec | GatewayHttpSpec;
+  readonly kind: 'inbound' | 'outbound' | 'captured' | 'gateway-http';
+  spec: InboundSpec | OutboundSpec | CapturedSpec | GatewayHttpSpec;
   connections: number;
   opened: PromiseWithResolvers<void>;
   readonly closed: PromiseWithResolvers<void>;
@@ -130,21 +138,36 @@ class Host implements ProxyHost {
   }
 
   inbound(spec: InboundSpec): Promise<HostedListener> {
-    return this.#host('inbound', spec);
+    return this.#host(this.#newEntry('inbound', spec));
   }
 
   outbound(spec: OutboundSpec): Promise<HostedListener> {
-    return this.#host('outbound', spec);
+    return this.#host(this.#newEntry('outbound', spec));
+  }
+
+  async captured(spec: CapturedSpec): Promise<HostedCapture> {
+    const entry = this.#newEntry('captured', spec);
+    const listener = await this.#host(entry);
+    return Object.assign(listener, {
+      setAddresses: (addresses: ServiceAddresses, drainMs: number) => {
+        // A worker that takes this one's place is told the newest.
+        entry.spec = { ...entry.spec, addresses };
+        if (!entry.closing) this.#post({ kind: 'captured-addresses', id: entry.id, addresses, drainMs });
+      },
+    });
   }
 
   gatewayHttp(spec: GatewayHttpSpec): Promise<HostedListener> {
-    return this.#host('gateway-http', spec);
+    return this.#host(this.#newEntry('gateway-http', spec));
   }
 
-  async #host(kind: Entry['kind'], spec: Entry['spec']): Promise<HostedListener> {
-    const entry: Entry = { id: this.#nextId++, kind, spec, connections: 0, opened: Promise.withResolvers(), closed: Promise.withResolvers(), closing: false };
+  #newEntry(kind: Entry['kind'], spec: Entry['spec']): Entry {
+    return { id: this.#nextId++, kind, spec, connections: 0, opened: Promise.withResolvers(), closed: Promise.withResolvers(), closing: false };
+  }
+
+  async #host(entry: Entry): Promise<HostedListener> {
     this.#entries.set(entry.id, entry);
-    this.#holdSvid(spec.svids);
+    this.#holdSvid(entry.spec.svids);
     this.#open(entry);
     await entry.opened.promise;
     return {
@@ -164,6 +187,7 @@ class Host implements ProxyHost {
   #open(entry: Entry): void {
     if (entry.kind === 'inbound') this.#post({ kind: 'inbound', id: entry.id, spec: entry.spec as InboundSpec });
     else if (entry.kind === 'outbound') this.#post({ kind: 'outbound', id: entry.id, spec: entry.spec as OutboundSpec });
+    else if (entry.kind === 'captured') this.#post({ kind: 'captured', id: entry.id, spec: entry.spec as CapturedSpec });
     else this.#post({ kind: 'gateway-http', id: entry.id, spec: entry.spec as GatewayHttpSpec });
   }
 

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { IsthmusError, messageOf } from '@isthmus/model';
 import { systemRandom } from '@isthmus/runtime';
+import { type CapturedListener, startCaptured } from '../proxy/captured.ts';
 import { startGatewayHttp } from '../proxy/gateway-http.ts';
 import { type InboundListener, startInbound } from '../proxy/inbound.ts';
 import { type OutboundListener, startOutbound } from '../proxy/outbound.ts';
@@ -31,6 +32,7 @@ const transport = linuxTransport(loop);
 const replica = new Replica();
 const follower = followSnapshots(replica.snapshots);
 const listeners = new Map<number, Listener>();
+const captures = new Map<number, CapturedListener>();
 const parts = { clock: loop.clock, random: systemRandom, log, metrics, transport };
 
 function openInbound(spec: InboundSpec): Promise<InboundListener> {
@@ -71,10 +73,11 @@ function openOutbound(spec: OutboundSpec): Promise<OutboundListener> {
   });
 }
 
-async function open(id: number, opening: Promise<Listener>): Promise<void> {
+async function open<L extends Listener>(id: number, opening: Promise<L>, also?: Map<number, L>): Promise<void> {
   try {
     const listener = await opening;
     listeners.set(id, listener);
+    also?.set(id, listener);
     post({ kind: 'opened', id, host: listener.host, port: listener.port });
   } catch (error) {
     post({ kind: 'failed', id, error: toMessage(error) });
@@ -84,6 +87,7 @@ async function open(id: number, opening: Promise<Listener>): Promise<void> {
 async function close(id: number, drainMs: number): Promise<void> {
   await listeners.get(id)?.close({ drainMs });
   listeners.delete(id);
+  captures.delete(id);
   handOver();
   post({ kind: 'closed', id });
 }
@@ -125,6 +129,12 @@ port.on('message', (message: ToWorker) => {
       return void open(message.id, openInbound(message.spec));
     case 'outbound':
       return void open(message.id, openOutbound(message.spec));
+    case 'captured': {
+      const { listen, addresses, svids } = message.spec;
+      return void open(message.id, startCaptured({ listen, addresses, engine: () => follower.engine(), svids: replica.svids(svids), bundles: replica.bundles, ...parts }), captures);
+    }
+    case 'captured-addresses':
+      return captures.get(message.id)?.setAddresses(message.addresses, message.drainMs);
     case 'close':
       return void close(message.id, message.drainMs);
     case 'stop':

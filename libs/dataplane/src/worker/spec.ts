@@ -1,6 +1,7 @@
 // What a listener of the agent is, as plain data: enough to open it on this thread or on another.
 import type { Engine } from '@isthmus/decide';
 import type { Protocol, ServiceName, TrustDomain } from '@isthmus/model';
+import type { ServiceAddresses } from '../proxy/captured.ts';
 import type { ListenAddress } from '../proxy/listen.ts';
 
 /** Whose SVID: `namespace/name` of a service, or the proxy's own for an empty string. */
@@ -25,6 +26,14 @@ export type OutboundSpec = {
   readonly port: string | undefined;
   /** For as long as the service is not known. */
   readonly protocol: Protocol | undefined;
+  readonly svids: SvidName;
+};
+
+/** Calls redirected here by a packet filter: plain in, mutual TLS out to whichever service has the address. */
+export type CapturedSpec = {
+  readonly listen: ListenAddress;
+  /** Virtual addresses of services. */
+  readonly addresses: ServiceAddresses;
   readonly svids: SvidName;
 };
 

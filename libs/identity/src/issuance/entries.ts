@@ -49,6 +49,11 @@ export function openEntryStore(options: { readonly store: Store; readonly clock:
       const removed: Entry = { ...entry, removedAtMs: clock.nowMs() };
       return (await store.txn({ compare: [compare], then: [{ put: { key, value: JSON.stringify(removed) } }] })).ok;
     },
+    /** Whether anything keeps this agent or gateway from attesting, that `readmit` would forget. */
+    async isBarred(agent: string): Promise<boolean> {
+      for (const role of ['agent', 'gateway'] as const) if ((await find(role, agent)).entry?.removedAtMs !== undefined) return true;
+      return (await store.list(keys.attestedInstances())).entries.some(({ value }) => agentIn(value) === agent);
+    },
     /** Forgets that an agent or gateway was removed, and that its instance joined. Whether anything was forgotten. */
     async readmit(agent: string): Promise<boolean> {
       let found = false;

@@ -76,6 +76,8 @@ export interface Issuance {
   deleteEntry(role: JoinRole, agent: string): Promise<boolean>;
   /** Lets an agent that was removed, or an instance that may join once only, attest again. Whether there was anything to let in. */
   readmit(agent: string): Promise<boolean>;
+  /** Whether `readmit` would let anything in. */
+  isBarred(agent: string): Promise<boolean>;
   /** Whether this agent's entry lists this service: asked for issuing, and for reports of workloads. */
   mayServe(agent: string, service: ServiceName): Promise<boolean>;
   /** Ends what attestation fetches and sweeps. */
@@ -110,6 +112,7 @@ export function serveIssuance(options: IssuanceOptions): Issuance {
     },
     deleteEntry: (role, agent) => entries.remove(role, agent),
     readmit: (agent) => entries.readmit(agent),
+    isBarred: (agent) => entries.isBarred(agent),
     mayServe: (agent, service) => issuer.mayServe(agent, service),
     async close() {
       issuer.close();

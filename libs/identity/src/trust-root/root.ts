@@ -28,6 +28,7 @@ import type { OpenedRoot } from './root-key.ts';
 import { readRootKey } from './root-key.ts';
 import { authoritiesOf, openRotation, revokedRoots, rootMarks, sha256OfRoot, signingRoot } from './rotation-state.ts';
 import { isSwitched } from './root-rotation.ts';
+import { RememberedWrites, type WriteAnswer, type WriteTerms, withoutOldWrites } from './remembered-writes.ts';
 import { openRootLog } from './root-log.ts';
 import { RootSigner } from './root-signer.ts';
 import { pruned, type TrustRootState, withJwtKeys, withMember, withoutMember } from './state.ts';
@@ -70,6 +71,7 @@ export class Root {
   private readonly listeners = new Set<() => void>();
   private readonly issued: Counter | undefined;
   private readonly ends: Gauge | undefined;
+  private readonly writes = new RememberedWrites();
   private state: TrustRootState;
 
   readonly ledger: TransparencyLog;
@@ -111,7 +113,7 @@ export class Root {
    * A new token for one cluster.
    * **Throws** IDENTITY_TOKEN_INVALID for a bad name or life, IDENTITY_CLUSTER_EXISTS unless `replace`, STATE_*.
    */
-  createToken(request: { readonly cluster: string; readonly ttlSeconds: number; readonly replace: boolean }): Promise<{ token: string; expiresAtMs: number }> {
+  createToken(request: { readonly cluster: string; readonly ttlSeconds: number; readonly replace: boolean }): Promise<{ id: string; token: string; expiresAtMs: number }> {
     const name = parseClusterName(request.cluster, 'cluster');
     if (!name.ok) throw fail('IDENTITY_TOKEN_INVALID', formatProblems(name.problems));
     const ttlSeconds = request.ttlSeconds === 0 ? DEFAULT_TOKEN_TTL_SECONDS : request.ttlSeconds;
@@ -124,9 +126,10 @@ export class Root {
       const made = makeToken({ prefix: 'ict', pinSha256: this.rootSha256, fields: { cluster: name.value, federation } });
       const expiresAtMs = clock.nowMs() + ttlSeconds * 1_000;
       const kept = { id: made.id, secretSha256: made.secretSha256, cluster: name.value, replace: request.replace, expiresAtMs };
+      this.writes.tell({ id: made.id, expiresAtMs });
       await this.commit({ ...this.state, tokens: [...this.state.tokens, kept] });
       log.info('cluster token created', { cluster: name.value, tokenId: made.id, replace: request.replace, expiresAtMs });
-      return { token: made.token, expiresAtMs };
+      return { id: made.id, token: made.token, expiresAtMs };
     });
   }
 
@@ -258,6 +261,15 @@ export class Root {
     });
   }
 
+  /**
+   * Does a write once for its idempotency key: the memory of it is durable together with what it changed. A dry run is
+   * checked whole and changes nothing. **Throws** IDENTITY_WRITE_KEY, and what the work throws.
+   */
+  once<T>(terms: WriteTerms, work: () => Promise<T>): Promise<WriteAnswer<T>> {
+    const keep = (): Promise<void> => this.serial(() => this.commit(this.state));
+    return this.writes.once(terms, { current: () => this.state, nowMs: () => this.options.clock.nowMs(), keep }, work);
+  }
+
   /** A new key of the same kind as the first under this name, found again where it is there. **Throws** as `KeyStore.make`. */
   makeKey(keyFile: string): Promise<StoredKey> {
     return this.options.keys.make(keyFile, this.options.keyKind ?? 'ec-p256');
@@ -321,14 +333,16 @@ export class Root {
 
   /** Makes a state durable, and only then the one in force: its changes are in the log and on disk before anything leaves. */
   private async commit(next: TrustRootState): Promise<void> {
-    const changed = { ...next };
+    const nowMs = this.options.clock.nowMs();
+    const changed = { ...this.writes.remember(withoutOldWrites(next, nowMs), nowMs) };
     delete changed.restored;
-    const state = pruned(changed, this.options.clock.nowMs());
+    const state = pruned(changed, nowMs);
     const { records: from } = this.ledger.head();
     try {
       const log = await this.ledger.append(changesBetween(this.state, state));
       await this.file.write({ ...state, log });
       this.durable = true;
+      this.writes.kept();
     } catch (error) {
       this.durable = false;
       await this.ledger.append(notInForce(from, this.ledger.head().records)).catch(() => undefined);

@@ -8,7 +8,7 @@ import { fixedSvidSource, generateKey, makeX509Svid } from '@isthmus/pki';
 import { call, openChannel, type RpcChannel, trust } from '@isthmus/rpc';
 import { silentLog } from '@isthmus/telemetry';
 import { FEDERATION, startTestCluster, startTestTrustRoot, type TestCluster, testDir, type TestTrustRoot, until } from '../testing.ts';
-import { ON_BEHALF_OF, REQUEST_ID } from './serve-remote.ts';
+import { DRY_RUN, IDEMPOTENCY_KEY, ON_BEHALF_OF, REQUEST_ID } from './serve-remote.ts';
 
 const [EAST, WEST] = ['east.acme.example' as TrustDomain, 'west.acme.example' as TrustDomain];
 const ALICE = `spiffe://${EAST}/operator/alice`;
@@ -81,6 +81,33 @@ test('a compromised root and the log’s signature are for the socket, whoever a
   const api = clientOf(east, spiffeIds.adminApi(EAST));
   await assert.rejects(rotate(api, ALICE, { action: 'begin', compromised: true }), { code: 'IDENTITY_SOCKET_ONLY' });
   await assert.rejects(call<trust.CheckpointLogRequest, trust.LogHead>(api.checkpointLog.bind(api), {}, limitFor(ALICE)), { code: 'IDENTITY_SOCKET_ONLY' });
+});
+
+test('a token asked for twice with one key is made once, also after a restart, and its secret is told once', async () => {
+  const withKey = (person: string, key: string, cluster = 'south', more: Record<string, string> = {}) => {
+    const api = clientOf(east, spiffeIds.adminApi(EAST));
+    const { timeoutMs, metadata } = limitFor(person);
+    return call<trust.CreateClusterTokenRequest, trust.CreateClusterTokenResponse>(api.createClusterToken.bind(api), { cluster, ttlSeconds: 60, replace: false }, { timeoutMs, metadata: { ...metadata, [IDEMPOTENCY_KEY]: key, ...more } });
+  };
+  const terraform = 'oidc:corp:terraform';
+  const tokensMade = async (): Promise<number> => (await root.root.log.read(0, root.root.log.head().records)).filter((r) => r.kind === 'cluster-token-created').length;
+  const before = await tokensMade();
+  const tried = await withKey(terraform, 'k-1', 'south', { [DRY_RUN]: 'true' });
+  assert.deepEqual([tried.token, tried.replayed, await tokensMade()], ['', false, before], 'a dry run makes none');
+  await assert.rejects(withKey(terraform, 'k-1', 'east', { [DRY_RUN]: 'true' }), { code: 'IDENTITY_CLUSTER_EXISTS' });
+  const answers = await Promise.all([withKey(terraform, 'k-1'), withKey(terraform, 'k-1')]);
+  assert.deepEqual(answers.map((a) => a.token === '').toSorted(), [false, true], 'one of two at the same moment gets the secret');
+  assert.deepEqual([answers[0]?.id, answers[0]?.expiresAtMs], [answers[1]?.id, answers[1]?.expiresAtMs]);
+  assert.equal(await tokensMade(), before + 1);
+  await assert.rejects(withKey(terraform, 'k-1', 'southwest'), { code: 'IDENTITY_WRITE_KEY' });
+  await assert.rejects(withKey(ALICE, 'k-1'), { code: 'IDENTITY_OPERATOR_DENIED' }, 'a key is no right');
+  await assert.rejects(withKey(terraform, 'k-2', 'east'), { code: 'IDENTITY_CLUSTER_EXISTS' });
+  await assert.rejects(withKey(terraform, 'k-2', 'east'), { code: 'IDENTITY_CLUSTER_EXISTS' }, 'what failed is not remembered');
+  for (const channel of channels.splice(0)) channel.close();
+  await root.close();
+  root = await startTestTrustRoot(join(dir.path, 'root'), { operators, port: root.port });
+  const again = await withKey(terraform, 'k-1');
+  assert.deepEqual([again.token, again.replayed, again.id, await tokensMade()], ['', true, answers[0]?.id, before + 1]);
 });
 
 test('the open connection of a cluster that was fenced asks for nothing more', async () => {

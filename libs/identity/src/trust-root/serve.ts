@@ -55,28 +55,41 @@ function headToWire({ records, hash }: Head): trust.LogHead {
   return { records: BigInt(records), hash };
 }
 
-/** For the operator, who is whoever may open the Unix socket. */
-export function serveTrustRootAdmin(root: Root, rotor: Rotor, log: Log): trust.TrustRootAdminServer {
+/** What an operator may ask for, whichever way: the changes and the readings. */
+export type OperatorWork = ReturnType<typeof operatorWork>;
+export function operatorWork(root: Root, rotor: Rotor) {
   return {
-    createClusterToken: handleUnary(async (request) => {
-      const made = await root.createToken(request);
-      return { token: made.token, expiresAtMs: BigInt(made.expiresAtMs) };
-    }, log),
-    removeCluster: handleUnary(async ({ cluster }) => {
+    createClusterToken: async (request: trust.CreateClusterTokenRequest): Promise<trust.CreateClusterTokenResponse> => {
+      const { token, id, expiresAtMs } = await root.createToken(request);
+      return { token, id, expiresAtMs: BigInt(expiresAtMs), replayed: false };
+    },
+    removeCluster: async ({ cluster }: trust.RemoveClusterRequest): Promise<trust.RemoveClusterResponse> => {
       await root.remove(cluster);
-      return {};
-    }, log),
-    fenceCluster: handleUnary(async ({ cluster, reason }) => {
+      return { replayed: false };
+    },
+    fenceCluster: async ({ cluster, reason }: trust.FenceClusterRequest): Promise<trust.FenceClusterResponse> => {
       await root.fence(cluster, reason);
-      return {};
-    }, log),
-    unfenceCluster: handleUnary(async ({ cluster }) => {
+      return { replayed: false };
+    },
+    unfenceCluster: async ({ cluster }: trust.UnfenceClusterRequest): Promise<trust.UnfenceClusterResponse> => {
       await root.unfence(cluster);
-      return {};
-    }, log),
+      return { replayed: false };
+    },
+    rotate: async (request: trust.RotateRequest): Promise<trust.RotationStatus> => toWire(await rotor.command(readRotateCommand(request))),
+    rotation: (): trust.RotationStatus => toWire(rotor.document()),
+  };
+}
+
+/** For the operator, who is whoever may open the Unix socket. */
+export function serveTrustRootAdmin(root: Root, work: OperatorWork, log: Log): trust.TrustRootAdminServer {
+  return {
+    createClusterToken: handleUnary(work.createClusterToken, log),
+    removeCluster: handleUnary(work.removeCluster, log),
+    fenceCluster: handleUnary(work.fenceCluster, log),
+    unfenceCluster: handleUnary(work.unfenceCluster, log),
     getFederation: handleUnary(async () => root.view(), log),
-    rotate: handleUnary(async (request) => toWire(await rotor.command(readRotateCommand(request))), log),
-    getRotation: handleUnary(async () => toWire(rotor.document()), log),
+    rotate: handleUnary(work.rotate, log),
+    getRotation: handleUnary(async () => work.rotation(), log),
     getLog: handleUnary(async ({ last }) => {
       const head = root.ledger.head();
       const limit = Math.min(last === 0 ? DEFAULT_LOG_RECORDS : last, MAX_LOG_RECORDS);
@@ -88,7 +101,7 @@ export function serveTrustRootAdmin(root: Root, rotor: Rotor, log: Log): trust.T
 }
 
 function toWire(document: RotationDocument): trust.RotationStatus {
-  return { document: Buffer.from(JSON.stringify(document)) };
+  return { document: Buffer.from(JSON.stringify(document)), replayed: false };
 }
 
 /** The trust domain of the calling control plane. **Throws** IDENTITY_DENIED for every other caller. */

@@ -63,6 +63,10 @@ export const trustRootStateSchema = Type.Object({
   tokens: Type.Array(clusterTokenSchema),
   /** The intermediates that have not run out: what is in force. What was is in the transparency log. */
   journal: Type.Array(journalEntrySchema),
+  /** Writes asked for with an idempotency key, for a day: hashes, and what may be told again. */
+  writes: Type.Optional(
+    Type.Array(Type.Object({ key: Type.String(), fingerprint: Type.String(), expiresAtMs: Type.Integer(), outcome: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()])) }), { maxItems: 1_024 }),
+  ),
   /** Set by a restore, until the first change after it. */
   restored: Type.Optional(Type.Object({ atMs: Type.Integer(), backupMadeAtMs: Type.Integer(), sequenceLeap: Type.Integer() })),
   /** Where the transparency log stood when this state was written; absent before there was a log. */

@@ -8,7 +8,7 @@ import { openRoot } from './root-key.ts';
 import { DAY_MS } from './root-signer.ts';
 import { Rotor } from './rotor.ts';
 import { type RemoteOperator, serveRemoteOperators } from './serve-remote.ts';
-import { serveTrustRoot, serveTrustRootAdmin } from './serve.ts';
+import { operatorWork, serveTrustRoot, serveTrustRootAdmin } from './serve.ts';
 
 export type { TrustRootOptions } from './root.ts';
 
@@ -53,11 +53,12 @@ export async function openTrustRoot(options: TrustRootOptions & { readonly opera
   const root = await Root.open(opened, { ...options, keys });
   const rotor = new Rotor(root, { ...options, keys });
   const service = serveTrustRoot(root, rotor, options.log);
-  const admin = serveTrustRootAdmin(root, rotor, options.log);
+  const work = operatorWork(root, rotor);
+  const admin = serveTrustRootAdmin(root, work, options.log);
   return {
     service: { definition: trust.TrustRootService, implementation: service.implementation },
     admin: { definition: trust.TrustRootAdminService, implementation: admin },
-    remote: { definition: trust.TrustRootAdminService, implementation: serveRemoteOperators({ admin, operators: options.operators ?? [], root, log: options.log }) },
+    remote: { definition: trust.TrustRootAdminService, implementation: serveRemoteOperators({ admin, work, operators: options.operators ?? [], root, log: options.log }) },
     svids: root.svids,
     bundles: root.bundles,
     get rootSha256() {

@@ -3,6 +3,7 @@ import test from 'node:test';
 import { aService } from '../testing.ts';
 import { parseBundle } from '../bundle.ts';
 import { parseExport } from './export.ts';
+import { parseDrain } from './drain.ts';
 import { parseEntry, parseJoinToken } from './join-token.ts';
 import { parseService } from './service.ts';
 import { parseRegistration, parseWorkload, registrationKey } from './workload.ts';
@@ -50,6 +51,12 @@ test('an export is for all or for named clusters, never for nobody', () => {
   const to = (consumers: unknown) => parseExport({ kind: 'export', namespace: 'shop', name: 'payments', consumers }).ok;
   assert.ok(to('all') && to(['west']));
   assert.ok(!to([]) && !to('west') && !to(['West']));
+});
+
+test('a drain is of an agent, whole or some of its workloads, or of a whole gateway', () => {
+  const drain = { kind: 'drain', role: 'agent', name: 'vm-1', workloads: ['shop/cart/one'] };
+  assert.ok(parseDrain(drain).ok && parseDrain({ kind: 'drain', role: 'gateway', name: 'gw-1', reason: 'new disk' }).ok);
+  for (const wrong of [{ role: 'gateway' }, { role: 'operator' }, { workloads: [] }, { workloads: ['cart'] }, { name: 'VM' }, { until: 1 }]) assert.ok(!parseDrain({ ...drain, ...wrong }).ok, JSON.stringify(wrong));
 });
 
 test('a join token keeps only the hash of its secret, in full', () => {

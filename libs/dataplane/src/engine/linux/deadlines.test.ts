@@ -29,7 +29,7 @@ function clockFrom(startMs: number): { readonly now: () => number; readonly runT
   return {
     now: () => nowMs,
     runTo: (deadlines, toMs) => {
-      for (; nowMs < toMs; nowMs += Deadlines.stepMs) deadlines.run(nowMs);
+      for (; nowMs < toMs; nowMs += Deadlines.stepMs) while (!deadlines.run(nowMs, 16));
     },
   };
 }
@@ -73,6 +73,20 @@ test('two thousand that begin together are not looked at together', () => {
   assert.ok(before >= 2_000);
 });
 
+test('however many are due at once, only so many are looked at in a row; what is a step late is looked at all the same', () => {
+  const nowMs = 1_000;
+  const deadlines = new Deadlines<Thing>(0);
+  const things = Array.from({ length: 100 }, () => new Thing(500, () => nowMs));
+  for (const thing of things) deadlines.add(thing);
+  const told = (): number => things.filter(({ lateMs }) => lateMs !== undefined).length;
+  assert.equal(deadlines.run(610, 16), false);
+  assert.equal(told(), 16);
+  assert.equal(deadlines.run(620, 16), false);
+  assert.equal(told(), 32);
+  assert.equal(deadlines.run(720, 16), true);
+  assert.equal(told(), 100);
+});
+
 test('any of them may be removed in any order, during a run too, and the others are told in time', () => {
   const clock = clockFrom(0);
   const deadlines = new Deadlines<Thing>(0);
@@ -80,19 +94,23 @@ test('any of them may be removed in any order, during a run too, and the others 
   for (const thing of things) deadlines.add(thing);
   const removed = new Set(things.filter((_, i) => i % 7 === 3));
   for (const thing of removed) deadlines.remove(thing);
-  const [first, second] = things;
-  assert.ok(first !== undefined && second !== undefined);
-  const tell = first.onDeadline.bind(first);
-  // Of the same step as the first one: closed by its neighbour's end.
-  const neighbour = things[6];
-  assert.ok(neighbour !== undefined);
-  first.onDeadline = () => {
-    tell();
-    neighbour.closed = true;
-    deadlines.remove(neighbour);
-    deadlines.remove(second);
-  };
+  // Of one step: whichever is told first ends the other, and takes one of another step away.
+  const [first, second] = [things[0], things[6]];
+  const later = things[1];
+  assert.ok(first !== undefined && second !== undefined && later !== undefined);
+  for (const [one, other] of [[first, second], [second, first]] as const) {
+    const tell = one.onDeadline.bind(one);
+    one.onDeadline = () => {
+      tell();
+      other.closed = true;
+      deadlines.remove(other);
+      deadlines.remove(later);
+    };
+  }
   clock.runTo(deadlines, 3_000);
-  for (const thing of things) assert.equal(thing.lateMs !== undefined, !removed.has(thing) && thing !== neighbour && thing !== second, 'told once, unless removed');
+  assert.equal([first, second].filter(({ lateMs }) => lateMs !== undefined).length, 1);
+  for (const thing of things) {
+    if (thing !== first && thing !== second) assert.equal(thing.lateMs !== undefined, !removed.has(thing) && thing !== later, 'told once, unless removed');
+  }
   assert.equal(deadlines.size, 0);
 });

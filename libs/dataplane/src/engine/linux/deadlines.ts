@@ -63,23 +63,32 @@ export class Deadlines<T extends Limited> {
     last.deadlineIndex = deadlineIndex;
   }
 
-  /** To be called every `STEP_MS` or so. */
-  run(nowMs: number): void {
+  /**
+   * To be called every `STEP_MS` or so; again in a moment where it answers false: then it looked at `most` and others are due.
+   * What is late by a step is looked at without that limit.
+   */
+  run(nowMs: number, most: number): boolean {
     const last = Math.floor(nowMs / STEP_MS);
+    let left = most;
     for (; this.#next <= last; this.#next++) {
       const entries = this.#steps.get(this.#next);
       if (entries === undefined) continue;
-      this.#steps.delete(this.#next);
-      for (const limited of entries) limited.deadlineStep = -1;
-      for (const limited of entries) {
-        if (limited.closed || limited.deadlineStep >= 0) continue;
-        if (limited.deadlineMs <= nowMs) limited.onDeadline();
-        else {
-          limited.onReview();
-          if (!limited.closed) this.add(limited);
-        }
+      for (let limited = entries.pop(); limited !== undefined; limited = entries.pop()) {
+        limited.deadlineStep = -1;
+        this.#look(limited, nowMs);
+        left -= 1;
+        if (left <= 0 && this.#next === last && entries.length > 0) return false;
       }
+      this.#steps.delete(this.#next);
     }
+    return true;
+  }
+
+  #look(limited: T, nowMs: number): void {
+    if (limited.closed) return;
+    if (limited.deadlineMs <= nowMs) return limited.onDeadline();
+    limited.onReview();
+    if (!limited.closed) this.add(limited);
   }
 
   static readonly stepMs = STEP_MS;

@@ -26,6 +26,10 @@ const MAX_DESTINATIONS = 10_000;
 /** Addresses remembered in their binary form. */
 const MAX_ADDRESSES = 10_000;
 
+/** Looking at one long connection takes a few system calls: so many in a row keep nobody waiting. */
+const LOOKS_A_TURN = 16;
+const REST_OF_LOOKS_MS = 1;
+
 /** **Owns** its listener, connections and pipes. `settings.limits` are this worker's share. */
 export class Gateway {
   readonly loop: Loop;
@@ -218,14 +222,12 @@ export class Gateway {
 
   readonly #tick = (): void => {
     this.#ticking = this.loop.setTimer(Deadlines.stepMs, this.#tick);
-    this.deadlines.run(this.loop.nowMs);
+    if (!this.deadlines.run(this.loop.nowMs, LOOKS_A_TURN)) {
+      this.#ticking.cancel();
+      this.#ticking = this.loop.setTimer(REST_OF_LOOKS_MS, this.#tick);
+    }
     for (const connection of this.#departures.takeDue(this.loop.nowMs)) connection.cut();
   };
-
-  /** Puts on the accounts what was relayed so far. */
-  count(): void {
-    for (const connection of this.#open) connection.count();
-  }
 
   stopAccepting(): void {
     this.#listener?.drain();

@@ -10,19 +10,24 @@ import { Gateway } from './gateway.ts';
 import type { FromRelayWorker, RelayWorkerStart, ToRelayWorker } from './messages.ts';
 
 if (parentPort === null) throw new Error('relay-worker.ts is started by the relay engine as a worker thread');
+/**
+ * Nothing here waits for Node's own loop but messages, which wake it at once. A turn of it takes as long as two round trips,
+ * and whoever speaks meanwhile waits for it.
+ */
+const TURNS_IN_A_ROW = 1_000;
+
 const port = parentPort;
 const { settings, logLevel, descriptors } = workerData as RelayWorkerStart;
 const post = (message: FromRelayWorker): void => port.postMessage(message);
 
 const relayedLog = new RelayedLog(logLevel, post);
 const log = relayedLog.log();
-const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors, turnsInARow: 16 });
+const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors, turnsInARow: TURNS_IN_A_ROW });
 const replica = new Replica();
 const gateway = new Gateway({ loop, settings, snapshots: replica.snapshots, random: systemRandom, log });
 
 let told = 0;
 function handOver(): void {
-  gateway.count();
   const delta = gateway.ledger.drain();
   if (delta !== undefined || gateway.connections !== told) post({ kind: 'counts', delta, connections: gateway.connections });
   told = gateway.connections;

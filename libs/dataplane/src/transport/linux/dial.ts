@@ -14,11 +14,16 @@ export function keepAlive(fd: number): void {
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
 }
 
-/** A socket on its way to `address`; the caller owns it. With `isBare` the caller sets TCP_NODELAY and `keepAlive` later: calls that a short connection does not need. */
-export function connectingSocket(address: SocketAddress, isBare = false): number {
+/**
+ * A socket on its way to `address`; the caller owns it. With `speaksAtOnce` the caller sends first, as soon as it is connected:
+ * the answer to the handshake goes with those bytes instead of before them (on a socket that connects, TCP_DEFER_ACCEPT says
+ * that), and TCP_NODELAY and `keepAlive` are the caller's, for calls that a short connection does not need.
+ */
+export function connectingSocket(address: SocketAddress, speaksAtOnce = false): number {
   const fd = libc.openSocket(address.family);
   if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`, { facts: { errno: libc.errno() } });
-  if (!isBare) {
+  if (speaksAtOnce) libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_DEFER_ACCEPT, 1);
+  else {
     libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
     keepAlive(fd);
   }
@@ -59,35 +64,40 @@ const REST_MS = 100;
  */
 export type ListenerOptions = {
   readonly sharesPort?: 'first' | 'joins';
+  /** A `HeldPort`'s: the listener accepts what waits there, and on it. */
+  readonly heldFd?: number;
 };
 
 const ERRORS: Readonly<Record<number, string>> = { 13: 'EACCES', 24: 'EMFILE', 98: 'EADDRINUSE', 99: 'EADDRNOTAVAIL' };
 
+/** A port whose connections wait in the system until a listener accepts them. **Owns** its descriptor; listeners have copies. */
+export interface HeldPort {
+  readonly host: string;
+  readonly port: number;
+  readonly fd: number;
+  /** What waits is reset, unless a listener is there to take it. Idempotent. */
+  close(): void;
+}
+
+/** Listens, and accepts nothing. **Throws** DATAPLANE_LISTEN_FAILED. */
+export function holdPort(host: string, port: number, label: string): HeldPort {
+  const fd = listeningSocket(host, port, label, undefined);
+  let closed = false;
+  return {
+    ...boundAddress(fd),
+    fd,
+    close: () => {
+      if (!closed) libc.close(fd);
+      closed = true;
+    },
+  };
+}
+
 /** Listens; each accepted descriptor is `onAccept`'s to own. **Throws** DATAPLANE_LISTEN_FAILED. */
 export function openListener(loop: Loop, host: string, port: number, label: string, onAccept: (fd: number) => void, onExhausted: () => void, options: ListenerOptions = {}): LoopListener {
-  const address = socketAddress(host === 'localhost' ? '127.0.0.1' : host, port);
-  if (address === undefined) throw listenFailed(label, { host, port }, 'the host is to be an IP address');
-  const fd = libc.openSocket(address.family);
-  const give = (what: string): never => {
-    const error = libc.errno();
-    if (fd >= 0) libc.close(fd);
-    throw listenFailed(label, { host, port }, ERRORS[error] ?? `${what}: errno ${error}`);
-  };
-  if (fd < 0) give('socket');
-  libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
-  if (options.sharesPort === 'joins') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
-  // Accepted sockets take these over from the listening one.
-  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
-  keepAlive(fd);
-  if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
-  // Bound alone, shared from here on.
-  if (options.sharesPort === 'first') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
-  if (libc.listen(fd, BACKLOG) < 0) give('listen');
+  const fd = options.heldFd === undefined ? listeningSocket(host, port, label, options.sharesPort) : libc.duplicate(options.heldFd);
+  if (fd < 0) throw listenFailed(label, { host, port }, `dup: errno ${libc.errno()}`);
   loop.own(fd);
-  const bound = Buffer.alloc(28);
-  const size = Buffer.alloc(4);
-  size.writeInt32LE(28, 0);
-  libc.getsockname(fd, bound, size);
 
   let closed = false;
   let resting: { cancel(): void } | undefined;
@@ -120,11 +130,41 @@ export function openListener(loop: Loop, host: string, port: number, label: stri
     loop.closeOwn(fd);
   };
   return {
-    ...readSocketAddress(bound),
+    ...boundAddress(fd),
     drain: () => {
       for (let accepted = closed ? -1 : libc.accept(fd); accepted >= 0; accepted = libc.accept(fd)) onAccept(accepted);
       close();
     },
     close,
   };
+}
+
+function listeningSocket(host: string, port: number, label: string, sharesPort: 'first' | 'joins' | undefined): number {
+  const address = socketAddress(host === 'localhost' ? '127.0.0.1' : host, port);
+  if (address === undefined) throw listenFailed(label, { host, port }, 'the host is to be an IP address');
+  const fd = libc.openSocket(address.family);
+  const give = (what: string): never => {
+    const error = libc.errno();
+    if (fd >= 0) libc.close(fd);
+    throw listenFailed(label, { host, port }, ERRORS[error] ?? `${what}: errno ${error}`);
+  };
+  if (fd < 0) give('socket');
+  libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
+  if (sharesPort === 'joins') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
+  // Accepted sockets take these over from the listening one.
+  libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
+  keepAlive(fd);
+  if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
+  // Bound alone, shared from here on.
+  if (sharesPort === 'first') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
+  if (libc.listen(fd, BACKLOG) < 0) give('listen');
+  return fd;
+}
+
+function boundAddress(fd: number): { readonly host: string; readonly port: number } {
+  const bound = Buffer.alloc(28);
+  const size = Buffer.alloc(4);
+  size.writeInt32LE(28, 0);
+  libc.getsockname(fd, bound, size);
+  return readSocketAddress(bound);
 }

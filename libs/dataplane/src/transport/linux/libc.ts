@@ -16,6 +16,8 @@ export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CTL_MOD = 3;
 export const MSG_NOSIGNAL = 0x4000;
+/** More follows: a TCP socket keeps what does not fill a packet, until the next send, `shutdown` or `close`, or 200 ms. */
+export const MSG_MORE = 0x8000;
 export const SHUT_WR = 1;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
@@ -28,6 +30,7 @@ export const TCP_NODELAY = 1;
 export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
+export const TCP_DEFER_ACCEPT = 9;
 export const TCP_USER_TIMEOUT = 18;
 export const EINTR = 4;
 export const EAGAIN = 11;
@@ -72,6 +75,10 @@ const fcntlCall = fn('int fcntl(int, int, int)');
 const spliceCall = fn('long splice(int, void *, int, void *, size_t, unsigned int)');
 const SPLICE_F_MOVE_NONBLOCK = 3;
 const F_SETPIPE_SZ = 1031;
+const F_DUPFD_CLOEXEC = 1030;
+
+/** Another descriptor of the same open socket, or -1. */
+export const duplicate = (fd: number): number => fcntlCall(fd, F_DUPFD_CLOEXEC, 0);
 
 /** Moves up to so many bytes between a socket and a pipe without copying them here: the count, 0 at the end, -1 for an error. */
 export const splice = (from: number, to: number, sizeBytes: number): number => spliceCall(from, null, to, null, sizeBytes, SPLICE_F_MOVE_NONBLOCK);
@@ -142,6 +149,17 @@ export function hasHeardNothing(fd: number, silentMs: number): boolean {
   size.writeInt32LE(TCP_INFO_BYTES, 0);
   if (getsockoptCall(fd, IPPROTO_TCP, TCP_INFO, info, size) < 0) return false;
   return Math.min(info.readUInt32LE(52), info.readUInt32LE(56)) > silentMs;
+}
+
+const IPPROTO_IP = 0;
+const IPPROTO_IPV6 = 41;
+/** The same number for IPv6 (IP6T_SO_ORIGINAL_DST). **Source** linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h. */
+const SO_ORIGINAL_DST = 80;
+const originalAddress = Buffer.alloc(28);
+/** The address a redirected connection was made to, as a socket address; undefined where the kernel knows none. Good until the next call. */
+export function originalDestination(fd: number, isIpv6: boolean): Buffer | undefined {
+  size.writeInt32LE(originalAddress.length, 0);
+  return getsockoptCall(fd, isIpv6 ? IPPROTO_IPV6 : IPPROTO_IP, SO_ORIGINAL_DST, originalAddress, size) < 0 ? undefined : originalAddress;
 }
 
 const eight = Buffer.alloc(8);

@@ -47,7 +47,7 @@ export class Loop {
    * `onError`: what a handler threw; the loop itself goes on (reliability 68). `sharesThread`: much else runs on this
    * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
    * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
-   * `turnsInARow`: busy turns before Node's own loop has one; promises and messages wait so long.
+   * `turnsInARow`: busy turns before Node's own loop has one; promises and messages wait so long, never for an event.
    */
   constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly turnsInARow?: number } = {}) {
     this.#turnsInARow = options.turnsInARow ?? 1;
@@ -105,7 +105,7 @@ export class Loop {
   watch(fd: number, events: number, watched: Watched): number {
     const slot = this.#free.pop() ?? this.#watched.length;
     this.#watched[slot] = watched;
-    const generation = ((this.#generation[slot] ?? 0) + 1) & 0xff;
+    const generation = ((this.#generation[slot] ?? 0) + 1) & 0x7f; // so that a key is a small integer to V8
     this.#generation[slot] = generation;
     const key = ((generation << 24) | slot) >>> 0;
     if (epollControl(this.#epoll, EPOLL_CTL_ADD, fd, events, key) < 0) {
@@ -166,7 +166,8 @@ export class Loop {
 
   readonly #turn = (): void => {
     let turns = 0;
-    do this.#turnOnce();
+    // Only the first of them waits: what a turn gave to promises and ticks runs on Node's own loop, and comes before any waiting.
+    do this.#turnOnce(turns === 0);
     while (!this.#closed && this.#held === 0 && !this.#woken && ++turns < this.#turnsInARow && this.#busy);
     this.#woken = false;
     if (!this.#closed) setImmediate(this.#turn);
@@ -176,8 +177,8 @@ export class Loop {
     }
   };
 
-  #turnOnce(): void {
-    const count = epollWait(this.#epoll, this.#events, EVENTS, this.#waitMs());
+  #turnOnce(mayWait: boolean): void {
+    const count = epollWait(this.#epoll, this.#events, EVENTS, mayWait ? this.#waitMs() : 0);
     this.#nowMs = performance.now();
     if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
     for (let i = 0; i < count; i++) this.#dispatch(i * EVENT_BYTES);

@@ -1,16 +1,15 @@
 // A connection on the loop, with the part of net.Socket's face that codecs and relays use; writes of one turn leave in one send.
 import { EventEmitter } from 'node:events';
 import type { TimerHandle } from '@isthmus/runtime';
-import { isLent, kept, LENT_BYTES, lentRoom } from '../lent.ts';
+import { kept, LENT_BYTES, lentChunk, lentRoom } from '../lent.ts';
 import * as libc from './libc.ts';
 import type { Flushed, Loop, Watched } from './loop.ts';
 import { readSocketAddress } from './socket-address.ts';
+import { WriteQueue } from './write-queue.ts';
 
 /** Room that reads go to; handed out piece by piece, so a chunk is its taker's to keep. */
 const SLAB_BYTES = 262_144;
 const READ_BYTES = LENT_BYTES;
-/** A chunk smaller than this is gathered with its neighbours into one send. */
-const GATHER_BYTES = 16_384;
 /** More than this waiting to be sent: `write` returns false. */
 const HIGH_WATER_BYTES = 65_536;
 /** Reads of one event before others have their turn. */
@@ -22,7 +21,6 @@ export const FAILED = -2;
 
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let slabUsed = 0;
-const gathered = Buffer.allocUnsafeSlow(GATHER_BYTES * 4);
 
 /** Room for one read, at the slab's end. */
 function slabRoom(): Buffer {
@@ -45,15 +43,13 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   destroyed = false;
   readableEnded = false;
   writableFinished = false;
-  writableLength = 0;
   bytesRead = 0;
   bytesWritten = 0;
   connecting: boolean;
   readonly #allowHalfOpen: boolean;
   #key: number;
   #events: number;
-  #queue: Buffer[] = [];
-  #headSent = 0; // of the queue's first buffer
+  readonly #queue = new WriteQueue();
   #marked = false;
   #blocked = false; // the kernel took no more: wait for EPOLLOUT
   #needDrain = false;
@@ -68,6 +64,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   #error: Error | undefined;
   #lends = false;
   #sent: (() => void) | undefined;
+  #taker: ((chunk: Buffer) => void) | undefined;
 
   constructor(loop: Loop, fd: number, connecting: boolean, options: StreamOptions) {
     super();
@@ -82,8 +79,27 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
 
   override on(event: string, listener: (...args: never[]) => void): this {
     super.on(event, listener as (...args: unknown[]) => void);
-    if (event === 'data') this.resume();
+    if (event === 'data') {
+      this.#findTaker();
+      this.resume();
+    }
     return this;
+  }
+
+  override removeListener(event: string, listener: (...args: never[]) => void): this {
+    super.removeListener(event, listener as (...args: unknown[]) => void);
+    if (event === 'data') this.#findTaker();
+    return this;
+  }
+
+  override off(event: string, listener: (...args: never[]) => void): this {
+    return this.removeListener(event, listener);
+  }
+
+  /** The one who takes what is read is called without the detour through `emit`. */
+  #findTaker(): void {
+    const takers = this.rawListeners('data') as ((chunk: Buffer) => void)[];
+    this.#taker = takers.length === 1 ? takers[0] : undefined;
   }
 
   get remoteAddress(): string | undefined {
@@ -94,8 +110,19 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     return this.#address(libc.getpeername)?.port;
   }
 
+  /** Before a packet filter redirected it; for connections accepted. */
+  get originalDestination(): { readonly host: string; readonly port: number } | undefined {
+    if (this.fd < 0) return undefined;
+    const bytes = libc.originalDestination(this.fd, this.remoteAddress?.includes(':') === true);
+    return bytes === undefined ? undefined : readSocketAddress(bytes);
+  }
+
   get localPort(): number | undefined {
     return this.#address(libc.getsockname)?.port;
+  }
+
+  get writableLength(): number {
+    return this.#queue.bytes;
   }
 
   get writableNeedDrain(): boolean {
@@ -162,13 +189,17 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
 
   protected readSome(): void {
     for (let reads = 0; reads < READS_A_TURN && !this.#paused && !this.destroyed && !this.readableEnded; reads++) {
-      const into = this.#lends ? lentRoom() : slabRoom();
+      const isLent = this.#lends;
+      const into = isLent ? lentRoom() : slabRoom();
       const count = this.receive(into, READ_BYTES);
       if (count > 0) {
         this.bytesRead += count;
         this.#lastMs = this.loop.nowMs;
-        if (!isLent(into)) slabUsed += count;
-        this.emit('data', into.subarray(0, count));
+        if (!isLent) slabUsed += count;
+        const chunk = isLent ? lentChunk(count) : into.subarray(0, count);
+        const taker = this.#taker;
+        if (taker !== undefined) taker(chunk);
+        else this.emit('data', chunk);
         if (count < READ_BYTES && !this.hasMore()) return;
       } else {
         if (count === 0) this.#ended();
@@ -265,29 +296,13 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     });
   }
 
-  setNoDelay(): this {
-    return this;
-  }
-
-  setKeepAlive(): this {
-    return this;
-  }
-
-  ref(): this {
-    return this;
-  }
-
-  unref(): this {
-    return this;
-  }
-
   cork(): void {
     this.#corked += 1;
   }
 
   uncork(): void {
     if (this.#corked > 0) this.#corked -= 1;
-    if (this.#queue.length > 0) this.#mark();
+    if (this.#queue.bytes > 0) this.#mark();
   }
 
   atTurnEnd(flushed: Flushed): void {
@@ -308,7 +323,6 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
     if (bytes.length > 0) {
       this.#queue.push(kept(bytes));
-      this.writableLength += bytes.length;
     }
     const callback = typeof encoding === 'function' ? encoding : done;
     if (callback !== undefined) queueMicrotask(callback);
@@ -316,6 +330,24 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     if (this.writableLength <= HIGH_WATER_BYTES) return true;
     this.#needDrain = true;
     return false;
+  }
+
+  writeNow(bytes: Buffer, sizeBytes: number): boolean {
+    if (this.destroyed || this.#ending) return false;
+    let sent = 0;
+    if (this.#queue.bytes === 0 && !this.#blocked && !this.connecting && this.readyToSend()) {
+      do {
+        const count = this.transmit(sent === 0 ? bytes : bytes.subarray(sent, sizeBytes), sizeBytes - sent);
+        if (count === FAILED) return false;
+        if (count === AGAIN) break;
+        sent += count;
+      } while (sent < sizeBytes && this.mayOfferAgain());
+      this.bytesWritten += sent;
+      this.#lastMs = this.loop.nowMs;
+      if (sent === sizeBytes) return true;
+      this.#block();
+    }
+    return this.write(Buffer.from(bytes.subarray(sent, sizeBytes)));
   }
 
   end(chunk?: Uint8Array | string | (() => void), encoding?: BufferEncoding | (() => void), done?: () => void): this {
@@ -326,12 +358,6 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.#ending = true;
     this.#mark();
     return this;
-  }
-
-  destroySoon(): void {
-    this.end();
-    if (this.writableFinished) this.destroy();
-    else this.once('finish', () => this.destroy());
   }
 
   #mark(): void {
@@ -357,17 +383,15 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   }
 
   #sendQueue(): void {
-    while (this.#queue.length > 0) {
-      const first = this.#queue[0];
-      if (first === undefined) return;
-      const many = this.#queue.length > 1 && first.length < GATHER_BYTES;
-      const from = many ? gathered : this.#headSent === 0 ? first : first.subarray(this.#headSent);
-      const size = many ? this.#gather() : from.length;
+    const queue = this.#queue;
+    for (let from = queue.next(); from !== undefined; from = queue.next()) {
+      const size = queue.nextBytes;
       const sent = this.transmit(from, size);
       if (sent === FAILED) return;
       if (sent === AGAIN) return this.#block();
       this.#lastMs = this.loop.nowMs;
-      this.#taken(sent);
+      this.bytesWritten += sent;
+      queue.taken(sent);
       if (sent < size && !this.mayOfferAgain()) return this.#block();
     }
     if (this.#events & libc.EPOLLOUT) this.wantWritable(false);
@@ -376,7 +400,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
       this.#needDrain = false;
       this.emit('drain');
     }
-    if (this.#ending && !this.writableFinished && this.#queue.length === 0 && !this.destroyed) {
+    if (this.#ending && !this.writableFinished && this.#queue.bytes === 0 && !this.destroyed) {
       this.transmitEnd();
       this.writableFinished = true;
       this.emit('finish');
@@ -394,34 +418,6 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.wantWritable(true);
   }
 
-  #gather(): number {
-    let at = 0;
-    for (let i = 0; i < this.#queue.length; i++) {
-      const buffer = this.#queue[i];
-      if (buffer === undefined) break;
-      const from = i === 0 ? this.#headSent : 0;
-      const size = Math.min(buffer.length - from, gathered.length - at);
-      at += buffer.copy(gathered, at, from, from + size);
-      if (at === gathered.length) break;
-    }
-    return at;
-  }
-
-  #taken(count: number): void {
-    this.bytesWritten += count;
-    this.writableLength -= count;
-    let left = count + this.#headSent;
-    let done = 0;
-    for (; done < this.#queue.length; done++) {
-      const size = this.#queue[done]?.length ?? 0;
-      if (size > left) break;
-      left -= size;
-    }
-    if (done === this.#queue.length) this.#queue.length = 0;
-    else if (done > 0) this.#queue.splice(0, done);
-    this.#headSent = this.#queue.length === 0 ? 0 : left;
-  }
-
   #closeIfDone(): void {
     if (this.readableEnded && this.writableFinished) this.destroy();
   }
@@ -431,7 +427,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.destroyed = true;
     this.#error = error;
     this.#idleTimer?.cancel();
-    this.#queue.length = 0;
+    this.#queue.clear();
     this.#sent?.();
     this.release();
     if (this.#key >= 0) this.loop.forget(this.#key);

@@ -26,6 +26,7 @@ export function linuxTransport(loop: Loop): Transport {
     dial: (options) => dial(loop, watch, options),
     dialMutualTls: (options) => dialMutualTls(loop, watch, options),
     reset: (stream) => void (stream as LoopStream).resetAndDestroy(),
+    originalDestination: (stream) => (stream as LoopStream).originalDestination,
   };
 }
 
@@ -39,7 +40,7 @@ function listen<S extends LoopStream>(loop: Loop, options: ListenOptions, watch:
     watch.add(stream);
     stream.once('close', () => open.delete(stream));
     onStream(stream);
-  }, () => options.onExhausted?.(), options.listen.sharesPort === undefined ? {} : { sharesPort: options.listen.sharesPort });
+  }, () => options.onExhausted?.(), options.listen);
   // What the system has accepted for this listener is served, not reset.
   return { host: listener.host, port: listener.port, open, close: () => listener.drain() };
 }

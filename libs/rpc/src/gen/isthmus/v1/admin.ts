@@ -141,19 +141,34 @@ export interface BanRequest {
   name: string;
   /** at most 200 characters */
   reason: string;
+  write: Write | undefined;
 }
 
 export interface BanResponse {
+  replayed: boolean;
 }
 
 export interface UnbanRequest {
   kind: string;
   namespace: string;
   name: string;
+  write: Write | undefined;
 }
 
 export interface UnbanResponse {
   existed: boolean;
+  replayed: boolean;
+}
+
+export interface ReadmitRequest {
+  agent: string;
+  write: Write | undefined;
+}
+
+export interface ReadmitResponse {
+  /** something kept it from attesting */
+  existed: boolean;
+  replayed: boolean;
 }
 
 export interface StatusRequest {
@@ -1688,7 +1703,7 @@ export const CreateJoinTokenResponse: MessageFns<CreateJoinTokenResponse> = {
 };
 
 function createBaseBanRequest(): BanRequest {
-  return { kind: "", namespace: "", name: "", reason: "" };
+  return { kind: "", namespace: "", name: "", reason: "", write: undefined };
 }
 
 export const BanRequest: MessageFns<BanRequest> = {
@@ -1704,6 +1719,9 @@ export const BanRequest: MessageFns<BanRequest> = {
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1753,6 +1771,14 @@ export const BanRequest: MessageFns<BanRequest> = {
             message.reason = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1771,6 +1797,7 @@ export const BanRequest: MessageFns<BanRequest> = {
       namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
     };
   },
 
@@ -1788,6 +1815,9 @@ export const BanRequest: MessageFns<BanRequest> = {
     if (message.reason !== "") {
       obj.reason = message.reason;
     }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
+    }
     return obj;
   },
 
@@ -1800,16 +1830,20 @@ export const BanRequest: MessageFns<BanRequest> = {
     message.namespace = object.namespace ?? "";
     message.name = object.name ?? "";
     message.reason = object.reason ?? "";
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
     return message;
   },
 };
 
 function createBaseBanResponse(): BanResponse {
-  return {};
+  return { replayed: false };
 }
 
 export const BanResponse: MessageFns<BanResponse> = {
-  encode(_: BanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: BanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replayed !== false) {
+      writer.uint32(8).bool(message.replayed);
+    }
     return writer;
   },
 
@@ -1826,6 +1860,14 @@ export const BanResponse: MessageFns<BanResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1838,26 +1880,30 @@ export const BanResponse: MessageFns<BanResponse> = {
     }
   },
 
-  fromJSON(_: any): BanResponse {
-    return {};
+  fromJSON(object: any): BanResponse {
+    return { replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false };
   },
 
-  toJSON(_: BanResponse): unknown {
+  toJSON(message: BanResponse): unknown {
     const obj: any = {};
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<BanResponse>, I>>(base?: I): BanResponse {
     return BanResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<BanResponse>, I>>(_: I): BanResponse {
+  fromPartial<I extends Exact<DeepPartial<BanResponse>, I>>(object: I): BanResponse {
     const message = createBaseBanResponse();
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
 
 function createBaseUnbanRequest(): UnbanRequest {
-  return { kind: "", namespace: "", name: "" };
+  return { kind: "", namespace: "", name: "", write: undefined };
 }
 
 export const UnbanRequest: MessageFns<UnbanRequest> = {
@@ -1870,6 +1916,9 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
     }
     if (message.name !== "") {
       writer.uint32(26).string(message.name);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1911,6 +1960,14 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1928,6 +1985,7 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
       kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
       namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
       name: isSet(object.name) ? globalThis.String(object.name) : "",
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
     };
   },
 
@@ -1942,6 +2000,9 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
+    }
     return obj;
   },
 
@@ -1953,18 +2014,22 @@ export const UnbanRequest: MessageFns<UnbanRequest> = {
     message.kind = object.kind ?? "";
     message.namespace = object.namespace ?? "";
     message.name = object.name ?? "";
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
     return message;
   },
 };
 
 function createBaseUnbanResponse(): UnbanResponse {
-  return { existed: false };
+  return { existed: false, replayed: false };
 }
 
 export const UnbanResponse: MessageFns<UnbanResponse> = {
   encode(message: UnbanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.existed !== false) {
       writer.uint32(8).bool(message.existed);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
     }
     return writer;
   },
@@ -1990,6 +2055,14 @@ export const UnbanResponse: MessageFns<UnbanResponse> = {
             message.existed = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2003,13 +2076,19 @@ export const UnbanResponse: MessageFns<UnbanResponse> = {
   },
 
   fromJSON(object: any): UnbanResponse {
-    return { existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false };
+    return {
+      existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
   },
 
   toJSON(message: UnbanResponse): unknown {
     const obj: any = {};
     if (message.existed !== false) {
       obj.existed = message.existed;
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
     }
     return obj;
   },
@@ -2020,6 +2099,177 @@ export const UnbanResponse: MessageFns<UnbanResponse> = {
   fromPartial<I extends Exact<DeepPartial<UnbanResponse>, I>>(object: I): UnbanResponse {
     const message = createBaseUnbanResponse();
     message.existed = object.existed ?? false;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseReadmitRequest(): ReadmitRequest {
+  return { agent: "", write: undefined };
+}
+
+export const ReadmitRequest: MessageFns<ReadmitRequest> = {
+  encode(message: ReadmitRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.agent !== "") {
+      writer.uint32(10).string(message.agent);
+    }
+    if (message.write !== undefined) {
+      Write.encode(message.write, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadmitRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadmitRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.write = Write.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadmitRequest {
+    return {
+      agent: isSet(object.agent) ? globalThis.String(object.agent) : "",
+      write: isSet(object.write) ? Write.fromJSON(object.write) : undefined,
+    };
+  },
+
+  toJSON(message: ReadmitRequest): unknown {
+    const obj: any = {};
+    if (message.agent !== "") {
+      obj.agent = message.agent;
+    }
+    if (message.write !== undefined) {
+      obj.write = Write.toJSON(message.write);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadmitRequest>, I>>(base?: I): ReadmitRequest {
+    return ReadmitRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadmitRequest>, I>>(object: I): ReadmitRequest {
+    const message = createBaseReadmitRequest();
+    message.agent = object.agent ?? "";
+    message.write = (object.write !== undefined && object.write !== null) ? Write.fromPartial(object.write) : undefined;
+    return message;
+  },
+};
+
+function createBaseReadmitResponse(): ReadmitResponse {
+  return { existed: false, replayed: false };
+}
+
+export const ReadmitResponse: MessageFns<ReadmitResponse> = {
+  encode(message: ReadmitResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadmitResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadmitResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadmitResponse {
+    return {
+      existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: ReadmitResponse): unknown {
+    const obj: any = {};
+    if (message.existed !== false) {
+      obj.existed = message.existed;
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadmitResponse>, I>>(base?: I): ReadmitResponse {
+    return ReadmitResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadmitResponse>, I>>(object: I): ReadmitResponse {
+    const message = createBaseReadmitResponse();
+    message.existed = object.existed ?? false;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -2232,7 +2482,7 @@ export const AdminService = {
     responseSerialize: (value: DeleteResponse): Buffer => Buffer.from(DeleteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteResponse => DeleteResponse.decode(value),
   },
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, agent, gateway, drain, certificate, member, bundle, ban, log */
   list: {
     path: "/isthmus.admin.v1.Admin/List" as const,
     requestStream: false as const,
@@ -2292,6 +2542,16 @@ export const AdminService = {
     responseSerialize: (value: UnbanResponse): Buffer => Buffer.from(UnbanResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): UnbanResponse => UnbanResponse.decode(value),
   },
+  /** Lets an agent attest again that was removed, or whose instance joined before. */
+  readmit: {
+    path: "/isthmus.admin.v1.Admin/Readmit" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadmitRequest): Buffer => Buffer.from(ReadmitRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadmitRequest => ReadmitRequest.decode(value),
+    responseSerialize: (value: ReadmitResponse): Buffer => Buffer.from(ReadmitResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadmitResponse => ReadmitResponse.decode(value),
+  },
   status: {
     path: "/isthmus.admin.v1.Admin/Status" as const,
     requestStream: false as const,
@@ -2317,7 +2577,7 @@ export interface AdminServer extends UntypedServiceImplementation {
   /** Creates or replaces a service or an export. */
   apply: handleUnaryCall<ApplyRequest, ApplyResponse>;
   delete: handleUnaryCall<DeleteRequest, DeleteResponse>;
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, agent, gateway, drain, certificate, member, bundle, ban, log */
   list: handleUnaryCall<ListRequest, ListResponse>;
   /** One thing, as the store has it now. */
   get: handleUnaryCall<GetRequest, GetResponse>;
@@ -2327,6 +2587,8 @@ export interface AdminServer extends UntypedServiceImplementation {
   /** Refuses what was issued to an agent, or as a service, up to now: here and in every peer. */
   ban: handleUnaryCall<BanRequest, BanResponse>;
   unban: handleUnaryCall<UnbanRequest, UnbanResponse>;
+  /** Lets an agent attest again that was removed, or whose instance joined before. */
+  readmit: handleUnaryCall<ReadmitRequest, ReadmitResponse>;
   status: handleUnaryCall<StatusRequest, StatusResponse>;
   /** The SVID of this cluster's admin API, for whoever may open this socket. */
   issueAdminApi: handleUnaryCall<IssueAdminApiRequest, SvidResponse>;
@@ -2364,7 +2626,7 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteResponse) => void,
   ): ClientUnaryCall;
-  /** kind: service, export, workload, join-token, entry, peer, import, proxy, certificate, member, bundle, ban, log */
+  /** kind: service, export, workload, join-token, entry, peer, import, proxy, agent, gateway, drain, certificate, member, bundle, ban, log */
   list(request: ListRequest, callback: (error: ServiceError | null, response: ListResponse) => void): ClientUnaryCall;
   list(
     request: ListRequest,
@@ -2439,6 +2701,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: UnbanResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets an agent attest again that was removed, or whose instance joined before. */
+  readmit(
+    request: ReadmitRequest,
+    callback: (error: ServiceError | null, response: ReadmitResponse) => void,
+  ): ClientUnaryCall;
+  readmit(
+    request: ReadmitRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadmitResponse) => void,
+  ): ClientUnaryCall;
+  readmit(
+    request: ReadmitRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadmitResponse) => void,
   ): ClientUnaryCall;
   status(
     request: StatusRequest,

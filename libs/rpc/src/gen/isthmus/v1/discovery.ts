@@ -34,6 +34,9 @@ export interface SubscribeRequest {
     | //
     /** at the start of a stream and at every change */
     { $case: "trust"; value: TrustFacts }
+    | //
+    /** the same */
+    { $case: "drain"; value: DrainProgress }
     | undefined;
 }
 
@@ -66,7 +69,9 @@ export interface SubscribeResponse {
   message: { $case: "update"; value: Update } | { $case: "reportRefused"; value: ReportRefused } | {
     $case: "renewHint";
     value: RenewHint;
-  } | undefined;
+  } | //
+  /** once the proxy's name is known, and at every change */
+  { $case: "desiredDrain"; value: DesiredDrain } | undefined;
 }
 
 export interface Update {
@@ -88,6 +93,29 @@ export interface TrustFacts {
   name: string;
   held: HeldBundle[];
   live: LiveRoot[];
+}
+
+/** What an operator wants of this proxy, kept at the control plane until it is taken back. */
+export interface DesiredDrain {
+  /** of the wish in the store; 0: there is none */
+  revision: bigint;
+  draining: boolean;
+  /** of an agent: namespace/service/instance; none: all */
+  workloads: string[];
+}
+
+/** Which wish a proxy acts on, and how far it is. */
+export interface DrainProgress {
+  /** of a gateway, whose SPIFFE ID does not tell */
+  name: string;
+  revision: bigint;
+  /** serving | draining | drained */
+  state: string;
+  /** that are left */
+  connections: number;
+  problem: string;
+  /** of a gateway, as peers reach it: host:port */
+  address: string;
 }
 
 /** Roots on their way out. SHA-256 of their certificates. */
@@ -120,6 +148,9 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
         break;
       case "trust":
         TrustFacts.encode(message.message.value, writer.uint32(42).fork()).join();
+        break;
+      case "drain":
+        DrainProgress.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
     }
     return writer;
@@ -178,6 +209,14 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
             message.message = { $case: "trust", value: TrustFacts.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.message = { $case: "drain", value: DrainProgress.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -202,6 +241,8 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
         ? { $case: "report", value: Report.fromJSON(object.report) }
         : isSet(object.trust)
         ? { $case: "trust", value: TrustFacts.fromJSON(object.trust) }
+        : isSet(object.drain)
+        ? { $case: "drain", value: DrainProgress.fromJSON(object.drain) }
         : undefined,
     };
   },
@@ -218,6 +259,8 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
       obj.report = Report.toJSON(message.message.value);
     } else if (message.message?.$case === "trust") {
       obj.trust = TrustFacts.toJSON(message.message.value);
+    } else if (message.message?.$case === "drain") {
+      obj.drain = DrainProgress.toJSON(message.message.value);
     }
     return obj;
   },
@@ -255,6 +298,12 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
       case "trust": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "trust", value: TrustFacts.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "drain": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "drain", value: DrainProgress.fromPartial(object.message.value) };
         }
         break;
       }
@@ -641,6 +690,9 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
       case "renewHint":
         RenewHint.encode(message.message.value, writer.uint32(26).fork()).join();
         break;
+      case "desiredDrain":
+        DesiredDrain.encode(message.message.value, writer.uint32(34).fork()).join();
+        break;
     }
     return writer;
   },
@@ -682,6 +734,14 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
             message.message = { $case: "renewHint", value: RenewHint.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.message = { $case: "desiredDrain", value: DesiredDrain.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -706,6 +766,10 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
         ? { $case: "renewHint", value: RenewHint.fromJSON(object.renewHint) }
         : isSet(object.renew_hint)
         ? { $case: "renewHint", value: RenewHint.fromJSON(object.renew_hint) }
+        : isSet(object.desiredDrain)
+        ? { $case: "desiredDrain", value: DesiredDrain.fromJSON(object.desiredDrain) }
+        : isSet(object.desired_drain)
+        ? { $case: "desiredDrain", value: DesiredDrain.fromJSON(object.desired_drain) }
         : undefined,
     };
   },
@@ -718,6 +782,8 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
       obj.reportRefused = ReportRefused.toJSON(message.message.value);
     } else if (message.message?.$case === "renewHint") {
       obj.renewHint = RenewHint.toJSON(message.message.value);
+    } else if (message.message?.$case === "desiredDrain") {
+      obj.desiredDrain = DesiredDrain.toJSON(message.message.value);
     }
     return obj;
   },
@@ -743,6 +809,12 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
       case "renewHint": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "renewHint", value: RenewHint.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "desiredDrain": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "desiredDrain", value: DesiredDrain.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1037,6 +1109,264 @@ export const TrustFacts: MessageFns<TrustFacts> = {
     message.name = object.name ?? "";
     message.held = object.held?.map((e) => HeldBundle.fromPartial(e)) || [];
     message.live = object.live?.map((e) => LiveRoot.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDesiredDrain(): DesiredDrain {
+  return { revision: 0n, draining: false, workloads: [] };
+}
+
+export const DesiredDrain: MessageFns<DesiredDrain> = {
+  encode(message: DesiredDrain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.revision);
+    }
+    if (message.draining !== false) {
+      writer.uint32(16).bool(message.draining);
+    }
+    for (const v of message.workloads) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DesiredDrain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDesiredDrain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.draining = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.workloads.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DesiredDrain {
+    return {
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      draining: isSet(object.draining) ? globalThis.Boolean(object.draining) : false,
+      workloads: globalThis.Array.isArray(object?.workloads)
+        ? object.workloads.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: DesiredDrain): unknown {
+    const obj: any = {};
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.draining !== false) {
+      obj.draining = message.draining;
+    }
+    if (message.workloads?.length) {
+      obj.workloads = message.workloads;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DesiredDrain>, I>>(base?: I): DesiredDrain {
+    return DesiredDrain.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DesiredDrain>, I>>(object: I): DesiredDrain {
+    const message = createBaseDesiredDrain();
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.draining = object.draining ?? false;
+    message.workloads = object.workloads?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseDrainProgress(): DrainProgress {
+  return { name: "", revision: 0n, state: "", connections: 0, problem: "", address: "" };
+}
+
+export const DrainProgress: MessageFns<DrainProgress> = {
+  encode(message: DrainProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.revision);
+    }
+    if (message.state !== "") {
+      writer.uint32(26).string(message.state);
+    }
+    if (message.connections !== 0) {
+      writer.uint32(32).uint32(message.connections);
+    }
+    if (message.problem !== "") {
+      writer.uint32(42).string(message.problem);
+    }
+    if (message.address !== "") {
+      writer.uint32(50).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.connections = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrainProgress {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+      connections: isSet(object.connections) ? globalThis.Number(object.connections) : 0,
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+    };
+  },
+
+  toJSON(message: DrainProgress): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    if (message.connections !== 0) {
+      obj.connections = Math.round(message.connections);
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DrainProgress>, I>>(base?: I): DrainProgress {
+    return DrainProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DrainProgress>, I>>(object: I): DrainProgress {
+    const message = createBaseDrainProgress();
+    message.name = object.name ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.state = object.state ?? "";
+    message.connections = object.connections ?? 0;
+    message.problem = object.problem ?? "";
+    message.address = object.address ?? "";
     return message;
   },
 };

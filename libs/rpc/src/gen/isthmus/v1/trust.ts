@@ -104,6 +104,9 @@ export interface CreateClusterTokenResponse {
   /** shown once */
   token: string;
   expiresAtMs: bigint;
+  id: string;
+  /** the answer of an earlier write with the same idempotency key: the token is empty */
+  replayed: boolean;
 }
 
 export interface RemoveClusterRequest {
@@ -111,6 +114,7 @@ export interface RemoveClusterRequest {
 }
 
 export interface RemoveClusterResponse {
+  replayed: boolean;
 }
 
 export interface FenceClusterRequest {
@@ -120,6 +124,7 @@ export interface FenceClusterRequest {
 }
 
 export interface FenceClusterResponse {
+  replayed: boolean;
 }
 
 export interface UnfenceClusterRequest {
@@ -127,6 +132,7 @@ export interface UnfenceClusterRequest {
 }
 
 export interface UnfenceClusterResponse {
+  replayed: boolean;
 }
 
 export interface GetFederationRequest {
@@ -189,7 +195,9 @@ export interface GetRotationRequest {
 }
 
 export interface RotationStatus {
+  /** JSON */
   document: Buffer;
+  replayed: boolean;
 }
 
 export interface GetLogRequest {
@@ -1340,7 +1348,7 @@ export const CreateClusterTokenRequest: MessageFns<CreateClusterTokenRequest> = 
 };
 
 function createBaseCreateClusterTokenResponse(): CreateClusterTokenResponse {
-  return { token: "", expiresAtMs: 0n };
+  return { token: "", expiresAtMs: 0n, id: "", replayed: false };
 }
 
 export const CreateClusterTokenResponse: MessageFns<CreateClusterTokenResponse> = {
@@ -1353,6 +1361,12 @@ export const CreateClusterTokenResponse: MessageFns<CreateClusterTokenResponse> 
         throw new globalThis.Error("value provided for field message.expiresAtMs of type int64 too large");
       }
       writer.uint32(16).int64(message.expiresAtMs);
+    }
+    if (message.id !== "") {
+      writer.uint32(26).string(message.id);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
     }
     return writer;
   },
@@ -1386,6 +1400,22 @@ export const CreateClusterTokenResponse: MessageFns<CreateClusterTokenResponse> 
             message.expiresAtMs = reader.int64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1406,6 +1436,8 @@ export const CreateClusterTokenResponse: MessageFns<CreateClusterTokenResponse> 
         : isSet(object.expires_at_ms)
         ? BigInt(object.expires_at_ms)
         : 0n,
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
     };
   },
 
@@ -1416,6 +1448,12 @@ export const CreateClusterTokenResponse: MessageFns<CreateClusterTokenResponse> 
     }
     if (message.expiresAtMs !== 0n) {
       obj.expiresAtMs = message.expiresAtMs.toString();
+    }
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
     }
     return obj;
   },
@@ -1429,6 +1467,8 @@ export const CreateClusterTokenResponse: MessageFns<CreateClusterTokenResponse> 
     message.expiresAtMs = (object.expiresAtMs !== undefined && object.expiresAtMs !== null)
       ? BigInt(object.expiresAtMs)
       : 0n;
+    message.id = object.id ?? "";
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -1501,11 +1541,14 @@ export const RemoveClusterRequest: MessageFns<RemoveClusterRequest> = {
 };
 
 function createBaseRemoveClusterResponse(): RemoveClusterResponse {
-  return {};
+  return { replayed: false };
 }
 
 export const RemoveClusterResponse: MessageFns<RemoveClusterResponse> = {
-  encode(_: RemoveClusterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: RemoveClusterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replayed !== false) {
+      writer.uint32(8).bool(message.replayed);
+    }
     return writer;
   },
 
@@ -1522,6 +1565,14 @@ export const RemoveClusterResponse: MessageFns<RemoveClusterResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1534,20 +1585,24 @@ export const RemoveClusterResponse: MessageFns<RemoveClusterResponse> = {
     }
   },
 
-  fromJSON(_: any): RemoveClusterResponse {
-    return {};
+  fromJSON(object: any): RemoveClusterResponse {
+    return { replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false };
   },
 
-  toJSON(_: RemoveClusterResponse): unknown {
+  toJSON(message: RemoveClusterResponse): unknown {
     const obj: any = {};
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<RemoveClusterResponse>, I>>(base?: I): RemoveClusterResponse {
     return RemoveClusterResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<RemoveClusterResponse>, I>>(_: I): RemoveClusterResponse {
+  fromPartial<I extends Exact<DeepPartial<RemoveClusterResponse>, I>>(object: I): RemoveClusterResponse {
     const message = createBaseRemoveClusterResponse();
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -1638,11 +1693,14 @@ export const FenceClusterRequest: MessageFns<FenceClusterRequest> = {
 };
 
 function createBaseFenceClusterResponse(): FenceClusterResponse {
-  return {};
+  return { replayed: false };
 }
 
 export const FenceClusterResponse: MessageFns<FenceClusterResponse> = {
-  encode(_: FenceClusterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: FenceClusterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replayed !== false) {
+      writer.uint32(8).bool(message.replayed);
+    }
     return writer;
   },
 
@@ -1659,6 +1717,14 @@ export const FenceClusterResponse: MessageFns<FenceClusterResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1671,20 +1737,24 @@ export const FenceClusterResponse: MessageFns<FenceClusterResponse> = {
     }
   },
 
-  fromJSON(_: any): FenceClusterResponse {
-    return {};
+  fromJSON(object: any): FenceClusterResponse {
+    return { replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false };
   },
 
-  toJSON(_: FenceClusterResponse): unknown {
+  toJSON(message: FenceClusterResponse): unknown {
     const obj: any = {};
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<FenceClusterResponse>, I>>(base?: I): FenceClusterResponse {
     return FenceClusterResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<FenceClusterResponse>, I>>(_: I): FenceClusterResponse {
+  fromPartial<I extends Exact<DeepPartial<FenceClusterResponse>, I>>(object: I): FenceClusterResponse {
     const message = createBaseFenceClusterResponse();
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -1757,11 +1827,14 @@ export const UnfenceClusterRequest: MessageFns<UnfenceClusterRequest> = {
 };
 
 function createBaseUnfenceClusterResponse(): UnfenceClusterResponse {
-  return {};
+  return { replayed: false };
 }
 
 export const UnfenceClusterResponse: MessageFns<UnfenceClusterResponse> = {
-  encode(_: UnfenceClusterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: UnfenceClusterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replayed !== false) {
+      writer.uint32(8).bool(message.replayed);
+    }
     return writer;
   },
 
@@ -1778,6 +1851,14 @@ export const UnfenceClusterResponse: MessageFns<UnfenceClusterResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1790,20 +1871,24 @@ export const UnfenceClusterResponse: MessageFns<UnfenceClusterResponse> = {
     }
   },
 
-  fromJSON(_: any): UnfenceClusterResponse {
-    return {};
+  fromJSON(object: any): UnfenceClusterResponse {
+    return { replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false };
   },
 
-  toJSON(_: UnfenceClusterResponse): unknown {
+  toJSON(message: UnfenceClusterResponse): unknown {
     const obj: any = {};
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<UnfenceClusterResponse>, I>>(base?: I): UnfenceClusterResponse {
     return UnfenceClusterResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<UnfenceClusterResponse>, I>>(_: I): UnfenceClusterResponse {
+  fromPartial<I extends Exact<DeepPartial<UnfenceClusterResponse>, I>>(object: I): UnfenceClusterResponse {
     const message = createBaseUnfenceClusterResponse();
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -2657,13 +2742,16 @@ export const GetRotationRequest: MessageFns<GetRotationRequest> = {
 };
 
 function createBaseRotationStatus(): RotationStatus {
-  return { document: Buffer.alloc(0) };
+  return { document: Buffer.alloc(0), replayed: false };
 }
 
 export const RotationStatus: MessageFns<RotationStatus> = {
   encode(message: RotationStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.document.length !== 0) {
       writer.uint32(10).bytes(message.document);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
     }
     return writer;
   },
@@ -2689,6 +2777,14 @@ export const RotationStatus: MessageFns<RotationStatus> = {
             message.document = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2702,13 +2798,19 @@ export const RotationStatus: MessageFns<RotationStatus> = {
   },
 
   fromJSON(object: any): RotationStatus {
-    return { document: isSet(object.document) ? Buffer.from(bytesFromBase64(object.document)) : Buffer.alloc(0) };
+    return {
+      document: isSet(object.document) ? Buffer.from(bytesFromBase64(object.document)) : Buffer.alloc(0),
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
   },
 
   toJSON(message: RotationStatus): unknown {
     const obj: any = {};
     if (message.document.length !== 0) {
       obj.document = base64FromBytes(message.document);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
     }
     return obj;
   },
@@ -2719,6 +2821,7 @@ export const RotationStatus: MessageFns<RotationStatus> = {
   fromPartial<I extends Exact<DeepPartial<RotationStatus>, I>>(object: I): RotationStatus {
     const message = createBaseRotationStatus();
     message.document = object.document ?? Buffer.alloc(0);
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
