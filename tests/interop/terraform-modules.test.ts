@@ -1,6 +1,6 @@
 // The Terraform modules by themselves: what they write is what programs, cloud-init and systemd take, and nonsense is refused by name.
 import assert from 'node:assert/strict';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -162,6 +162,21 @@ test('the user-data of each host holds its files, verifies packages before it in
     assert.ok(script.indexOf('sha256sum -c') < script.indexOf('apt-get install') && script.indexOf('sha256sum -c') > 0, 'the checksum comes first');
   }
 });
+
+const mirror = process.env['ISTHMUS_TERRAFORM_MIRROR'];
+const noMirror = mirror === undefined && 'ISTHMUS_TERRAFORM_MIRROR names no filesystem mirror with the clouds’ providers and ours (`isthmus terraform mirror`)';
+for (const [example, provider] of [['aws', 'hashicorp/aws'], ['azure', 'hashicorp/azurerm'], ['gcp', 'hashicorp/google'], ['libvirt', 'dmacvicar/libvirt']] as const) {
+  const without = mirror !== undefined && !existsSync(join(mirror, 'registry.terraform.io', provider)) && `the mirror holds no ${provider}`;
+  test(`the real provider finds nothing wrong with the example for ${example}`, { skip: skip || noMirror || without, timeout: 120_000 }, async () => {
+    const root = mkdtempSync(join(directory, 'example-'));
+    cpSync(EXAMPLES, root, { recursive: true });
+    writeFileSync(join(root, 'rc'), `provider_installation {\n  filesystem_mirror { path = "${mirror}" }\n}\n`);
+    for (const args of [['init', '-no-color'], ['validate', '-no-color']]) {
+      const { code, stdout, stderr } = await run('terraform', args, { cwd: join(root, 'examples', example), env: { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: join(root, 'rc') }, limitMs: 120_000 });
+      assert.equal(code, 0, `${stdout}${stderr}`);
+    }
+  });
+}
 
 const noCloudInit = findProgram('cloud-init') === undefined && 'cloud-init is not installed';
 test('cloud-init finds nothing wrong with any host’s user-data', { skip: skip || noCloudInit }, async () => {
