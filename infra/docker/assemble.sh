@@ -9,7 +9,7 @@ home=$out/root/usr/lib/isthmus
 mkdir -p "$home" "$out/root/usr/bin" "$out/root/usr/share/doc/isthmus" "$out/root/etc/isthmus" "$out/state"
 install -m 0755 "$dist/$arch/isthmus" "$home/isthmus"
 install -m 0644 "$dist/$arch/koffi.node" "$home/koffi.node"
-for program in isthmus isthmus-agent isthmus-gateway isthmus-control-plane isthmus-trust-root; do ln -sf ../lib/isthmus/isthmus "$out/root/usr/bin/$program"; done
+for program in isthmus isthmus-agent isthmus-gateway isthmus-control-plane isthmus-admin-api isthmus-trust-root; do ln -sf ../lib/isthmus/isthmus "$out/root/usr/bin/$program"; done
 for licence in "$here/LICENSE" "$here/../../LICENSE"; do [ ! -e "$licence" ] || install -m 0644 "$licence" "$out/root/usr/share/doc/isthmus/copyright"; done
 [ ! -e "$dist/third-party-notices" ] || install -m 0644 "$dist/third-party-notices" "$out/root/usr/share/doc/isthmus/third-party-notices"
 # Slim bases have libstdc++, as apt needs it, but no libatomic: it comes from the machine this runs on.

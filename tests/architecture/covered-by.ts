@@ -27,7 +27,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/capture/heartbeat.ts': 'tests/netns/capture.test.ts',
   'libs/dataplane/src/proxy/captured.ts': 'tests/netns/capture.test.ts',
   'apps/agent/src/capture.ts': 'tests/netns/capture.test.ts',
-  'apps/cli/src/commands/capture.ts': 'tests/netns/capture.test.ts',
   'libs/dataplane/src/dns/answer.ts': 'libs/dataplane/src/dns/server.test.ts',
   'libs/dataplane/src/engine/': 'libs/dataplane/src/proxy/east-west.test.ts',
   'libs/dataplane/src/http/': 'libs/dataplane/src/proxy/http-proxy.test.ts',

@@ -32,7 +32,7 @@ test('every row of docs/reliability.md names a test that is there, or says why t
   assert.deepEqual(problems, []);
 });
 
-for (const path of ['docs/data-path-shown-by.md', 'docs/operating/trust-shown-by.md', 'docs/operating/reliability-of-trust.md']) {
+for (const path of ['docs/data-path-shown-by.md', 'docs/operating/operating-shown-by.md', 'docs/operating/trust-shown-by.md', 'docs/operating/reliability-of-trust.md', 'docs/operating/capture.md']) {
   test(`${path} names no test that is not there`, () => {
     const text = readFileSync(join(root, path), 'utf8');
     const problems = problemsOf(text, (file) => (existsSync(join(root, file)) ? readFileSync(join(root, file), 'utf8') : undefined));

@@ -266,7 +266,7 @@ test('a person logs in through the gateway, and every command then goes over the
     assert.equal(changed.code, 1);
     assert.deepEqual((JSON.parse(changed.stdout) as { lines: string[] }[])[0]?.lines.filter((l) => !l.startsWith(' ')).map((l) => l.replace(/ +/g, ' ')), ['- port: 80', '+ port: 81']);
     assert.match(await ok(['get', 'service', 'shop/typed', '-o', 'yaml']), /name: typed\nports:\n {2}- name: http/);
-    assert.match(await ok(['get', 'services', '-n', 'shop']), /shop +typed/);
+    assert.match(await ok(['get', 'services', '-n', 'shop']), /NAMESPACE +NAME +PORTS\nshop[^]* +typed +http=80\/http/);
     assert.match(await ok(['status']), /\neast +answers +from itself[^]*\nwest +answers +from itself, now[^]*root of trust: [0-9a-f]{12} signing/);
     assert.match(await ok(['status', '--cluster', 'west']), /cluster +west of/);
     assert.match(await ok(['service', 'list', '--cluster', 'west']), /ledger/);

@@ -36,6 +36,7 @@ test('no container has a privilege, may write its root, or goes without probes; 
     const pod = podOf(manifest);
     assert.deepEqual([pod.securityContext['runAsNonRoot'], pod.securityContext['runAsUser'], pod.hostNetwork], [true, 65_532, undefined], manifest.metadata.name);
     for (const container of [...pod.containers, ...(pod.initContainers ?? [])]) assert.deepEqual(container.securityContext, { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } });
+    assert.equal(new Set(pod.containers.map((c) => c.livenessProbe.httpGet.port)).size, pod.containers.length, 'each answers for itself');
     for (const { livenessProbe, readinessProbe, startupProbe } of pod.containers) assert.deepEqual([livenessProbe.httpGet.path, readinessProbe.httpGet.path, startupProbe.httpGet.path], ['/healthz', '/readyz', '/healthz']);
     assert.equal(pod.automountServiceAccountToken, /control-plane|node-agent/.test(manifest.metadata.name));
   }
@@ -48,6 +49,33 @@ test('rights are to list and watch three kinds, and to say how an export stands;
   assert.deepEqual(named(narrow, 'ClusterRole'), []);
   assert.equal(narrow.filter((m) => m.kind === 'Role').length, 3);
   assert.ok(!JSON.stringify(narrow).includes('serviceexports/status'));
+});
+
+test('the admin API stands in the control plane’s pod, sees of its state nothing but its own, and is reached through the gateways', options, () => {
+  const manifests = renderChart(ALL);
+  const pod = podOf(pods(manifests).find((m) => m.metadata.name === 'east-control-plane') as Manifest);
+  const [controlPlane, api] = ['control-plane', 'admin-api'].map((name) => pod.containers.find((c) => c.name === name));
+  const mounts = (container: Container | undefined): string[] => (container?.volumeMounts ?? []).map((m) => `${m.mountPath}${'subPath' in m ? ` of ${String(m.subPath)}` : ''}`);
+  assert.deepEqual(mounts(api).filter((m) => m.startsWith('/var/lib')), ['/var/lib/isthmus of audit']);
+  assert.ok([controlPlane, api].every((c) => mounts(c).includes('/run/isthmus')), 'they meet at the socket');
+  const text = (name: string, file: string): string => ((manifests.find((m) => m.kind === 'ConfigMap' && m.metadata.name === name)?.['data'] ?? {}) as Record<string, string>)[file] ?? '';
+  assert.match(text('east-gateway', 'gateway.yaml'), /"admin":"east-admin-api\.isthmus\.svc:7200"/);
+  assert.match(text('east-control-plane', 'admin-api.yaml'), /controlPlaneSocket: \/run\/isthmus\/control-plane\/admin\.sock[^]*grants: \[{"role":"operator","who":"spiffe:\/\/east/);
+  assert.match(text('east-control-plane', 'control-plane.yaml'), /adminSocket: \/run\/isthmus\/control-plane\/admin\.sock/);
+  const ports = JSON.stringify(manifests.find((m) => m.kind === 'NetworkPolicy' && m.metadata.name === 'east-control-plane'));
+  assert.match(ports, /"port":"api"/);
+  assert.ok(!JSON.stringify(renderChart(LEAST)).includes('admin-api'), 'nothing of it where it is not asked for');
+});
+
+test('two releases in one cluster share no name, whatever they and their namespaces are called', options, () => {
+  const key = (m: Manifest): string => `${m.kind} ${m.kind.startsWith('Cluster') ? '' : (m.metadata.namespace ?? '')} ${m.metadata.name}`;
+  const rights = (release: string, namespace: string): readonly Manifest[] => [...renderChart(ALL, { release, namespace }), ...renderChart([...ALL, 'controlPlane.kubernetes.namespaces={shop}', 'nodeAgent.namespaces={shop}'], { release, namespace })].filter((m) => /Role/.test(m.kind));
+  const all = [rights('east', 'mesh-a'), rights('east', 'mesh-b'), rights('b-east', 'mesh'), rights('east', 'mesh')].map((manifests) => new Set(manifests.map(key)));
+  assert.equal(all.reduce((sum, one) => sum + one.size, 0), all.reduce((union, one) => union.union(one)).size);
+  for (const names of all) assert.equal(names.size, 8);
+  const long = (end: string): string[] => pods(renderChart(LEAST, { release: `${'a'.repeat(45)}${end}` })).map((m) => m.metadata.name);
+  assert.deepEqual(long('x').filter((name) => long('y').includes(name)), []);
+  for (const name of long('x')) assert.ok(name.length <= 52, `${name}: with a hash behind it this is a label of its pods`);
 });
 
 test('each configuration is taken by the program it is for', options, async () => {
@@ -74,6 +102,8 @@ for (const [what, value, why] of [
   ['an address without a port', 'gateway.addresses={203.0.113.10}', /addresses/],
   ['a reserved name of its own', 'gateway.reserved.store=x:1', /reserved/],
   ['no trust root', 'trustRoot.address=', /trustRoot.address is needed/],
+  ['a role that is none', 'adminApi.grants[0].who=x,adminApi.grants[0].role=root', /role/],
+  ['an operator of the root that may what is nothing', 'trustRoot.operators[0].cluster=east,trustRoot.operators[0].may={all}', /may/],
 ] as const) {
   test(`a value that makes no sense is refused by its place: ${what}`, options, () => assert.match(refusalOf([...LEAST, value]) ?? 'taken', why));
 }

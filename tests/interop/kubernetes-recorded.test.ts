@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { openKubernetesSource, openNodeEndpoints } from '@isthmus/discovery';
+import { openKubernetesSource, openNodeEndpoints } from '@isthmus/discovery/kubernetes';
 import { waitFor } from '@isthmus/harness';
 import { formatServiceName } from '@isthmus/model';
 import { systemClock, systemRandom } from '@isthmus/runtime';

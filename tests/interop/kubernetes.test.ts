@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type KubernetesSource, openKubernetesSource, openNodeEndpoints } from '@isthmus/discovery';
+import { type KubernetesSource, openKubernetesSource, openNodeEndpoints } from '@isthmus/discovery/kubernetes';
 import { waitFor } from '@isthmus/harness';
 import { formatServiceName } from '@isthmus/model';
 import { parseJwks, verifyIssuerToken } from '@isthmus/pki';
@@ -157,7 +157,7 @@ test('a source without rights says so, and takes nothing for empty', options, as
 
 test('every object of the chart, and of the example beside it, is taken by the API server, by server-side dry run', { ...options, skip: noKubernetes === false ? noHelm : noKubernetes }, async () => {
   await server.ask('POST', '/api/v1/namespaces', { metadata: { name: 'isthmus' } });
-  for (const manifests of [sidecarExample(), ...[LEAST, ALL, [...ALL, 'controlPlane.kubernetes.namespaces={shop}', 'nodeAgent.namespaces={shop}']].map(renderChart)]) {
+  for (const manifests of [sidecarExample(), ...[LEAST, ALL, [...ALL, 'controlPlane.kubernetes.namespaces={shop}', 'nodeAgent.namespaces={shop}']].map((values) => renderChart(values))]) {
     for (const manifest of manifests.filter((m) => m.kind !== 'CustomResourceDefinition')) {
       const [group, plural] = [manifest.apiVersion === 'v1' ? '/api/v1' : `/apis/${manifest.apiVersion}`, manifest.kind === 'NetworkPolicy' ? 'networkpolicies' : `${manifest.kind.toLowerCase()}s`];
       const place = manifest.kind.startsWith('Cluster') ? '' : `/namespaces/${manifest.metadata.namespace ?? 'isthmus'}`;
@@ -165,6 +165,25 @@ test('every object of the chart, and of the example beside it, is taken by the A
       await server.ask('POST', `${group}${place}/${plural}?dryRun=All&fieldValidation=Strict`, manifest);
     }
   }
+});
+
+test('two releases of one name in two namespaces of a real server both have their rights, and neither the other’s', { ...options, skip: noKubernetes === false ? noHelm : noKubernetes }, async () => {
+  const allowed = async (namespace: string, account: string, resource: object): Promise<boolean> => {
+    const spec = { user: `system:serviceaccount:${namespace}:${account}`, groups: ['system:serviceaccounts'], resourceAttributes: resource };
+    const { status } = (await server.ask('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec })) as { readonly status: { readonly allowed: boolean } };
+    return status.allowed;
+  };
+  const install = async (namespace: string): Promise<void> => {
+    for (const manifest of renderChart(ALL, { namespace }).filter((m) => m.kind.startsWith('ClusterRole'))) await server.ask('POST', `/apis/${manifest.apiVersion}/${manifest.kind.toLowerCase()}s`, manifest);
+  };
+  const services = { verb: 'watch', resource: 'services' };
+  await install('mesh-a');
+  await until('the first one’s right', () => allowed('mesh-a', 'east-control-plane', services));
+  assert.equal(await allowed('mesh-b', 'east-control-plane', services), false);
+  await install('mesh-b');
+  await until('the second one’s right', () => allowed('mesh-b', 'east-control-plane', services));
+  assert.equal(await allowed('mesh-b', 'east-gateway', services), false);
+  assert.equal(await allowed('mesh-b', 'east-control-plane', { verb: 'list', resource: 'secrets' }), false);
 });
 
 test('six hundred Services are listed in pages of a real server', options, async () => {

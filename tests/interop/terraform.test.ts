@@ -6,12 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { clusterOf, DEMO_OPERATOR, type Finished, findProgram, isthmus, names, openOperator, type Operator, outboundOf, PAYMENTS, request, run, smallTopology, startFederation, startLink, type TestFederation, waitFor } from '@isthmus/harness';
-import { makeBundleDocument, toPem } from '@isthmus/pki';
+import { startTestIssuer, type TestIssuer } from '@isthmus/identity/testing';
+import { CLOCK_SKEW_MS, makeBundleDocument, toPem } from '@isthmus/pki';
 import { testAuthority } from '@isthmus/pki/testing';
 
 const terraform = findProgram('terraform');
 const skip = terraform === undefined && 'terraform is not installed';
 const LIMIT_MS = 120_000;
+/** For so long after its end the admin API takes a token. */
+const LEEWAY_SECONDS = CLOCK_SKEW_MS / 1_000;
 
 const root = mkdtempSync(join(tmpdir(), 'isthmus-terraform-test-'));
 const mirror = join(root, 'mirror');
@@ -20,6 +23,7 @@ const tokens = new Map<string, string>();
 const partner = testAuthority({ federation: 'partner.example', cluster: 'mesh' });
 let mesh: TestFederation;
 let demo: Operator;
+let issuer: TestIssuer;
 let gateway: Awaited<ReturnType<typeof startLink>>;
 
 const REQUIRED = `terraform {
@@ -81,7 +85,11 @@ before(async () => {
   if (skip !== false) return;
   const made = await isthmus(['terraform', 'mirror', mirror, '--cli-config', env.TF_CLI_CONFIG_FILE]);
   assert.equal(made.code, 0, made.stderr);
+  issuer = await startTestIssuer();
+  const rules = [{ match: { sub: 'pipeline' }, role: 'operator' }, { match: { sub: 'reader' }, role: 'viewer' }];
+  const oidc = [{ name: 'corp', issuer: issuer.url, audience: 'isthmus', discover: true, caFile: issuer.caFile, rules }];
   const fromTerraform = (name: string): object => {
+    if (name.endsWith('admin-api')) return { oidc };
     const token = tokens.get(name);
     if (token === undefined) return {};
     writeFileSync(join(root, name), `${token}\n`, { mode: 0o600 });
@@ -94,6 +102,7 @@ after(async () => {
   await demo?.close();
   await gateway?.close();
   await mesh?.close();
+  await issuer?.close();
   rmSync(root, { recursive: true, force: true });
 });
 
@@ -338,6 +347,64 @@ resource "isthmus_service" "late" {
   }
   const next = await one.plan();
   assert.match(next.stdout, /1 to add, 0 to change, 0 to destroy/, next.stderr);
+});
+
+const PIPELINE = (count: number, port = 80): string => `
+resource "isthmus_service" "pipe" {
+  count     = ${count}
+  namespace = "shop"
+  name      = "pipe-${'${count.index}'}"
+  ports     = [{ name = "http", port = ${port}, protocol = "http" }]
+}`;
+
+test('with a bearer token: a role that may not, and a token that ran out before or in the middle, are said and leave a true state', { skip, timeout: LIMIT_MS * 4 }, async () => {
+  const tokenFile = join(root, 'bearer');
+  const give = (claims: object): void => writeFileSync(tokenFile, issuer.token({ sub: 'pipeline', ...claims }), { mode: 0o600 });
+  const pipeline = workspace('pipeline', () => throughGateway(() => gateway.port)().replace(/ {2}client_certificate_file[^]*/, `  token_file = "${tokenFile}"`));
+  const made = async (): Promise<number> => (await demo.client.call<{ items: { key: string }[] }>('listServices', { params: { cluster: 'east' }, query: { limit: '1000' } })).value.items.filter((i) => i.key.startsWith('shop/pipe-')).length;
+  const apply = (...more: string[]) => pipeline.tf(['apply', '-auto-approve', '-no-color', '-input=false', ...more]);
+  const flat = (text: string): string => text.replace(/\s*│?\s+/g, ' ');
+  give({});
+  pipeline.write(PIPELINE(2));
+  await pipeline.ok('init', '-no-color');
+  await pipeline.apply();
+  await settles(pipeline);
+
+  give({ sub: 'reader' });
+  pipeline.write(PIPELINE(2, 81));
+  const denied = await apply();
+  assert.equal(denied.code, 1);
+  assert.match(flat(denied.stderr), /Cannot update isthmus_service.* oidc:corp:reader has none of the roles operator \(API_DENIED\).* Grants are in the configuration of the admin API/);
+  pipeline.write(PIPELINE(2));
+  await settles(pipeline);
+
+  give({ iat: 1, exp: 2 });
+  const expired = await pipeline.plan();
+  assert.equal(expired.code, 1);
+  assert.match(flat(expired.stderr), /the bearer token is refused \(expired\).*\(API_UNAUTHENTICATED\) Get a new one from its issuer/);
+  assert.ok(!expired.stderr.includes(readFileSync(tokenFile, 'utf8')), 'a token is in no message');
+
+  // In the middle: what was made is in the state, the rest is said to be refused, and a new token goes on from there.
+  const lastsMs = 10_000;
+  const endsAtMs = Date.now() + lastsMs;
+  give({ exp: Math.floor(endsAtMs / 1_000) - LEEWAY_SECONDS });
+  pipeline.write(PIPELINE(60));
+  const running = apply('-parallelism=1');
+  await waitFor('the first of them', lastsMs, async () => (await made()) > 2 || undefined);
+  gateway.cut('refuse');
+  await waitFor('the token to run out', LIMIT_MS, () => Date.now() > endsAtMs + 1_000 || undefined);
+  gateway.heal();
+  const cutShort = await running;
+  assert.equal(cutShort.code, 1);
+  assert.match(flat(cutShort.stderr), /Cannot create isthmus_service.*\(expired\).*Get a new one from its issuer/);
+  const [there, kept] = [await made(), (await pipeline.addresses()).length];
+  assert.ok(there > 2 && there < 60, `${there} were made`);
+  assert.ok(kept === there || kept === there + 1, `${kept} are in the state, ${there} are there: of the one that was under way nobody could tell`);
+  give({});
+  assert.match(await pipeline.apply(), new RegExp(`${60 - there} added, 0 changed, 0 destroyed`));
+  await settles(pipeline);
+  await pipeline.ok('destroy', '-auto-approve', '-no-color');
+  assert.equal(await made(), 0);
 });
 
 test('destroy takes everything away, clusters last', { skip, timeout: LIMIT_MS * 3 }, async () => {

@@ -2,7 +2,7 @@
 // them, and what is no call to the mesh goes its way, whatever becomes of the agent.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -45,6 +45,8 @@ table inet firewalld {
 let hosts: Hosts;
 let vm: ChildProcess;
 let resolvDirectory: string;
+/** The process of the agent after a hand-over, which is no child of this one. */
+let successor = 0;
 
 function whyNot(program: string): string | undefined {
   try {
@@ -73,6 +75,8 @@ async function captureStatus(): Promise<Record<string, unknown>> {
 async function untilInForce(isInForce: boolean): Promise<void> {
   await waitFor(`the agent to see its rules ${isInForce ? 'in force' : 'gone'}`, 30_000, async () => ((await captureStatus())['isInForce'] === isInForce ? true : undefined));
 }
+
+const pidFile = (): string => join(hosts.directory, 'vm-agent', 'pid');
 
 const answeredBy = (said: Ran, host: string): boolean => said.code === 0 && said.stdout.includes(`"cluster":"${host}"`);
 const untilAnswered = (url: string, by: string): Promise<Ran> =>
@@ -103,15 +107,20 @@ before(
       hosts.startAgent('west', { cluster: 'west', server: hosts.controlPlane('west'), services: ['ledger'], config: { workloads, outbound: { listeners: [{ service: 'shop/vmapp', port: 7_001 }] } } }),
       hosts.startAgent('vm', {
         cluster: 'east', server: `${network.address('east')}:${GATEWAY_PORT}`, services: ['vmapp'], as: AS_AGENT,
-        config: { drainMs: 500, outbound: { all: true }, dns: { port: 5_353 }, capture: { dns: true, user: String(AGENT_UID), inbound: [{ port: APP_PORT, to: INBOUND_PORT }] } },
+        config: { drainMs: 500, handOverDrainMs: 1_000, pidFile: pidFile(), outbound: { all: true }, dns: { port: 5_353 }, capture: { dns: true, user: String(AGENT_UID), inbound: [{ port: APP_PORT, to: INBOUND_PORT }] } },
       }),
     ]);
   },
-  { timeout: 120_000 },
+  { timeout: 220_000 },
 );
 
 after(() => {
   if (skip !== false) return;
+  try {
+    if (successor !== 0) process.kill(successor, 'SIGKILL');
+  } catch {
+    // It has ended, as it should.
+  }
   hosts.close();
   rmSync(resolvDirectory, { recursive: true, force: true });
 });
@@ -172,9 +181,27 @@ test('from other machines nobody reaches the application but through mutual TLS'
   assert.equal((await curl(plain)).stdout, 'outside', 'on the machine itself it is reached as before');
 });
 
-test('row V4: an agent killed outright: calls to the mesh are refused, everything else goes on, and the next start needs nobody', { skip, timeout: 120_000 }, async (t) => {
+test('an agent that hands over to its successor fails no call and no name', { skip, timeout: 120_000 }, async () => {
+  let isOver = false;
+  const failed: string[] = [];
+  const traffic = (async () => {
+    while (!isOver) {
+      const said = await curl(`http://${LEDGER}/`);
+      if (!answeredBy(said, 'west')) failed.push(`${said.code} ${said.stderr}${said.stdout}`);
+    }
+  })();
+  vm.kill('SIGUSR2');
+  await waitFor('the predecessor to end', 60_000, () => (vm.exitCode !== null || vm.signalCode !== null ? true : undefined));
+  isOver = true;
+  await traffic;
+  assert.deepEqual(failed, []);
+  await untilInForce(true);
+  successor = Number(readFileSync(pidFile(), 'utf8'));
+});
+
+test('an agent killed outright: calls to the mesh are refused, everything else goes on, and the next start needs nobody', { skip, timeout: 120_000 }, async (t) => {
   const address = await dig(LEDGER);
-  vm.kill('SIGKILL');
+  process.kill(successor, 'SIGKILL');
   await waitFor('calls to the mesh to be refused', 30_000, async () => (REFUSED.has((await curl(`http://${address}/`)).code) ? true : undefined));
   assert.ok(await ours(), 'the rules outlive it');
   assert.equal((await curl(`http://${OUTSIDE}:8080/`)).stdout, 'outside');

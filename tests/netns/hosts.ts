@@ -80,7 +80,7 @@ export class Hosts {
   async startAgain(host: string, name: string, app: Parameters<typeof appMain>[0], as: readonly string[] = []): Promise<ChildProcess> {
     let isReady = false;
     const child = this.start(host, name, appMain(app), ['--config', this.configFile(name)], (line) => (isReady ||= line.includes('"msg":"ready"')), as);
-    await waitFor(`${name} to be ready`, 30_000, () => {
+    await waitFor(`${name} to be ready`, 90_000, () => {
       if (child.exitCode !== null) throw new Error(this.log(name).slice(-2_000));
       return isReady ? true : undefined;
     });

@@ -21,13 +21,13 @@ const log = openLog({ program: 'admin-api', level: config.log?.level ?? 'info', 
 await runProcess({
   program: 'admin-api',
   log,
-  start: async (own: (part: Stoppable) => void) => {
+  start: async (own: (part: Stoppable) => void, signal) => {
     const parts = { clock: systemClock, random: systemRandom, log, metrics: openMetrics() };
     const audit = await openAudit({ dir: config.stateDir, owner: clusterTrustDomain(config.cluster, config.federation), ...parts });
     own({ name: 'audit', stop: () => audit.close() });
     const controlPlane = openControlPlane({ socket: config.controlPlaneSocket, log });
     own({ name: 'control-plane', stop: async () => controlPlane.close() });
-    const identity = await openApiIdentity({ controlPlane, trustDomain: clusterTrustDomain(config.cluster, config.federation), ...parts });
+    const identity = await openApiIdentity({ controlPlane, trustDomain: clusterTrustDomain(config.cluster, config.federation), signal, ...parts });
     own({ name: 'identity', stop: () => identity.close() });
     const { svids, bundles } = identity;
     const forward = openForward({ controlPlane, svids, bundles });

@@ -88,7 +88,7 @@ function ask(method: string, path: string, options: { readonly as?: X509Svid; re
   });
 }
 
-const VALUES: Readonly<Record<string, string>> = { cluster: 'east', namespace: 'shop', name: 'cart', service: 'cart', instance: 'a.i', from: 'west', peer: 'west', proxy: 'p', certificate: 'root', trustDomain: 'partner.example', id: '0123456789ab', ban: '0123456789abcdef', member: 'west', role: 'agent', agent: 'vm-1' };
+const VALUES: Readonly<Record<string, string>> = { cluster: 'east', namespace: 'shop', name: 'cart', service: 'cart', instance: 'a.i', from: 'west', peer: 'west', proxy: 'p', certificate: 'root', trustDomain: 'partner.example', id: '0123456789ab', ban: '0123456789abcdef', member: 'west', role: 'agent', agent: 'vm-1', gateway: 'gw-1' };
 const SERVICE = { kind: 'service', namespace: 'shop', name: 'cart', ports: [{ name: 'http', port: 80, protocol: 'http' }] };
 const json = { 'content-type': 'application/json' };
 const SERVICE_PATH = '/v1/clusters/east/services/shop/cart';
@@ -178,8 +178,8 @@ for (const [name, send, status, pattern] of [
 }
 
 test('every wrong field is named, each with its place', async () => {
-  const answer = await ask('PUT', SERVICE_PATH, { as: people.operator, headers: json, body: JSON.stringify({ kind: 'service', namespace: 'Shop', name: 'cart', ports: [{ name: 'http', port: 0, protocol: 'udp' }] }) });
-  assert.deepEqual((answer.json['errors'] as { field: string }[]).map((e) => e.field).toSorted(), ['namespace', 'ports[0].port', 'ports[0].protocol']);
+  const answer = await ask('PUT', SERVICE_PATH, { as: people.operator, headers: json, body: JSON.stringify({ kind: 'service', namespace: 'Shop', name: 'cart', replicas: 3, ports: [{ name: 'http', port: 0, protocol: 'udp', tls: true }] }) });
+  assert.deepEqual((answer.json['errors'] as { field: string }[]).map((e) => e.field).toSorted(), ['namespace', 'ports[0].port', 'ports[0].protocol', 'ports[0].tls', 'replicas'], 'an unknown field by its own name');
 });
 
 test('a path that is there with another method is 405 and says which it has', async () => {

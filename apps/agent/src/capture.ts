@@ -8,12 +8,18 @@ import { fail } from './errors.ts';
 import type { ListeningParts } from './join.ts';
 import type { OutboundListeners } from './outbound.ts';
 
+const LOOPBACK: ReadonlySet<string> = new Set([CAPTURE_HOST, '::1']);
+const EVERY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
 /** The listener of captured calls; undefined where capture is off. **Throws** AGENT_CONFIG, DATAPLANE_LISTEN_FAILED, DATAPLANE_ENGINE_UNAVAILABLE. */
 export async function openCapture(config: Config, proxies: Proxies, parts: ListeningParts): Promise<HostedCapture | undefined> {
   const { capture } = config;
   if (capture === undefined) return undefined;
   if (config.outbound?.all !== true) throw fail('AGENT_CONFIG', 'capture needs outbound.all: true, which gives every service an address', { hint: 'add outbound: { all: true }' });
   if (capture.dns === true && config.dns === undefined) throw fail('AGENT_CONFIG', 'capture.dns needs the agent to answer names', { hint: 'add dns: { host: 127.0.0.1, port: 5353 }' });
+  if (capture.dns === true && EVERY_ADDRESS.has(config.dns?.host ?? '')) {
+    throw fail('AGENT_CONFIG', `capture.dns with dns.host ${config.dns?.host ?? ''} would pass on queries of the whole network`, { hint: 'set dns.host to 127.0.0.1, or to one address: only what is redirected to 127.0.0.1 is passed on' });
+  }
   const addresses: ReadonlyMap<string, ServiceName> = new Map();
   const listen = { host: CAPTURE_HOST, port: capture.port ?? CAPTURE_PORT, sharesPort: parts.sharesPort };
   return proxies.captured({ listen, addresses, svids: config.identity?.callAs ?? '' });
@@ -34,11 +40,10 @@ export async function startNames(config: Config, listeners: OutboundListeners, p
   const forwarder = nameservers.length === 0 ? undefined : openForwarder({ nameservers, clock });
   const servers: DnsServer[] = [];
   if (dns !== undefined) {
-    const host = dns.host ?? CAPTURE_HOST;
-    // What is redirected goes to 127.0.0.1, and from a nameserver's IPv6 address to ::1.
-    const hosts = [host, ...(nameservers.length > 0 && host !== '0.0.0.0' ? [CAPTURE_HOST] : []), ...(nameservers.some((address) => address.includes(':')) ? ['::1'] : [])];
+    // What is redirected goes to 127.0.0.1, and from a nameserver's IPv6 address to ::1. Nobody else's queries are passed on.
+    const hosts = [dns.host ?? CAPTURE_HOST, ...(nameservers.length > 0 ? [CAPTURE_HOST] : []), ...(nameservers.some((address) => address.includes(':')) ? ['::1'] : [])];
     try {
-      for (const each of new Set(hosts)) servers.push(await startDns({ listen: { host: each, port: dns.port }, lookup: listeners.lookup, forwarder, ...parts }));
+      for (const each of new Set(hosts)) servers.push(await startDns({ listen: { host: each, port: dns.port }, lookup: listeners.lookup, forwarder: LOOPBACK.has(each) ? forwarder : undefined, ...parts }));
     } catch (error) {
       await Promise.all(servers.map((server) => server.close()));
       throw error;

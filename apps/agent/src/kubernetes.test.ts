@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { ServiceEndpoint } from '@isthmus/discovery';
+import type { ServiceEndpoint } from '@isthmus/discovery/kubernetes';
 import { aPod, aSlice, startScriptedApiServer, until } from '@isthmus/discovery/testing';
 import type { Health } from '@isthmus/model';
 import { systemClock, systemRandom } from '@isthmus/runtime';

@@ -1,5 +1,5 @@
 // The pods of this agent's node whose Services ask for it: each becomes a workload whose application is the pod itself.
-import { localityOf, openNodeEndpoints, type ServiceEndpoint } from '@isthmus/discovery';
+import { localityOf, openNodeEndpoints, type ServiceEndpoint } from '@isthmus/discovery/kubernetes';
 import { formatServiceName, messageOf } from '@isthmus/model';
 import { backoff } from '@isthmus/runtime';
 import type { Config } from './config.ts';

@@ -8,7 +8,6 @@ import { startAdmin } from './admin.ts';
 import { openCapture, startNames } from './capture.ts';
 import { configSchema } from './config.ts';
 import { joinCluster, openKnowledge, type Parts } from './join.ts';
-import { speakForNode } from './kubernetes.ts';
 import { startOutboundListeners } from './outbound.ts';
 import { servedWorkloads } from './workload-api.ts';
 import { loadWorkloads, startWorkloads } from './workloads.ts';
@@ -61,7 +60,7 @@ await runProcess({
         : await startWorkloadApi({ socketPath: config.workloadApi.socket, mode: Number.parseInt(config.workloadApi.mode ?? '0666', 8), identity, workloads: servedWorkloads(planned, log), ...parts });
     if (workloadApi !== undefined) own({ name: 'workload API', stop: () => workloadApi.close() });
 
-    const node = config.kubernetes === undefined ? undefined : await speakForNode(config, config.kubernetes, workloads, parts);
+    const node = config.kubernetes === undefined ? undefined : await (await import('./kubernetes.ts')).speakForNode(config, config.kubernetes, workloads, parts);
     if (node !== undefined) own({ name: 'kubernetes', stop: () => node.close() });
 
     const services = new Map(planned.map(({ workload }) => [`${workload.namespace}/${workload.service}`, { namespace: workload.namespace, name: workload.service }]));

@@ -42,12 +42,17 @@ test('an unknown field is refused and named by its own line', () => {
   assert.match(problemsOf(GOOD.replace('name: payments\n', 'name: payments\nreplicas: 3\n')), /^x\.yaml:4: unknown field "replicas"/);
 });
 
+test('a typo is one line that says what was meant, where that is missing', () => {
+  assert.equal(problemsOf(GOOD.replace('protocol:', 'protcol:')), 'x.yaml:5: ports[0]: unknown field "protcol" (did you mean protocol?)');
+  assert.match(problemsOf(GOOD.replace('protocol:', 'colour:')), /required propert.* protocol\n.*unknown field "colour"$/);
+});
+
 test('a name that is no DNS label is refused where it stands', () => {
   assert.match(problemsOf(GOOD.replace('name: payments', 'name: Payments_1')), /^x\.yaml:3: name: must be a DNS label/);
 });
 
 test('an unknown kind and a missing one are refused', () => {
-  assert.match(problemsOf('kind: workload\nname: x\n'), /^x\.yaml:1: kind: "workload" is unknown here \(want service, export or federated-trust-domain\)/);
+  assert.match(problemsOf('kind: workload\nname: x\n'), /^x\.yaml:1: kind: "workload" is unknown here \(want service, export, federated-trust-domain or drain\)/);
   assert.match(problemsOf('name: x\n'), /kind: is missing/);
   assert.match(problemsOf('kind: constructor\n'), /kind: "constructor" is unknown/);
 });

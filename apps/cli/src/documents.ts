@@ -1,6 +1,6 @@
 // Documents people write for `isthmus apply -f`: YAML or JSON, many to a file, checked strictly, every problem with file and line.
-import { type Drain, type Export, type FederatedTrustDomain, formatServiceName, parseDrain, parseExport, parseFederatedTrustDomain, parseService, type Parsed, type Service } from '@isthmus/model';
-import { parseYaml } from '@isthmus/runtime';
+import { type Drain, type Export, type FederatedTrustDomain, fieldOf, formatServiceName, parseDrain, parseExport, parseFederatedTrustDomain, parseService, type Parsed, type Problem, type Service } from '@isthmus/model';
+import { parseYaml, suggest } from '@isthmus/runtime';
 import { fail } from './errors.ts';
 
 export type Declaration = Service | Export | FederatedTrustDomain | Drain;
@@ -25,7 +25,7 @@ export function parseDocuments(text: string, file: string): readonly Declaration
     if (value === null) continue;
     const checked = checkDeclaration(value);
     if (checked.ok) declarations.push(checked.value);
-    else problems.push(...checked.problems.map((p) => `${file}:${lineOf(fieldPath(p))}: ${p.path === '' ? '' : `${p.path}: `}${p.message}`));
+    else problems.push(...checked.problems.map((p) => `${file}:${lineOf(fieldOf(p))}: ${p.path === '' ? '' : `${p.path}: `}${p.message}`));
   }
   if (problems.length === 0 && declarations.length === 0) problems.push(`${file}: holds no document`);
   if (problems.length > 0) throw fail('CLI_BAD_DOCUMENT', problems.join('\n'), { hint: 'nothing was applied', facts: { file, problems: problems.length } });
@@ -41,11 +41,21 @@ function checkDeclaration(value: unknown): Parsed<Declaration> {
   }
   const parsed = parse(value);
   // Of an unknown field the schema says the same a second time, as `schema is false`.
-  return parsed.ok ? parsed : { ok: false, problems: parsed.problems.filter((p) => p.message !== 'schema is false') };
+  return parsed.ok ? parsed : { ok: false, problems: mistyped(parsed.problems.filter((p) => p.message !== 'schema is false')) };
 }
 
-/** The path of the field a problem is about: an unknown field's own, where the problem names it. */
-function fieldPath(problem: { readonly path: string; readonly message: string }): string {
-  const unknown = /^unknown fields? "([^"]+)"/.exec(problem.message)?.[1];
-  return unknown === undefined ? problem.path : problem.path === '' ? unknown : `${problem.path}.${unknown}`;
+/** A field that is unknown and one that is missing beside it, of nearly the same name, are one typo. */
+function mistyped(problems: readonly Problem[]): readonly Problem[] {
+  const missingAt = (path: string): Problem | undefined => problems.find((p) => p.path === path && MISSING.test(p.message));
+  const meant = new Map<Problem, { readonly missing: Problem; readonly hint: string }>();
+  for (const problem of problems) {
+    const unknown = /^unknown field "([^"]+)"/.exec(problem.message)?.[1];
+    const missing = missingAt(problem.path);
+    const hint = unknown === undefined || missing === undefined ? '' : suggest(unknown, MISSING.exec(missing.message)?.[1]?.split(', ') ?? []);
+    if (missing !== undefined && hint !== '') meant.set(problem, { missing, hint });
+  }
+  const explained = new Set([...meant.values()].filter(({ missing }) => !(MISSING.exec(missing.message)?.[1] ?? '').includes(',')).map(({ missing }) => missing));
+  return problems.filter((p) => !explained.has(p)).map((p) => (meant.has(p) ? { ...p, message: `${p.message}${meant.get(p)?.hint ?? ''}` } : p));
 }
+
+const MISSING = /^must have required propert(?:y|ies) (.+)$/;

@@ -1,12 +1,13 @@
 // The command line itself: every command has help, mistakes are usage errors, and what cannot be reached is said with a hint.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { ERROR_CLASSES } from '@isthmus/model';
 import { makeProgram } from './program.ts';
 import { parsePort } from './commands/service.ts';
 
@@ -38,6 +39,13 @@ test('help exits 0, an unknown command, option or choice exits 64', () => {
   }
 });
 
+test('every exit code there is stands in the page for operators, and no other', () => {
+  const page = readFileSync(new URL('../../../docs/operating/admin-api.md', import.meta.url), 'utf8');
+  const written = [...(page.split('| exit | meaning |')[1]?.split('\n\n')[0] ?? '').matchAll(/^\| (\d+) \|/gm)].map((row) => Number(row[1]));
+  const used = new Set([0, 1, 64, ...Object.values(ERROR_CLASSES).map((c) => c.exit)]);
+  assert.deepEqual(written, [...used].toSorted((a, b) => a - b));
+});
+
 test('without a demo or a socket the command says where it looked and what to do', () => {
   const { status, stderr } = isthmus('service', 'list');
   assert.equal(status, 69);
@@ -51,6 +59,8 @@ test('without a demo or a socket the command says where it looked and what to do
 test('errors are JSON for programs', () => {
   const { stderr } = isthmus('status', '--output', 'json');
   assert.equal((JSON.parse(stderr) as { error: { code: string } }).error.code, 'CLI_SOCKET_ABSENT');
+  assert.match(isthmus('get', 'services', '--output=json').stderr, /^{"error"/);
+  assert.match(isthmus('get', 'service', 'shop/json').stderr, /^error: /, 'a name is no form of output');
 });
 
 test('bin/isthmus runs from wherever it is linked', () => {

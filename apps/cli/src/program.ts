@@ -17,8 +17,13 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
     const { reportError } = await import('./output/error.ts');
-    return reportError(error, process.stderr, argv.includes('json'));
+    return reportError(error, process.stderr, isJsonWanted(argv));
   }
+}
+
+/** Whether `-o json` stands there in any of its forms: an error may come before the line is understood. */
+function isJsonWanted(argv: readonly string[]): boolean {
+  return argv.some((word, i) => word === '-ojson' || word === '--output=json' || ((word === '-o' || word === '--output') && argv[i + 1] === 'json'));
 }
 
 /** The whole command tree. */
@@ -266,7 +271,7 @@ function addTerraform(program: Command): void {
 function addRest(program: Command): void {
   program
     .command('apply')
-    .description('create or replace the services, exports and foreign trust domains of YAML or JSON documents; all of them, or none if one is wrong')
+    .description('create or replace the services, exports, foreign trust domains and drains of YAML or JSON documents; all of them, or none if one is wrong')
     .requiredOption('-f, --file <file>', 'the file, or - for standard input')
     .option('--dry-run', 'check everything, change nothing')
     .action(run('control-plane', async () => (await import('./commands/apply.ts')).applyFile));

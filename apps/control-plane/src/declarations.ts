@@ -1,6 +1,7 @@
 // All that is declared in this cluster: by operators in the store, and where it is configured by Kubernetes. Operators win.
 import { join } from 'node:path';
-import { type KubernetesSource, openKubernetesSource, type Registry } from '@isthmus/discovery';
+import type { Registry } from '@isthmus/discovery';
+import type { KubernetesSource } from '@isthmus/discovery/kubernetes';
 import type { Federation } from '@isthmus/federation';
 import { formatServiceName, type ServiceName } from '@isthmus/model';
 import { type Clock, openStateFile, type Random } from '@isthmus/runtime';
@@ -28,6 +29,8 @@ export async function openDeclarations(config: Pick<Config, 'kubernetes' | 'stat
   const resources = await openResources(parts);
   if (config.kubernetes === undefined) return { ...resources, kubernetesStatus: () => undefined, exportedAtMs: () => undefined, followFederation: () => undefined };
   let importsOf: Federation['importsOf'] = () => [];
+  // Its client is large, and few clusters have one.
+  const { openKubernetesSource } = await import('@isthmus/discovery/kubernetes');
   const kubernetes = await openKubernetesSource({
     ...config.kubernetes,
     stateFile: openStateFile(join(config.stateDir, 'kubernetes.last-known')),

@@ -116,7 +116,7 @@ await runProcess({
     const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
-    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, gatewayCount: config.gateways.length, authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust, drains }), clock, log });
+    const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, connectedGateways: () => push.proxies().flatMap((p) => (p.kind === 'gateway' && p.name !== undefined ? [p.name] : [])), authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust, drains }), clock, log });
     const unixPath = config.adminSocket ?? join(config.stateDir, 'admin.sock');
     const operators = await startRpcServer({ listen: { unixPath }, services: [{ definition: admin.AdminService, implementation: adminService }, foreign.service, serveLogs(log)], log });
     own({ name: 'admin', stop: () => operators.close(1_000) });

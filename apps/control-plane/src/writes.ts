@@ -15,8 +15,8 @@ export type WriteParts = {
   readonly idempotency: Idempotency;
   readonly foreign: Pick<ForeignTrust, 'check'>;
   readonly bans: Bans;
-  /** How many gateways this cluster has for others: the last one is not drained. */
-  readonly gatewayCount: number;
+  /** Names of the gateways that are connected. */
+  readonly connectedGateways: () => readonly string[];
 };
 
 /** A write that lost its race reads again and decides anew, so often. */
@@ -190,12 +190,12 @@ async function checkDeclaration(parts: WriteParts, resource: Declaration): Promi
 }
 
 /** Who is to be drained must have joined; and through the last gateway this very wish would have to be taken back. */
-async function checkDrain({ store, issuance, gatewayCount }: WriteParts, { role, name }: Drain): Promise<void> {
+async function checkDrain({ store, issuance, connectedGateways }: WriteParts, { role, name }: Drain): Promise<void> {
   const joined = (await issuance.listEntries()).some((entry) => entry.role === role && entry.agent === name && entry.removedAtMs === undefined);
   if (!joined) throw fail('CONTROL_PLANE_PROXY_UNKNOWN', `no ${role} ${name} has joined this cluster`, { hint: `\`isthmus ${role} list\` shows who has` });
   if (role === 'agent') return;
-  const others = (await store.list(keys.drains())).entries.filter(({ key }) => key.startsWith(`${keys.drains()}gateway/`) && key !== keys.drain(role, name));
-  if (others.length + 1 >= gatewayCount) throw fail('CONTROL_PLANE_LAST_GATEWAY', `${name} is the last gateway that takes connections: this cluster would be cut off, and whoever could take that back with it`, { hint: 'add another gateway, or take the drain of another back, first' });
+  const draining = new Set((await store.list(keys.drains())).entries.map(({ key }) => key));
+  if (!connectedGateways().some((other) => other !== name && !draining.has(keys.drain('gateway', other)))) throw fail('CONTROL_PLANE_LAST_GATEWAY', `${name} is the last gateway that is connected and takes callers: this cluster would be cut off, and whoever could take that back with it`, { hint: 'add another gateway, or take the drain of another back, first' });
 }
 
 function checkUnexported({ resources }: WriteParts, { kind, namespace, name }: admin.DeleteRequest): void {

@@ -1,5 +1,5 @@
 // What every refusal of the API looks like: a problem document (RFC 9457) that names the code, the fields and what to do.
-import { ERROR_CLASSES, IsthmusError, type Problem, type Static, Type } from '@isthmus/model';
+import { ERROR_CLASSES, fieldOf, IsthmusError, type Problem, type Static, Type } from '@isthmus/model';
 
 /** The media type of problem documents. Source: RFC 9457 §3. */
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
@@ -44,7 +44,7 @@ export function toProblemDocument(error: unknown, options: { readonly instance?:
     code: known.code,
     ...(known.hint !== undefined && { hint: known.hint }),
     ...(options.instance !== undefined && { instance: options.instance }),
-    ...(options.problems !== undefined && options.problems.length > 0 && { errors: options.problems.map(({ path, message }) => ({ field: path, message })) }),
+    ...(options.problems !== undefined && options.problems.length > 0 && { errors: options.problems.map((problem) => ({ field: fieldOf(problem), message: problem.message })) }),
   };
 }
 

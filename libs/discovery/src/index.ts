@@ -6,6 +6,3 @@ export { type Push, type PushOptions, servePush } from './push.ts';
 export type { ProxyDrain, ProxyStatus, ProxyTrustFacts } from './proxy-stream.ts';
 export { type DrainFollower, openDrainFollower } from './drain-follower.ts';
 export { subscribe, type SubscribeOptions, type Subscription, type SubscriptionStatus } from './subscribe.ts';
-export { type KubernetesSource, type KubernetesSourceOptions, type KubernetesStatus, openKubernetesSource } from './source/kubernetes/source.ts';
-export { type NodeEndpoints, type NodeEndpointsOptions, openNodeEndpoints } from './source/kubernetes/front.ts';
-export { localityOf, type ServiceEndpoint } from './source/kubernetes/endpoints.ts';

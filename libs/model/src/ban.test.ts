@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Ban, type BansView, MAX_BANS, parseBan } from './ban.ts';
+import { type Ban, type BansView, parseBan } from './ban.ts';
+import { MAX_BANS } from './max-bans.ts';
 import { parseSnapshotResource, resourceName } from './snapshot.ts';
 
 const ban: Ban = {

@@ -1,4 +1,5 @@
 // A ban: SVIDs that are refused before they run out, told by one cluster of its own trust domain to everybody.
+import { MAX_BANS } from './max-bans.ts';
 import { compileSchema, schemas, type Static, Type } from './schema.ts';
 
 const entryFields = {
@@ -28,9 +29,6 @@ export const banSchema = Type.Object({
 });
 export type Ban = Static<typeof banSchema>;
 export const parseBan = compileSchema(banSchema);
-
-/** More bans than this at once in one trust domain are not taken. */
-export const MAX_BANS = 4_096;
 
 /** The bans in force in one trust domain, as a proxy is told of them. A proxy of a version without it takes banned SVIDs until they run out. */
 export const bansViewSchema = Type.Object({

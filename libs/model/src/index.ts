@@ -1,5 +1,6 @@
 // The words of Isthmus. No I/O, no clock; runs anywhere.
 export * from './ban.ts';
+export * from './max-bans.ts';
 export * from './bundle.ts';
 export * from './digest.ts';
 export * from './duration.ts';

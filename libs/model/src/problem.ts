@@ -15,6 +15,12 @@ export function refused<T>(path: string, message: string): Parsed<T> {
   return { ok: false, problems: [{ path, message }] };
 }
 
+/** The path of the field a problem is about: an unknown field's own, where the problem names it in its message. */
+export function fieldOf({ path, message }: Problem): string {
+  const unknown = /^unknown field "([^"]+)"/.exec(message)?.[1];
+  return unknown === undefined ? path : path === '' ? unknown : `${path}.${unknown}`;
+}
+
 /** All problems on one line, for an error message: `spec.name: must be a DNS label; spec.port: …`. */
 export function formatProblems(problems: readonly Problem[]): string {
   return problems.map((p) => (p.path === '' ? p.message : `${p.path}: ${p.message}`)).join('; ');

@@ -1,7 +1,7 @@
 // Fuzz target: a certificate is read by every rule or refused as one that is not; nothing else is ever thrown.
 import { createPrivateKey } from 'node:crypto';
 import { CertificateFault, type CertificateFields, readCertificate } from './certificate-fields.ts';
-import { OID } from './der.ts';
+import { OID } from './oid.ts';
 import { firstForbidden } from './name-constraints.ts';
 import { derName, derText, dnsName, ext, makeOddCertificate, tlv, uriName } from './odd-certificate.ts';
 

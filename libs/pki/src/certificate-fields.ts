@@ -1,7 +1,7 @@
 // What the rules of verification ask of a certificate, read strictly from its DER; the same reading for leaf, CA and root.
 import { type KeyObject, X509Certificate } from 'node:crypto';
 import { messageOf } from '@isthmus/model';
-import { OID } from './der.ts';
+import { OID } from './oid.ts';
 import { bitsOf, booleanOf, context, type Der, DerFault, expect, integerOf, itemsOf, oidTextOf, readDer, sequenceOf, TAG, timeOf } from './der-reader.ts';
 import { weaknessOf, writesCurveOut } from './key.ts';
 import { type GeneralName, generalNamesOf, type NameConstraints, nameConstraintsOf } from './name-constraints.ts';

@@ -3,7 +3,8 @@ import { createHash, createPublicKey, type KeyObject, randomBytes, X509Certifica
 import { isIPv4 } from 'node:net';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { CLOCK_SKEW_MS } from './clock-skew.ts';
-import { type Asn1, bits, bool, childrenOf, type Draft, draft, extension, fromDer, int, name, OID, octets, oid, seq, sequenceDer, signatureAlgorithm, smallInt, spkiDer, tagged, time } from './der.ts';
+import { type Asn1, bits, bool, childrenOf, type Draft, draft, extension, fromDer, int, name, octets, oid, seq, sequenceDer, signatureAlgorithm, smallInt, spkiDer, tagged, time } from './der.ts';
+import { OID } from './oid.ts';
 import { bitsOf, readDer, sequenceOf } from './der-reader.ts';
 import { fail } from './errors.ts';
 import { signBytes } from './signer.ts';
@@ -229,9 +230,4 @@ function ipBytes(ip: string): Buffer {
   if (isIPv4(ip)) return Buffer.from(ip.split('.').map(Number));
   if (ip === '::1') return Buffer.concat([Buffer.alloc(15), Buffer.from([1])]);
   throw fail('PKI_CERTIFICATE_INVALID', `${ip} is neither an IPv4 address nor ::1`);
-}
-
-/** A certificate as PEM. */
-export function toPem(der: Buffer): string {
-  return new X509Certificate(der).toString();
 }

@@ -2,7 +2,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { type CertificateFields, readCertificate } from './certificate-fields.ts';
 import { CLOCK_SKEW_MS } from './clock-skew.ts';
-import { OID } from './der.ts';
+import { OID } from './oid.ts';
 import type { GeneralName } from './name-constraints.ts';
 import { ANY_USAGE, DIGITAL_SIGNATURE, readChain, type Refusal, refuse, verifyPath, type VerifyRefusal } from './path.ts';
 import { sha256Hex } from './x509-svid.ts';

@@ -8,7 +8,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatProblems, type SpiffeId } from '@isthmus/model';
 import { makeCsr, parseCsr } from './csr.ts';
-import { type Asn1, bits, bool, extension, fromDer, name, OID, oid, seq, set, signed, smallInt, spkiDer, tagged } from './der.ts';
+import { type Asn1, bits, bool, extension, fromDer, name, oid, seq, set, signed, smallInt, spkiDer, tagged } from './der.ts';
+import { OID } from './oid.ts';
 import { exportKeyPem, generateKey, importKeyPem, type KeyKind } from './key.ts';
 
 const ID = 'spiffe://east.acme.example/agent/a' as SpiffeId;

@@ -1,7 +1,8 @@
 // Certificate signing requests (PKCS#10, RFC 2986): made with one URI SAN, read strictly and believed only for their key.
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { messageOf, type Parsed, parsed, refused, type SpiffeId } from '@isthmus/model';
-import { extension, name, OID, oid, seq, set, sequenceDer, signed, smallInt, spkiDer, tagged } from './der.ts';
+import { extension, name, oid, seq, set, sequenceDer, signed, smallInt, spkiDer, tagged } from './der.ts';
+import { OID } from './oid.ts';
 import { bitsOf, booleanOf, context, type Der, DerFault, expect, integerOf, itemsOf, oidTextOf, readDer, sequenceOf, TAG } from './der-reader.ts';
 import { createPublicKeyOf, weaknessOf, writesCurveOut } from './key.ts';
 import { type GeneralName, generalNamesOf } from './name-constraints.ts';

@@ -2,7 +2,8 @@
 import { createPrivateKey } from 'node:crypto';
 import type { SpiffeId } from '@isthmus/model';
 import { makeCsr } from './csr.ts';
-import { type Asn1, bool, fromDer, octets, OID, oid, seq, set, smallInt, tagged, toDer, utf8 } from './der.ts';
+import { type Asn1, bool, fromDer, octets, oid, seq, set, smallInt, tagged, toDer, utf8 } from './der.ts';
+import { OID } from './oid.ts';
 
 const key = createPrivateKey({ key: Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.alloc(32, 5)]), format: 'der', type: 'pkcs8' });
 

@@ -2,7 +2,8 @@
 export { type BundleDocument, hasSameKeys, makeBundleDocument, MAX_BUNDLE_DOCUMENT_BYTES, parseBundleDocument } from './bundle-document.ts';
 export { BanIndex, type SvidFacts, svidFacts } from './ban-index.ts';
 export { type BundleSet, type BundleSource, openBundleSet } from './bundle-set.ts';
-export { draftIntermediate, draftRoot, draftRootLink, draftSvid, type Issuer, signIntermediate, signRoot, signSvid, toPem } from './certificate.ts';
+export { draftIntermediate, draftRoot, draftRootLink, draftSvid, type Issuer, signIntermediate, signRoot, signSvid } from './certificate.ts';
+export { toPem } from './pem.ts';
 export { keySigner, signBytes, signDraft, type Signer, type SigningCa, verifyBytes } from './signer.ts';
 export { type ClientNames, type ClientRefusal, type ClientVerdict, verifyClientChain } from './client-chain.ts';
 export { CLOCK_SKEW_MS } from './clock-skew.ts';

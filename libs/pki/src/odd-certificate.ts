@@ -1,6 +1,6 @@
 // For tests: certificates with whatever flaw one wants, written octet by octet, so that even what is no DER can be made.
 import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto';
-import { OID } from './der.ts';
+import { OID } from './oid.ts';
 
 /** Any value: identifier octet and contents. */
 export function tlv(tag: number, ...contents: readonly Buffer[]): Buffer {

@@ -2,7 +2,7 @@
 import { type Bundle, messageOf, pathOf, type SpiffeId, spiffeIds, trustDomainOf } from '@isthmus/model';
 import { CertificateFault, type CertificateFields, readCertificate } from './certificate-fields.ts';
 import { CLOCK_SKEW_MS } from './clock-skew.ts';
-import { OID } from './der.ts';
+import { OID } from './oid.ts';
 import { CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, readChain, type Refusal, refuse, verifyPath } from './path.ts';
 import { spiffeIdIn } from './x509-svid.ts';
 

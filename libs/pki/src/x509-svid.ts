@@ -1,11 +1,11 @@
 // An X.509-SVID in hand: chain and key together, and where it comes from while it is renewed.
 import { createHash, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { formatProblems, messageOf, type Parsed, parseSpiffeId, refused, type SpiffeId } from '@isthmus/model';
-import { toPem } from './certificate.ts';
 import { MAX_CERTIFICATE_BYTES } from './certificate-fields.ts';
 import { fail } from './errors.ts';
 import { exportKeyPem } from './key.ts';
 import type { GeneralName } from './name-constraints.ts';
+import { toPem } from './pem.ts';
 
 /** Chain in DER, leaf first, without the root; the key never leaves the process that made it. */
 export type X509Svid = {

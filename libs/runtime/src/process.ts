@@ -92,6 +92,8 @@ export async function runProcess(options: {
     successorServes = true;
     // Nobody else notices: to a supervisor that one is a child of this process.
     void successor.ended.then((how) => {
+      // With 0 it was stopped, or has handed over itself.
+      if (stopping !== undefined || how === 0) return;
       log.error('the successor ended', { how });
       end(ERROR_CLASSES.unavailable.exit);
     });

@@ -14,13 +14,13 @@ export type Manifest = { readonly apiVersion: string; readonly kind: string; rea
 /** What a cluster cannot do without. */
 export const LEAST = ['cluster=east', 'federation=acme.example', 'trustRoot.address=10.0.0.1:7000', 'gateway.addresses={203.0.113.10:15443}', `rootSha256={${'ab'.repeat(32)}}`];
 /** Everything there is. */
-export const ALL = [...LEAST.filter((v) => !v.startsWith('trustRoot')), 'trustRoot.enabled=true', 'nodeAgent.enabled=true', 'nodeAgent.services={shop/payments}', 'controlPlane.bootstrapToken.secret=bootstrap', 'controlPlane.store.kind=etcd', 'controlPlane.store.endpoints={https://etcd:2379}', 'controlPlane.store.tlsSecret=etcd-client', 'networkPolicy.metricsFrom.team=monitoring', 'locality=eu/a'];
+export const ALL = [...LEAST.filter((v) => !v.startsWith('trustRoot')), 'trustRoot.enabled=true', 'nodeAgent.enabled=true', 'nodeAgent.services={shop/payments}', 'controlPlane.bootstrapToken.secret=bootstrap', 'controlPlane.store.kind=etcd', 'controlPlane.store.endpoints={https://etcd:2379}', 'controlPlane.store.tlsSecret=etcd-client', 'networkPolicy.metricsFrom.team=monitoring', 'locality=eu/a', 'adminApi.enabled=true', 'adminApi.grants[0].who=spiffe://east.acme.example/operator/alice', 'adminApi.grants[0].role=operator', 'adminApi.forwarders[0].cluster=west', 'adminApi.forwarders[0].roles={viewer}', 'adminApi.issuerCa.configMap=corp-ca', 'trustRoot.operators[0].cluster=east', 'trustRoot.operators[0].may={rotate}'];
 
 const flags = (values: readonly string[]): string[] => ['--kube-version', '1.34.0', ...values.flatMap((value) => ['--set', value])];
 
 /** The documents of the chart with these values. **Throws** with what helm said. */
-export function renderChart(values: readonly string[]): readonly Manifest[] {
-  return documentsOf(execFileSync(kubernetesProgram('helm') ?? 'helm', ['template', 'east', CHART, '--namespace', 'isthmus', '--include-crds', ...flags(values)], { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' })) as readonly Manifest[];
+export function renderChart(values: readonly string[], { release = 'east', namespace = 'isthmus' }: { readonly release?: string; readonly namespace?: string } = {}): readonly Manifest[] {
+  return documentsOf(execFileSync(kubernetesProgram('helm') ?? 'helm', ['template', release, CHART, '--namespace', namespace, '--include-crds', ...flags(values)], { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' })) as readonly Manifest[];
 }
 
 /** What helm says of these values; undefined when it takes them. */

@@ -2,15 +2,17 @@
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { Plugin } from 'esbuild';
+import type { Metafile, Plugin } from 'esbuild';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const CACHE = 'node_modules/.cache/isthmus-bundles';
 /** Bundles of older trees, which running processes may still load workers from. */
 const KEPT_MS = 24 * 3_600_000;
 
-/** What is run as a program, or loaded by name while one runs. */
-const ENTRIES = ['apps/*/src/main.ts', 'apps/cli/src/demo/{end-with-parent,sample-workload}.ts', 'libs/*/src/**/*-worker.ts'];
+/** Programs. What they share lies in chunks, so that making them all takes no longer than one. */
+const PROGRAMS = ['apps/*/src/main.ts'];
+/** What is loaded by name while one runs, and has to be small: each by itself, without a line that only others need. */
+const PARTS = ['apps/cli/src/demo/{end-with-parent,sample-workload}.ts', 'libs/*/src/**/*-worker.ts'];
 
 /** What is known of the bundles made last: a file that is not as it was makes them stale. */
 type Made = { readonly directory: string; readonly files: readonly (readonly [path: string, sizeBytes: number, modifiedMs: number])[] };
@@ -40,7 +42,7 @@ function readMade(root: string): Made | undefined {
   } catch {
     return undefined;
   }
-  const entries = new Set(entryPoints(root));
+  const entries = new Set([...entryPoints(root, PROGRAMS), ...entryPoints(root, PARTS)]);
   const isFresh = existsSync(made.directory) && made.files.every(([path, sizeBytes, modifiedMs]) => {
     entries.delete(path);
     const now = statSync(join(root, path), { throwIfNoEntry: false });
@@ -49,35 +51,37 @@ function readMade(root: string): Made | undefined {
   return isFresh && entries.size === 0 ? made : undefined;
 }
 
-const entryPoints = (root: string): string[] => globSync(ENTRIES, { cwd: root }).map((path) => path.replaceAll('\\', '/'));
+const entryPoints = (root: string, patterns: readonly string[]): string[] => globSync([...patterns], { cwd: root }).map((path) => path.replaceAll('\\', '/'));
 
 async function makeInto(root: string, directory: string): Promise<Made['files']> {
   const { build } = await import('esbuild');
   const { protosInside } = await import('./bundle.ts');
-  const result = await build({
-    absWorkingDir: root,
-    entryPoints: entryPoints(root),
-    outdir: directory,
-    outbase: root,
-    entryNames: '[dir]/[name]',
-    chunkNames: 'chunks/[name]-[hash]',
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    splitting: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node26',
-    legalComments: 'none',
-    metafile: true,
-    logLevel: 'silent',
-    external: ['koffi'],
-    // CommonJS packages call require, which an ES module has not.
-    banner: { js: `import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);` },
-    plugins: [whereItCameFrom(root, directory), protosInside],
-  });
+  const make = (patterns: readonly string[], splitting: boolean): Promise<{ readonly metafile: Metafile }> =>
+    build({
+      absWorkingDir: root,
+      entryPoints: entryPoints(root, patterns),
+      outdir: directory,
+      outbase: root,
+      entryNames: '[dir]/[name]',
+      chunkNames: 'chunks/[name]-[hash]',
+      outExtension: { '.js': '.mjs' },
+      bundle: true,
+      splitting,
+      platform: 'node',
+      format: 'esm',
+      target: 'node26',
+      legalComments: 'none',
+      metafile: true,
+      logLevel: 'silent',
+      external: ['koffi'],
+      // CommonJS packages call require, which an ES module has not.
+      banner: { js: `import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);` },
+      plugins: [whereItCameFrom(root, directory), protosInside],
+    });
+  const made = await Promise.all([make(PROGRAMS, true), make(PARTS, false)]);
   // Packages change with the lock file alone.
-  const inputs = Object.keys(result.metafile.inputs).filter((path) => !path.includes('node_modules/') && !path.includes(':'));
-  return [...inputs, 'package-lock.json', relative(root, fileURLToPath(import.meta.url))].map((path) => {
+  const inputs = new Set(made.flatMap(({ metafile }) => Object.keys(metafile.inputs)).filter((path) => !path.includes('node_modules/') && !path.includes(':')));
+  return [...inputs, ...entryPoints(root, ['{apps,libs}/*/package.json']), 'package-lock.json', relative(root, fileURLToPath(import.meta.url))].map((path) => {
     const { size, mtimeMs } = statSync(join(root, path));
     return [path, size, mtimeMs] as const;
   });

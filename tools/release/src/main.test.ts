@@ -110,10 +110,22 @@ test('an upgrade hands over where connections pass, and restarts where none do',
   for (const [unit, verb] of [['isthmus-agent', 'try-reload-or-restart'], ['isthmus-gateway', 'try-reload-or-restart'], ['isthmus-control-plane', 'try-restart'], ['isthmus-trust-root', 'try-restart']] as const) {
     assert.ok(maintainerScripts(unit).get('postinst')?.includes(`systemctl ${verb} ${unit}.service`), unit);
     const text = readFileSync(new URL(`../../../infra/systemd/${unit}.service`, import.meta.url), 'utf8');
-    assert.equal(/^ExecReload=\/bin\/kill -USR2 \$MAINPID$/m.test(text), verb !== 'try-restart', unit);
-    const [, pidFile = ''] = /^PIDFile=(.*)$/m.exec(text) ?? [];
-    assert.ok(verb === 'try-restart' || text.includes(`--pidFile ${pidFile}\n`), 'systemd looks where the program writes');
+    assert.equal(/^ExecReload=.*kill -USR2 \$\$MAINPID'$/m.test(text), verb !== 'try-restart', unit);
+    assert.match(text, /^Type=notify\nNotifyAccess=all$/m, 'the program says when it serves');
   }
+});
+
+test('capture’s unit comes and goes with the agent: rules are replaced on an upgrade, and none is left behind', () => {
+  const scripts = maintainerScripts('isthmus-agent');
+  assert.match(scripts.get('postinst') ?? '', /if \[ -n "\$2" \]; then systemctl try-reload-or-restart isthmus-agent-capture\.service/);
+  assert.match(scripts.get('prerm') ?? '', /systemctl disable --now isthmus-agent-capture\.service isthmus-agent\.service/);
+  assert.match(scripts.get('prerm') ?? '', /nft delete table inet isthmus/);
+  assert.doesNotMatch([...maintainerScripts('isthmus-gateway').values()].join(), /capture|nft/);
+  const unit = readFileSync(new URL('../../../infra/systemd/isthmus-agent-capture.service', import.meta.url), 'utf8');
+  assert.match(unit, /^PartOf=isthmus-agent\.service$/m);
+  assert.match(unit, /^After=isthmus-agent\.service$/m, 'started after it, stopped before it');
+  assert.match(unit, /^CapabilityBoundingSet=CAP_NET_ADMIN$/m);
+  assert.doesNotMatch(readFileSync(new URL('../../../infra/systemd/isthmus-agent.service', import.meta.url), 'utf8'), /CAP_NET_ADMIN/, 'the agent itself has no such right');
 });
 
 test('the packages hold what belongs to a host, owned by root, and nothing writable by others', { skip: noDpkg }, () => {
@@ -127,6 +139,7 @@ test('the packages hold what belongs to a host, owned by root, and nothing writa
     const listing = contents(`isthmus-${program}`);
     assert.match(listing, new RegExp(`\\./usr/lib/systemd/system/isthmus-${program}\\.service`));
     assert.match(listing, new RegExp(`\\./usr/bin/isthmus-${program} -> `));
+    assert.equal(listing.includes('./usr/lib/systemd/system/isthmus-agent-capture.service'), program === 'agent', program);
     for (const line of listing.trim().split('\n')) assert.ok(line.startsWith('l') || /^[d-]rwxr-xr-x|^-rw-r--r--/.test(line), line);
   }
 });

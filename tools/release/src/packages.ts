@@ -89,6 +89,7 @@ fi
 export function maintainerScripts(unit: string): ReadonlyMap<string, string> {
   const program = unit.slice('isthmus-'.length);
   const companions = (COMPANIONS[unit] ?? []).map((name) => `${name}.service`);
+  const folders = [`/var/lib/isthmus/${program}`, ...(program === 'agent' ? ['/etc/isthmus/workloads.d'] : [])];
   const hasSystemd = '[ -d /run/systemd/system ]';
   return new Map([
     ['postinst', `#!/bin/sh
@@ -112,8 +113,8 @@ ${unit === 'isthmus-agent' ? REMOVE_RULES : ''}`],
 set -e
 if ${hasSystemd}; then systemctl daemon-reload || true; fi
 if [ "$1" = purge ]; then
-  rm -rf /var/lib/isthmus/${program} /etc/isthmus/${program}.yaml /etc/isthmus/${program}.token
-  rmdir --ignore-fail-on-non-empty /var/lib/isthmus /etc/isthmus 2>/dev/null || true
+  rm -rf ${folders.join(' ')} /etc/isthmus/${program}.yaml /etc/isthmus/${program}.token
+  rmdir --ignore-fail-on-non-empty /var/lib/isthmus /etc/isthmus /run/isthmus 2>/dev/null || true
 fi
 `],
   ]);

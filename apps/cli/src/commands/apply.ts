@@ -1,6 +1,6 @@
 // `isthmus apply -f FILE`: foreign trust domains and services first, then exports; everything is checked before anything is sent.
 import { readFileSync } from 'node:fs';
-import { messageOf } from '@isthmus/model';
+import { IsthmusError, messageOf } from '@isthmus/model';
 import { withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
 import { type Declaration, namedBy, parseDocuments } from '../documents.ts';
@@ -14,7 +14,10 @@ export async function applyFile(context: CommandContext, _args: readonly string[
   const outcomes = await withAdmin(context, async (api) => {
     const done: { kind: string; name: string; changed: boolean }[] = [];
     for (const declaration of declarations) {
-      const { changed } = await api.apply(declaration, { dryRun: isDryRun });
+      const { changed } = await api.apply(declaration, { dryRun: isDryRun }).catch((error: unknown) => {
+        if (isDryRun && isMadeHere(error, declaration, declarations)) return { changed: true };
+        throw error;
+      });
       done.push({ kind: declaration.kind, name: namedBy(declaration).label, changed });
     }
     return done;
@@ -24,6 +27,12 @@ export async function applyFile(context: CommandContext, _args: readonly string[
     ['name', (o) => o.name],
     ['outcome', (o) => (!o.changed ? 'unchanged' : isDryRun ? 'would be applied' : 'applied')],
   ]);
+}
+
+/** Whether what an export lacks is the service of the same file, which a dry run does not make. */
+function isMadeHere(error: unknown, { kind, ...of }: Declaration, all: readonly Declaration[]): boolean {
+  if (!(error instanceof IsthmusError) || error.code !== 'CONTROL_PLANE_EXPORT_WITHOUT_SERVICE' || kind !== 'export') return false;
+  return all.some((other) => other.kind === 'service' && 'namespace' in of && other.namespace === of.namespace && other.name === of.name);
 }
 
 /** An export needs its service to be there, and the foreign trust domains whose callers it names. */

@@ -54,19 +54,19 @@ function bash(words: Words, choices: Words): string {
   const cases = [...words].map(([path, next]) => `    ${JSON.stringify(path)}) words=${JSON.stringify(next.join(' '))} ;;`);
   const values = [...choices].map(([option, next]) => `    ${option}) COMPREPLY=($(compgen -W ${JSON.stringify(next.join(' '))} -- "\${COMP_WORDS[COMP_CWORD]}")); return ;;`);
   return `_isthmus() {
-  local path="" word words=""
+  local chain="" word words=""
   case "\${COMP_WORDS[COMP_CWORD-1]}" in
 ${values.join('\n')}
   esac
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "$word" in -*) ;; *) path="\${path:+$path }$word" ;; esac
+    case "$word" in -*) ;; *) chain="\${chain:+$chain }$word" ;; esac
   done
   while :; do
-    case "$path" in
+    case "$chain" in
 ${cases.join('\n')}
     esac
-    [ -n "$words" ] || [ -z "$path" ] && break
-    case "$path" in *" "*) path="\${path% *}" ;; *) path="" ;; esac
+    [ -n "$words" ] || [ -z "$chain" ] && break
+    case "$chain" in *" "*) chain="\${chain% *}" ;; *) chain="" ;; esac
   done
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }

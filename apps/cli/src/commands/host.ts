@@ -43,7 +43,8 @@ export async function joinHost(context: CommandContext, _args: readonly string[]
   const isStarted = options['start'] !== false && existsSync('/run/systemd/system');
   if (isStarted) {
     await run('systemctl', ['enable', '--quiet', UNIT, ...(options['capture'] === true ? [CAPTURE_UNIT] : [])]);
-    await run('systemctl', ['restart', UNIT]);
+    // It counts as started once it has its identity: how long that is waited for is said below.
+    await run('systemctl', ['restart', '--no-block', UNIT]);
     await untilJoined(String(options['stateDir']));
   }
   const { agent, cluster, configFile } = plan;

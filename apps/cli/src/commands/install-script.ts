@@ -22,6 +22,8 @@ export type InstallPlan = {
   readonly starts: boolean;
 };
 
+/** A server that says nothing for so long is given up; three times at most. */
+const FETCH_STALL_SECONDS = 20;
 const JOIN_OPTIONS = ['network', 'locality', 'address', 'callAs', 'dnsPort'] as const;
 
 /** Prints the script. **Throws** CLI_BAD_INPUT for a token, release or option that cannot be. */
@@ -90,7 +92,13 @@ is_installed() {
   [ "$(dpkg-query -W -f '\${Status} \${Version}' "$1" 2>/dev/null)" = "install ok installed $version" ]
 }
 
-fetch() {
+${url === undefined ? '' : `not_fetched() {
+  # curl says its reason first and advice after it, wget its reason last, and of a connection that was cut off nothing.
+  why=$(printf '%s\\n' "$said" | grep -m 1 '^curl: ' || printf '%s\\n' "$said" | grep . | tail -n 1)
+  fail "$1 could not be fetched from "${quoted(url)}" (\${why:-the connection was cut off}); nothing was installed"
+}
+
+`}fetch() {
   if [ -n "$from" ]; then
     cp "$from/$1" "$work/$1" 2>/dev/null || fail "$from/$1 cannot be read; nothing was installed"
 ${
@@ -98,9 +106,9 @@ ${
     ? `  else
     fail 'name the directory that holds the packages'`
     : `  elif command -v curl >/dev/null 2>&1; then
-    curl -fsSL --retry 3 -o "$work/$1" ${quoted(`${url}/`)}"$1" || fail "$1 could not be fetched from "${quoted(url)}"; nothing was installed"
+    said=$(curl -fsSL --connect-timeout ${FETCH_STALL_SECONDS} --speed-limit 1 --speed-time ${FETCH_STALL_SECONDS} --retry 2 -o "$work/$1" ${quoted(`${url}/`)}"$1" 2>&1) || not_fetched "$1"
   elif command -v wget >/dev/null 2>&1; then
-    wget -q -O "$work/$1" ${quoted(`${url}/`)}"$1" || fail "$1 could not be fetched from "${quoted(url)}"; nothing was installed"
+    said=$(wget -nv --timeout=${FETCH_STALL_SECONDS} --tries=3 -O "$work/$1" ${quoted(`${url}/`)}"$1" 2>&1) || not_fetched "$1"
   else
     fail "neither curl nor wget is here: fetch the packages from "${quoted(url)}" and name their directory"`
 }

@@ -4,15 +4,23 @@ import { formatYaml } from '@isthmus/runtime';
 import { type Document, serviceArgument, withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
-import { formatDocument, printOutcome, printRows } from '../output/table.ts';
+import { type Column, formatDocument, printOutcome, printRows } from '../output/table.ts';
 import type { Options } from '../program.ts';
 import { namedBy } from '../documents.ts';
 import { byKind, readDeclarations } from './apply.ts';
 import { KIND_WORDS, KINDS } from './kinds.ts';
 import { text } from './cluster.ts';
+import { instant } from './token.ts';
 
 /** Columns a table begins with, where a document has them. */
-const FIRST = ['trustDomain', 'namespace', 'service', 'name', 'cluster', 'id', 'agent', 'kind', 'state', 'health', 'role'];
+const FIRST = ['namespace', 'service', 'instance', 'name', 'cluster', 'trustDomain', 'id', 'agent', 'kind', 'role', 'state', 'health', 'connected', 'version', 'network', 'locality', 'inSync', 'sequence', 'gateways', 'readyCount', 'expiresAtMs', 'usedAtMs', 'joinedAtMs', 'reason'];
+/** Columns that are made of a document's parts. */
+const MADE: readonly Column<Document>[] = [
+  ['ports', ({ ports }) => (Array.isArray(ports) ? ports.map((p: Document) => `${text(p['name'])}=${text(p['port'])}/${text(p['protocol'])}`).join(', ') : undefined)],
+  ['consumers', ({ consumers }) => (Array.isArray(consumers) ? consumers.join(', ') : text(consumers))],
+  ['drain', ({ drain }) => (typeof drain === 'object' && drain !== null && 'state' in drain ? `${text(drain.state)}${'acknowledged' in drain && drain.acknowledged === false && 'wanted' in drain && drain.wanted === true ? ', not acknowledged' : ''}` : undefined)],
+  ['workloads', ({ workloads }) => (Array.isArray(workloads) ? workloads.join(', ') : undefined)],
+];
 
 /** Exit code of `diff` where something differs, as diff(1). */
 const EXIT_DIFFERENT = 1;
@@ -28,10 +36,17 @@ export async function getResources(context: CommandContext, [word = '', name]: r
     return printOutcome(context, formatDocument(found), found);
   }
   const all = await withAdmin(context, (api) => api.list(kind, namespace));
-  const rows = name === undefined ? all : all.filter((d) => [d['name'], d['cluster'], d['id'], d['agent'], d['trustDomain'], d['spiffeId']].includes(name));
+  const isNamed = (d: Document): boolean => [d['name'], d['cluster'], d['id'], d['agent'], d['trustDomain'], d['spiffeId'], `${text(d['role'])}/${text(d['name'] ?? d['agent'])}`, `${text(d['namespace'])}/${text(d['name'] ?? d['service'])}`].includes(name);
+  const rows = name === undefined ? all : all.filter(isNamed);
   if (name !== undefined && rows.length === 0) throw fail('CLI_NOT_FOUND', `no ${kind} ${name}`);
   const columns = FIRST.filter((field) => rows.some((row) => row[field] !== undefined) && !(field === 'kind' && kind !== 'proxy'));
-  printRows<Document>(context, rows, columns.map((field) => [field, (row) => text(row[field])]));
+  const isThere = ([, textOf]: Column<Document>): boolean => rows.some((row) => textOf(row) !== undefined);
+  printRows<Document>(context, rows, [...columns.map((field): Column<Document> => [headingOf(field), (row) => (field.endsWith('AtMs') ? instant(row[field]) : text(row[field]))]), ...MADE.filter(isThere)]);
+}
+
+/** `expiresAtMs` as `expires`, `inSync` as `in sync`. */
+function headingOf(field: string): string {
+  return field.replace(/AtMs$/, '').replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
 /** Says what `apply -f` would change: nothing, exit 0; something, exit 1. */

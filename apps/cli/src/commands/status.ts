@@ -44,7 +44,7 @@ export function formatStatus(status: Document, colour: boolean): string {
     '',
     peers.length === 0 ? 'no peers' : formatTable(peers, [['peer', (p) => text(p['cluster'])], ['state', (p) => text(p['state'])], ['last heard', (p) => age(p['ageMs'])], ['exports', (p) => text(p['exports'])], ['last error', (p) => text(p['lastError'])]], colour),
     '',
-    proxies.length === 0 ? 'no proxies' : formatTable(proxies, [['proxy', (p) => text(p['id'])], ['kind', (p) => text(p['kind'])], ['network', (p) => text(p['network'])], ['snapshot', (p) => (p['inSync'] === true ? 'in sync' : 'behind')]], colour),
+    proxies.length === 0 ? 'no proxies' : formatTable(proxies, [['proxy', (p) => text(p['name'] ?? p['id'])], ['kind', (p) => text(p['kind'])], ['network', (p) => text(p['network'])], ['snapshot', (p) => (p['inSync'] === true ? 'in sync' : 'behind')]], colour),
     ...(identities.length === 0 ? [] : ['', formatTable(identities, [['member', (m) => text(m['name'])], ['kind', (m) => text(m['kind'])], ['connected', (m) => (m['isConnected'] === true ? 'yes' : 'no')], ['identity lasts', (m) => lasts(m['secondsToIdentityLoss'])]], colour)]),
   ].join('\n');
 }

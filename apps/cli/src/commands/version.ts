@@ -31,7 +31,7 @@ async function partsOf(api: NonNullable<CommandContext['api']>): Promise<readonl
       { cluster: me.cluster, part: 'admin-api', version: textOf(me.version) },
       ...status.clusters.flatMap(({ cluster, status: own = {}, problem }) => [
         { cluster, part: 'control-plane', version: problem === undefined ? textOf(own['version']) : '-' },
-        ...proxiesOf(own).map((proxy) => ({ cluster, part: `${textOf(proxy['kind'])} ${textOf(proxy['id'])}`, version: textOf(proxy['version']) })),
+        ...proxiesOf(own).map((proxy) => ({ cluster, part: `${textOf(proxy['kind'])} ${textOf(proxy['name'] ?? proxy['id'])}`, version: textOf(proxy['version']) })),
       ]),
     ];
   });

@@ -20,10 +20,13 @@ export function findEtcd(path: string): string {
   throw fail('CLI_ETCD_ABSENT', '--store etcd: no etcd binary on PATH', { hint: 'apt-get install etcd-server (Debian 12 and older: etcd), or use --store embedded' });
 }
 
-/** The shell ends etcd when descriptor 3 closes: etcd cannot notice by itself that the demo is gone. */
+/**
+ * The shell ends etcd when descriptor 3 closes: etcd cannot notice by itself that the demo is gone. In order it waits for
+ * calls that are open, which may take long.
+ */
 const END_WITH_PARENT = `"$@" 3<&- & etcd=$!
 trap 'kill -TERM $etcd 2>/dev/null' TERM INT
-{ cat <&3 >/dev/null; kill -TERM $etcd; } 2>/dev/null &
+{ cat <&3; kill -TERM $etcd; sleep 3; kill -KILL $etcd; } >/dev/null 2>&1 &
 wait $etcd; code=$?
 kill -0 $etcd 2>/dev/null && { wait $etcd; code=$?; }
 kill $! 2>/dev/null

@@ -13,4 +13,5 @@ export { openTrustTraffic, type TrustTraffic } from './tour/trust-traffic.ts';
 export { foreignSvid, openProbeCluster, type ProbeCluster } from './tour/probe-cluster.ts';
 export { findProgram, type Finished, run, type RunOptions } from './run.ts';
 export { AS_AGENT, type BareRoot, makeBareRoot, whyNoBareRoot } from './vm/bare-root.ts';
+export { type BootedRoot, bootRoot, whyNoBoot } from './vm/booted-root.ts';
 export { makePackages } from './vm/packages.ts';

@@ -65,24 +65,30 @@ test('an end nobody asked for is told, one asked for is not', async () => {
   assert.deepEqual(told, ['crashes: exit code 9']);
 });
 
-test('children end by themselves when their parent is killed -9', async () => {
-  const spec = program('orphan', `${READY} setInterval(() => {}, 1000);`);
-  const parentFile = join(directory, 'parent.ts');
-  const url = (name: string): string => JSON.stringify(new URL(name, import.meta.url).href);
-  writeFileSync(
-    parentFile,
-    `const { openSupervisor } = await import(${url('./supervisor.ts')});
-     const { isReadyLine } = await import(${url('./process.ts')});
-     const child = await openSupervisor().start({ ...${JSON.stringify(spec)}, isReady: isReadyLine });
-     process.stdout.write(child.pid + '\\n');`,
-  );
-  const parent = spawn(process.execPath, [parentFile], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [line] = (await new Promise((resolve) => createInterface({ input: parent.stdout }).once('line', (text) => resolve([text])))) as [string];
-  const pid = Number(line);
-  assert.equal(isAlive(pid), true);
-  parent.kill('SIGKILL');
-  await waitFor('the child to end', 5_000, () => (isAlive(pid) ? undefined : true));
-});
+for (const [what, source] of [
+  ['children end by themselves', ''],
+  ['children end too when their end in order never comes, and nothing else has its turn in them', `process.on('SIGTERM', () => { for (;;); });`],
+  ['children end too when what they write goes nowhere', `process.on('SIGTERM', () => {}); setInterval(() => { process.stdout.write('x'); process.stderr.write('y'); }, 1); process.on('uncaughtException', () => process.stderr.write('z'));`],
+] as const) {
+  test(`${what}, when their parent is killed -9`, { timeout: 60_000 }, async () => {
+    const spec = program(`orphan-${what.length}`, `${source} ${READY} setInterval(() => {}, 1000);`);
+    const parentFile = join(directory, 'parent.ts');
+    const url = (name: string): string => JSON.stringify(new URL(name, import.meta.url).href);
+    writeFileSync(
+      parentFile,
+      `const { openSupervisor } = await import(${url('./supervisor.ts')});
+       const { isReadyLine } = await import(${url('./process.ts')});
+       const child = await openSupervisor().start({ ...${JSON.stringify(spec)}, isReady: isReadyLine });
+       process.stdout.write(child.pid + '\\n');`,
+    );
+    const parent = spawn(process.execPath, [parentFile], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [line] = (await new Promise((resolve) => createInterface({ input: parent.stdout }).once('line', (text) => resolve([text])))) as [string];
+    const pid = Number(line);
+    assert.equal(isAlive(pid), true);
+    parent.kill('SIGKILL');
+    await waitFor('the child to end', 20_000, () => (isAlive(pid) ? undefined : true));
+  });
+}
 
 function isAlive(pid: number): boolean {
   try {

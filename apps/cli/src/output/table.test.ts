@@ -27,5 +27,6 @@ test('an empty table says so', () => {
 });
 
 test('a nested document is one aligned line a value', () => {
+  assert.equal(formatDocument({ expiresAtMs: 0, ageMs: 5 }), 'expiresAtMs  1970-01-01T00:00:00.000Z\nageMs        5');
   assert.equal(formatDocument({ a: 1, peers: [{ state: 'fresh' }], none: [] }), 'a               1\npeers[0].state  fresh\nnone            []');
 });

@@ -46,12 +46,17 @@ export function formatDocument(document: unknown): string {
     if (value !== null && typeof value === 'object' && Object.keys(value).length > 0) {
       for (const [key, inner] of Object.entries(value)) walk(inner, Array.isArray(value) ? `${path}[${key}]` : path === '' ? key : `${path}.${key}`);
     } else {
-      lines.push([path, typeof value === 'string' ? value : JSON.stringify(value) ?? '-']);
+      lines.push([path, typeof value === 'string' ? value : (instantOf(path, value) ?? JSON.stringify(value) ?? '-')]);
     }
   };
   walk(document, '');
   const width = Math.max(0, ...lines.map(([path]) => path.length));
   return lines.map(([path, value]) => `${path.padEnd(width)}  ${value}`).join('\n');
+}
+
+/** A moment as people write it; programs get milliseconds. */
+function instantOf(path: string, value: unknown): string | undefined {
+  return typeof value === 'number' && /(At|Since)Ms$/.test(path) ? new Date(value).toISOString() : undefined;
 }
 
 function formatValue(value: unknown, form: 'json' | 'yaml'): string {

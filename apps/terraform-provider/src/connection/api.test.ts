@@ -66,6 +66,17 @@ test('the token goes as a bearer token, to the admin API of the cluster and to n
   await other.close();
 });
 
+test('a token that ran out is read anew from its file, once; one that is no newer is a refusal', async () => {
+  let file = 'secret-token';
+  reply = ({ headers }) => (headers.authorization === 'Bearer new-token' ? { status: 200, body: { cluster: 'east', items: [] } } : { status: 401, body: { status: 401, code: 'API_UNAUTHENTICATED', detail: 'the bearer token is refused (expired)' } });
+  const filed = openApi({ ...settings, readToken: async () => file, endpoints: [endpoint] }, parts);
+  await assert.rejects(filed.list('listClusters', {}, soon()), { code: 'API_UNAUTHENTICATED' });
+  assert.equal(asked.length, 1);
+  file = 'new-token';
+  assert.deepEqual(await Promise.all([1, 2].map(() => filed.list('listClusters', {}, soon()))), [[], []]);
+  await filed.close();
+});
+
 test('a dead endpoint is passed over for the next one', async () => {
   reply = () => ({ status: 200, body: { cluster: 'east', items: [] } });
   const both = openApi({ ...settings, endpoints: ['127.0.0.1:1', endpoint] }, parts);

@@ -1,7 +1,7 @@
 // The admin API and the trust root as resources use them: dialled at the first need, proven by SPIFFE ID, each call with retries and an end.
 import { X509Certificate } from 'node:crypto';
-import { type ApiRequest, type Item, openApiClient } from '@isthmus/api';
-import { clusterTrustDomain, messageOf, reservedSni, spiffeIds } from '@isthmus/model';
+import { type ApiRequest, type Fetch, type Item, openApiClient } from '@isthmus/api';
+import { clusterTrustDomain, IsthmusError, messageOf, reservedSni, spiffeIds } from '@isthmus/model';
 import { fixedSvidSource, importKeyPem, makeX509Svid, openBundleSet, type SvidSource } from '@isthmus/pki';
 import { dialTls } from '@isthmus/rpc';
 import { type Clock, type Random, RetryBudget } from '@isthmus/runtime';
@@ -37,10 +37,19 @@ export function openApi(settings: Settings, parts: { readonly clock: Clock; read
   const svids = identityOf(settings);
   const roots = settings.caPem === undefined ? [] : certificates(settings.caPem, 'ca_certificate');
   let opened: ReturnType<typeof dial> | undefined;
-  const client = (): ReturnType<typeof dial>['client'] => (opened ??= dial(settings, roots, svids)).client;
+  let { token } = settings;
+  const client = (): ReturnType<typeof dial>['client'] => (opened ??= dial(settings, roots, svids, () => token)).client;
   const once = async <T>(id: string, request: ApiRequest, signal: AbortSignal): Promise<CallAnswer<T>> => {
+    const used = token;
     try {
-      return await client().call<T>(id, { ...request, signal });
+      return await client().call<T>(id, { ...request, signal }).catch(async (error: unknown) => {
+        if (!(error instanceof IsthmusError) || error.class !== 'unauthenticated' || settings.readToken === undefined) throw error;
+        // A long apply outlives a short token: whatever renews the file may have done so by now.
+        const now = token === used ? await settings.readToken() : token;
+        if (now === used) throw error;
+        token = now;
+        return client().call<T>(id, { ...request, signal });
+      });
     } catch (error) {
       // The client tells a broken connection; that we broke it ourselves is said by the signal.
       throw signal.aborted ? signal.reason : error;
@@ -66,19 +75,22 @@ export function openApi(settings: Settings, parts: { readonly clock: Clock; read
   return { ...api, membership: settings.trustRootSocket === undefined ? membershipOverApi(api) : membershipAtSocket(settings.trustRootSocket) };
 }
 
-function dial(settings: Settings, roots: readonly X509Certificate[], svids: SvidSource | undefined) {
+function dial(settings: Settings, roots: readonly X509Certificate[], svids: SvidSource | undefined, token: () => string | undefined) {
   const federation = settings.federation ?? lacking('federation');
   const cluster = settings.cluster ?? lacking('cluster');
-  const { endpoints, token } = settings;
+  const { endpoints } = settings;
   if (endpoints.length === 0) lacking('endpoints');
   if (roots.length === 0) lacking('ca_certificate');
-  if (svids === undefined && token === undefined) lacking('client_certificate');
+  if (svids === undefined && token() === undefined) lacking('client_certificate');
   const trustDomain = clusterTrustDomain(cluster, federation);
   const bundles = openBundleSet([{ trustDomain, sequence: 1, refreshHintSeconds: 3_600, x509Authorities: roots.map((root) => root.raw.toString('base64')) }]);
   const tls = { serverName: reservedSni('admin', trustDomain), expectedId: spiffeIds.adminApi(trustDomain), bundles, ...(svids && { svids }) };
   const { fetch, close } = openFetch(() => dialTls(endpoints, tls, 'http/1.1'), { headersTimeoutMs: HEADERS_TIMEOUT_MS });
-  const headers = token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } };
-  return { client: openApiClient({ baseUrl: `https://${tls.serverName}`, fetch, ...headers }), close };
+  const withToken: Fetch = (url, init) => {
+    const bearer = token();
+    return fetch(url, bearer === undefined ? init : { ...init, headers: { ...init.headers, authorization: `Bearer ${bearer}` } });
+  };
+  return { client: openApiClient({ baseUrl: `https://${tls.serverName}`, fetch: withToken }), close };
 }
 
 function lacking(attribute: string): never {

@@ -22,7 +22,7 @@ export const settingsSchema = strict({
   clientKey: text('Private key of the SVID, PEM', MAX_PEM),
   clientKeyFile: text('File of the same; others must not be able to read it', 4_096),
   token: text('OIDC bearer token, in place of an SVID', 8_192),
-  tokenFile: text('File of the same; others must not be able to read it', 4_096),
+  tokenFile: text('File of the same; others must not be able to read it. Read again when the token is refused, so that whatever renews it needs to tell nobody', 4_096),
   trustRootSocket: text('Unix socket of the trust root’s operators, also one that `ssh -L` brings here: for `isthmus_cluster` while there is no admin API that may admit clusters', 4_096),
 });
 
@@ -63,6 +63,8 @@ export type Settings = {
   readonly clientCertPem: string | undefined;
   readonly clientKeyPem: string | undefined;
   readonly token: string | undefined;
+  /** Reads the token's file anew; undefined where it came without one. **Throws** TERRAFORM_CONFIG_INVALID, STATE_EXPOSED. */
+  readonly readToken?: (() => Promise<string>) | undefined;
   readonly trustRootSocket: string | undefined;
 };
 
@@ -79,6 +81,7 @@ export async function readSettings(config: ValueObject, env: Environment): Promi
     return readText(path, `${toSnake(name)}_file`, SENSITIVE.includes(toSnake(name)));
   };
   const token = await contents('token');
+  const tokenFile = textAt(merged, 'token_file');
   return {
     endpoints: textsAt(merged, 'endpoints'),
     federation: textAt(merged, 'federation'),
@@ -87,6 +90,7 @@ export async function readSettings(config: ValueObject, env: Environment): Promi
     clientCertPem: await contents('clientCertificate'),
     clientKeyPem: await contents('clientKey'),
     token: token?.trim(),
+    readToken: tokenFile === undefined ? undefined : async () => (await readText(tokenFile, 'token_file', true)).trim(),
     trustRootSocket: textAt(merged, 'trust_root_socket'),
   };
 }

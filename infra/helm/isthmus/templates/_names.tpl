@@ -1,5 +1,15 @@
+{{/* A set’s name has 52 characters at most, since its pods are labelled with it and a hash: longer ones are told apart by one. */}}
 {{- define "isthmus.name" -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- if gt (len .Release.Name) 36 -}}
+{{ .Release.Name | trunc 29 | trimSuffix "-" }}-{{ .Release.Name | sha256sum | trunc 6 }}
+{{- else -}}
+{{ .Release.Name }}
+{{- end -}}
+{{- end -}}
+
+{{/* Names of rights are the whole cluster's, or another namespace's: (list . "gateway"). No two releases have the same one. */}}
+{{- define "isthmus.rights" -}}
+isthmus:{{ (index . 0).Release.Namespace }}:{{ include "isthmus.name" (index . 0) }}:{{ index . 1 }}
 {{- end -}}
 
 {{- define "isthmus.labels" -}}
@@ -42,17 +52,18 @@ securityContext:
 
 {{/* /healthz says the process lives, /readyz that it may get work; a start may wait for what it joins. */}}
 {{- define "isthmus.probes" -}}
+{{- $port := . | default "health" -}}
 startupProbe:
-  httpGet: { path: /healthz, port: health }
+  httpGet: { path: /healthz, port: {{ $port }} }
   periodSeconds: 2
   failureThreshold: 150
 livenessProbe:
-  httpGet: { path: /healthz, port: health }
+  httpGet: { path: /healthz, port: {{ $port }} }
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: { path: /readyz, port: health }
+  httpGet: { path: /readyz, port: {{ $port }} }
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
@@ -72,6 +83,10 @@ isthmus://{{ .Values.cluster }}
 
 {{- define "isthmus.controlPlaneAddress" -}}
 {{ include "isthmus.name" . }}-control-plane.{{ .Release.Namespace }}.svc:7100
+{{- end -}}
+
+{{- define "isthmus.adminApiAddress" -}}
+{{ include "isthmus.name" . }}-admin-api.{{ .Release.Namespace }}.svc:7200
 {{- end -}}
 
 {{/* How gateways and agents prove who they are: a token of the API server for this cluster's audience alone. */}}

@@ -100,6 +100,20 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
   }
 }
 
+test('captured calls need an engine that knows where they were going', { timeout: 60_000 }, async () => {
+  const captured = { listen: ANY, addresses: new Map([['127.64.0.9', PAYMENTS]]), svids: '' };
+  const portable = await rig('portable');
+  await assert.rejects(portable.proxies.captured(captured), { code: 'DATAPLANE_ENGINE_UNAVAILABLE' });
+  if (!engines.includes('linux')) return;
+  const linux = await rig('linux');
+  const listener = await linux.proxies.captured(captured);
+  assert.equal(await get(listener.port), 'ECONNRESET', 'who dials the listener itself was going nowhere');
+  await until('the count', async () => /isthmus_capture_refused_total\{reason="(not-redirected|no-service)"\} 1/.test(await linux.metrics.text()));
+  listener.setAddresses(new Map(), 0);
+  await listener.close();
+  assert.equal(await get(listener.port), 'ECONNREFUSED');
+});
+
 for (const engine of engines) {
   const claim = (text: string, fn: () => Promise<void>): void => void test(`${engine}: ${text}`, { timeout: 60_000 }, fn);
 

@@ -1,4 +1,5 @@
 // A worker thread that runs a loop: started within a limit, woken by its descriptor, cleaned up after when it dies.
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { messageOf } from '@isthmus/model';
 import type { Clock } from '@isthmus/runtime';
@@ -35,6 +36,8 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
   const descriptors = new SharedArrayBuffer(DESCRIPTORS);
   const ready = Promise.withResolvers<number>();
   const ended = Promise.withResolvers<void>();
+  // What this process was told on its command line is for its main thread; here it would go before the limit below.
+  setFlagsFromString('--max-semi-space-size=0');
   const worker = new Worker(options.script, { workerData: { ...options.data, descriptors }, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } });
   let wakeFd = -1;
   let why: Error | undefined;

@@ -5,7 +5,6 @@ import { parseDnsLabel, parseTrustDomain, type Static, strict, Type, valueOf } f
 import { importKeyPem, MAX_TOKEN_BYTES, sha256Hex } from '@isthmus/pki';
 import { readPrivateFile } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
-import { readInstanceDocument } from './aws-document.ts';
 import type { EvidenceSource, ProxyAttestation } from './ticket.ts';
 
 const file = (description: string) => Type.String({ minLength: 1, maxLength: 1_024, description });
@@ -46,7 +45,8 @@ export async function openProxyAttestation(config: ProxyAttestationConfig): Prom
 function sourcesOf({ jwtFile, awsInstance, x509 }: ProxyAttestationConfig): EvidenceSource[] {
   return [
     ...(jwtFile === undefined ? [] : [{ method: 'jwt' as const, read: () => readToken(jwtFile) }]),
-    ...(awsInstance === undefined ? [] : [{ method: 'aws-instance' as const, read: () => readInstanceDocument(awsInstance.url) }]),
+    // Its HTTP client is a third of an agent's code, and few machines are instances.
+    ...(awsInstance === undefined ? [] : [{ method: 'aws-instance' as const, read: async () => (await import('./aws-document.ts')).readInstanceDocument(awsInstance.url) }]),
     ...(x509 === undefined ? [] : [{ method: 'x509' as const, read: () => readPair(x509) }]),
   ];
 }

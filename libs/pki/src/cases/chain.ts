@@ -1,7 +1,7 @@
 // For tests: a small PKI of every key kind, whose certificates can each be made with a flaw; and the form of a case.
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { derInt, derName, derUtc, type OddCertificate, dnsName, ext, keyIdOf, makeOddCertificate, tlv, uriName } from '../odd-certificate.ts';
-import { OID } from '../der.ts';
+import { OID } from '../oid.ts';
 import type { VerifyRefusal } from '../path.ts';
 
 /** A chain, the roots it is held against, and what becomes of it. */

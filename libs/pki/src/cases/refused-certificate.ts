@@ -1,7 +1,7 @@
 // Chains refused for one certificate of theirs: its names, usages, keys, signature, numbers, extensions and encoding.
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { derExtension, derGeneralized, derInt, derName, derOid, derSeq, derText, derUtc, dnsName, ext, signatureAlgorithmOf, tlv, uriName } from '../odd-certificate.ts';
-import { OID } from '../der.ts';
+import { OID } from '../oid.ts';
 import type { VerifyRefusal } from '../path.ts';
 import { type ChainCase, flawed, leafNamed, TRUST_DOMAIN, WORKLOAD } from './chain.ts';
 

@@ -1,6 +1,6 @@
 // Chains refused for how their certificates stand to one another: validity, CAs, path lengths, name constraints, issuers.
 import { derGeneralized, derInt, derName, derSeq, derText, derUtc, derExtension, dnsName, ext, keyIdOf, tlv, uriName } from '../odd-certificate.ts';
-import { OID } from '../der.ts';
+import { OID } from '../oid.ts';
 import type { VerifyRefusal } from '../path.ts';
 import { BOTH_SIDES, type ChainCase, constrained, DAY_MS, dnsBase, flawed, ipBase, type Pki, TRUST_DOMAIN, uriBase, WORKLOAD } from './chain.ts';
 
