@@ -48,9 +48,11 @@ export class Loop {
    * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
    * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
    * `turnsInARow`: busy turns before Node's own loop has one; promises and messages wait so long, never for an event.
+   * `leavesNothing`: no handler of this loop leaves a promise or a tick behind but through `hold`, so that any turn may wait.
    */
-  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly turnsInARow?: number } = {}) {
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly turnsInARow?: number; readonly leavesNothing?: boolean } = {}) {
     this.#turnsInARow = options.turnsInARow ?? 1;
+    this.#leavesNothing = options.leavesNothing === true;
     this.#onError = onError;
     this.#descriptors = options.descriptors === undefined ? undefined : new Uint8Array(options.descriptors);
     this.own(this.#epoll);
@@ -75,6 +77,7 @@ export class Loop {
 
   readonly #longestWaitMs: number;
   readonly #turnsInARow: number;
+  readonly #leavesNothing: boolean;
   readonly #descriptors: Uint8Array | undefined;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
@@ -167,7 +170,7 @@ export class Loop {
   readonly #turn = (): void => {
     let turns = 0;
     // Only the first of them waits: what a turn gave to promises and ticks runs on Node's own loop, and comes before any waiting.
-    do this.#turnOnce(turns === 0);
+    do this.#turnOnce(turns === 0 || this.#leavesNothing);
     while (!this.#closed && this.#held === 0 && !this.#woken && ++turns < this.#turnsInARow && this.#busy);
     this.#woken = false;
     if (!this.#closed) setImmediate(this.#turn);
