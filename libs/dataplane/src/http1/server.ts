@@ -1,5 +1,5 @@
 // The server's end of an HTTP/1.1 connection: requests in, one after another, responses out in the same order.
-import type { Clock, TimerHandle } from '@isthmus/runtime';
+import type { Clock } from '@isthmus/runtime';
 import type { Abort, HeaderList, HttpLimits, ServerConnection, ServerHandlers } from '../http/exchange.ts';
 import { isLent, kept } from '../transport/lent.ts';
 import type { ByteStream } from '../transport/transport.ts';
@@ -10,6 +10,7 @@ import { latin1 } from './octets.ts';
 import { dropGathered, flushGathered, sendText } from './outbox.ts';
 import { MORE, REFUSED, type Refusal, refusal, SectionScanner } from './scan.ts';
 import { type ExchangeOwner, Http1ServerExchange } from './server-exchange.ts';
+import { TimeLimit, type TimeLimited } from './time-limit.ts';
 
 /** What a server connection is given. */
 export type Http1ServerOptions = {
@@ -43,12 +44,11 @@ const ANSWER = 2; // the request is read, its response is not over
 const RAW = 3;
 const CLOSED = 4;
 
-const UNSET = Number.POSITIVE_INFINITY;
 /** How long a refused caller may still send before the connection goes: an answer sent into unread bytes would be lost. */
 const LINGER_MS = 1_000;
 const HEAD_TIMEOUT = refusal(408, 'head-timeout', 'the head did not come within the time limit');
 
-class Http1Server implements ServerConnection, ExchangeOwner {
+class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
   readonly version = '1.1';
   onClose: (() => void) | undefined;
   readonly stream: ByteStream;
@@ -56,7 +56,6 @@ class Http1Server implements ServerConnection, ExchangeOwner {
   readonly #limits: HttpLimits;
   readonly #handlers: ServerHandlers;
   readonly #scheme: 'http' | 'https';
-  readonly #clock: Clock;
   readonly #resetStream: ((stream: ByteStream) => void) | undefined;
   readonly #scanner: SectionScanner;
   readonly #parser: HeadParser;
@@ -72,10 +71,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
   #running = false;
   #paused = false;
   #discarded = 0;
-  #timer: TimerHandle | undefined;
-  #timerAtMs = UNSET;
-  #deadlineMs = UNSET;
-  #movedBytes = -1;
+  readonly #limit: TimeLimit;
   draining = false;
 
   constructor(stream: ByteStream, options: Http1ServerOptions) {
@@ -84,7 +80,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     this.#limits = options.limits;
     this.#handlers = options.handlers;
     this.#scheme = options.scheme;
-    this.#clock = options.clock;
+    this.#limit = new TimeLimit(this, options.clock, options.limits.idleMs);
     this.#resetStream = options.reset;
     this.#scanner = new SectionScanner(options.limits);
     this.#parser = new HeadParser(this.#scanner, options.limits.targetBytes);
@@ -93,7 +89,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     stream.on('end', this.#onEnd);
     stream.on('close', this.#onClosed);
     stream.on('drain', this.#onDrain);
-    this.#deadline(options.limits.headMs);
+    this.#limit.set(options.limits.headMs);
     if (options.first !== undefined && options.first.length > 0) this.#onData(options.first);
     if (this.#phase !== CLOSED || !stream.destroyed) stream.on('data', this.#onData);
     if (this.#paused) stream.pause();
@@ -200,9 +196,9 @@ class Http1Server implements ServerConnection, ExchangeOwner {
       if (bytes !== this.#input || at > 0) this.#input = appended(undefined, 0, bytes, at, end);
       this.#at = 0;
       this.#end = end - at;
-      if (this.#deadlineMs === UNSET || !this.#inHead) {
+      if (!this.#limit.isSet || !this.#inHead) {
         this.#inHead = true;
-        this.#deadline(this.#limits.headMs);
+        this.#limit.set(this.#limits.headMs);
       }
       return;
     }
@@ -248,7 +244,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
       }
     }
     this.#scanner.reset(true);
-    this.#deadlineMs = UNSET;
+    this.#limit.clear();
     this.#handlers.onRequest(parsed.head, exchange);
   }
 
@@ -325,7 +321,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     if (!exchange.keepAlive) return this.#close();
     if (exchange.requestEnded) this.#next();
     else if (exchange.sink === undefined) {
-      this.#deadline(this.#limits.keepAliveMs);
+      this.#limit.set(this.#limits.keepAliveMs);
       this.received(); // reads the rest to nowhere
     }
   }
@@ -334,7 +330,7 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     this.#exchange = undefined;
     this.#phase = HEAD;
     if (this.draining && this.#input === undefined && !this.#running) return this.#close();
-    this.#deadline(this.#limits.keepAliveMs);
+    this.#limit.set(this.#limits.keepAliveMs);
     if (!this.#running) this.#continueInput();
   }
 
@@ -383,15 +379,14 @@ class Http1Server implements ServerConnection, ExchangeOwner {
     if (this.stream.destroyed) return;
     this.stream.end();
     this.#resume();
-    this.#deadline(LINGER_MS);
+    this.#limit.set(LINGER_MS);
   }
 
   #gone(why: Abort): void {
     this.#phase = CLOSED;
     this.#chunked?.stop();
     this.#input = undefined;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#limit.stop();
     dropGathered(this.stream);
     const exchange = this.#exchange;
     this.#exchange = undefined;
@@ -429,39 +424,13 @@ class Http1Server implements ServerConnection, ExchangeOwner {
 
   // ---- time
 
-  /** One timer for the connection, moved only when it fires or must fire sooner. */
-  #deadline(inMs: number): void {
-    const nowMs = this.#clock.monotonicMs();
-    this.#deadlineMs = nowMs + inMs;
-    if (this.#timer !== undefined && this.#timerAtMs <= this.#deadlineMs) return;
-    this.#timer?.cancel();
-    this.#timerAtMs = this.#deadlineMs;
-    this.#timer = this.#clock.setTimer(inMs, this.#onTimer);
-  }
-
-  readonly #onTimer = (): void => {
-    this.#timer = undefined;
-    if (this.stream.destroyed) return;
-    const nowMs = this.#clock.monotonicMs();
-    if (this.#deadlineMs !== UNSET && this.#deadlineMs <= nowMs) return this.#timedOut();
-    const inMs = this.#deadlineMs === UNSET ? this.#limits.idleMs : this.#deadlineMs - nowMs;
-    if (this.#deadlineMs === UNSET) {
-      const moved = this.stream.bytesRead + this.stream.bytesWritten;
-      if (moved === this.#movedBytes) return this.#idled();
-      this.#movedBytes = moved;
-    }
-    this.#timerAtMs = nowMs + inMs;
-    this.#timer = this.#clock.setTimer(inMs, this.#onTimer);
-  };
-
-  #timedOut(): void {
-    this.#deadlineMs = UNSET;
+  timedOut(): void {
     if (this.#phase === CLOSED) return void this.stream.destroy();
     if (this.#phase === HEAD && this.#input !== undefined) return this.#refuse(HEAD_TIMEOUT);
     this.#close();
   }
 
-  #idled(): void {
+  idled(): void {
     const exchange = this.#exchange;
     if (exchange === undefined) return this.#close();
     this.#exchange = undefined;
