@@ -276,6 +276,7 @@ test('a person logs in through the gateway, and every command then goes over the
     assert.match(await ok(['delete', '-f', '-'], document), /deleted/);
     const west = ['--cluster', 'west'];
     assert.match(await ok(['agent', 'drain', 'west-2', '--reason', 'a new disk', '--wait', ...west]), /^west-2 drains: it gets nothing new\ndrained/);
+    assert.match(await ok(['status']), /west-2[^]*out of service: a new disk/);
     const shown = JSON.parse(await ok(['agent', 'status', 'west-2', '-o', 'json', ...west])) as Member;
     assert.deepEqual([shown.drain.state, shown.inSync], ['drained', true]);
     assert.match(await ok(['get', 'drains', ...west]), /west-2 +drain|agent +west-2|west-2/);

@@ -14,7 +14,7 @@ let mesh: TestFederation;
 before(async () => {
   mesh = await startFederation({
     topology: smallTopology(['east-1', 'east-2', 'vm-1', 'west-2']),
-    settings: (name) => (/gateway|^vm-1|^west-2/.test(name) ? { pidFile: pidFile(name), handOverDrainMs: 20_000 } : {}),
+    settings: (name) => (/gateway|^vm-1|^west-2/.test(name) ? { pidFile: pidFile(name), handOverDrainMs: 8_000 } : {}),
   });
 }, { timeout: 180_000 });
 after(async () => {

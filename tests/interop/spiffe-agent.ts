@@ -1,5 +1,5 @@
 // An agent of a running federation that serves the Workload API, its SVIDs short-lived so that a test sees them renewed.
-import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { appMain, names, portNames, smallTopology, startFederation, type TestFederation } from '@isthmus/harness';
@@ -20,16 +20,15 @@ const SVID_TTL_MS = 20_000;
 
 /** A trust root, the clusters east (with the agent) and west, and the agent `spiffe-1` with a file for each workload. */
 export async function startSpiffeAgent(services: readonly ServedService[]): Promise<SpiffeAgent> {
-  const mesh = await startFederation({ topology: smallTopology(['east-1', 'west-1']), start: false });
+  const controlPlanes = new Set(['east', 'west'].map(names.controlPlane));
+  const mesh = await startFederation({
+    topology: smallTopology(['east-1', 'west-1']),
+    start: false,
+    settings: (name) => (controlPlanes.has(name) ? { intervals: { svidTtlMs: SVID_TTL_MS } } : {}),
+  });
   const { federation, supervisor, paths } = mesh;
   await federation.startTrustRoot();
-  for (const cluster of mesh.topology.clusters) {
-    const name = names.controlPlane(cluster.name);
-    await federation.startControlPlane(cluster);
-    await supervisor.stop(name);
-    appendFileSync(paths.config(name), `intervals:\n  svidTtlMs: ${SVID_TTL_MS}\n`);
-    await supervisor.restart(name);
-  }
+  await Promise.all(mesh.topology.clusters.map((cluster) => federation.startControlPlane(cluster)));
   const directory = join(paths.root, 'spiffe-1');
   // Not beside the operators' sockets: processes of other users come to this one.
   const socketDir = mkdtempSync(join(tmpdir(), 'isthmus-api-'));

@@ -150,7 +150,7 @@ test('what is secret is for its owner’s eyes only, and everything secret is', 
 test('the user-data of each host holds its files, verifies packages before it installs them, and starts its units last', { skip }, async () => {
   for (const [name, { files, units, user_data: text }] of Object.entries(hosts)) {
     assert.ok(text.startsWith('#cloud-config\n'), name);
-    const data = yamlOf(text, name) as { readonly write_files: readonly Record<string, string>[]; readonly runcmd: readonly (readonly string[])[] };
+    const data = yamlOf(text, name) as { readonly write_files: readonly Record<string, string>[]; readonly packages?: readonly string[]; readonly runcmd: readonly (readonly string[])[] };
     assert.deepEqual(data.write_files.map(({ path, content, permissions }) => ({ path, content, permissions })), files.map(({ path, content, permissions }) => ({ path, content, permissions })));
     const script = data.runcmd[0]?.[2] ?? '';
     const checked = await run('sh', ['-n', '-c', script]);
@@ -158,6 +158,7 @@ test('the user-data of each host holds its files, verifies packages before it in
     const steps = ['set -eu', ...files.filter((f) => f.owner !== '').map((f) => `chown '${f.owner}:' '${f.path}'`), ...units.map((unit) => `systemctl restart --no-block ${unit}.service`)];
     assert.deepEqual(script.split('\n').filter((line) => steps.includes(line)), steps);
     if (name !== 'trust-root') continue;
+    assert.deepEqual(data.packages, ['ca-certificates', 'curl'], 'what fetches them comes first');
     assert.ok(script.indexOf('sha256sum -c') < script.indexOf('apt-get install') && script.indexOf('sha256sum -c') > 0, 'the checksum comes first');
   }
 });
@@ -234,6 +235,15 @@ const NONSENSE: readonly (readonly [string, string, string, string])[] = [
   ['federation', 'intermediate_ttl', 'intermediate_ttl: must be a number', '"a day"'],
   ['federation', 'admission_token_ttl', 'admission_token_ttl: must be a number', '"1 hour"'],
   ['federation', 'root_dir', 'root_dir: must be empty', '"relative/"'],
+  ['federation', 'listen_host', 'listen_host: must be an IP address', '"0.0.0.0:7000"'],
+  ['federation', 'loopback_host', 'loopback_host: must be an IP address', '"https://a"'],
+  ['federation', 'user', 'user: must be the name', '"root; reboot"'],
+  ['cluster', 'listen_host', 'listen_host: must be an IP address', '"any"'],
+  ['cluster', 'loopback_host', 'loopback_host: must be an IP address', '""'],
+  ['cluster', 'user', 'user: must be the name', '"Isthmus"'],
+  ['cluster', 'etcd_user', 'etcd_user: must be the name', '"-"'],
+  ['vm-agent', 'loopback_host', 'loopback_host: must be an IP address', '"127.0.0.1/8"'],
+  ['vm-agent', 'user', 'user: must be the name', '"a:b"'],
   ['cluster', 'name', 'name: must be 1 to 32', '"East_1"'],
   ['cluster', 'locality', 'locality: must be up to three', '"Europe"'],
   ['cluster', 'host', 'host: its address', '{ name = "east-1", address = "10.0.0.1:7100" }'],
@@ -261,13 +271,16 @@ const NONSENSE: readonly (readonly [string, string, string, string])[] = [
 
 /** Nonsense that is judged only beside a name that is one. */
 const ALONE: typeof NONSENSE = [
+  ['cluster', 'etcd_members', 'etcd_members: each needs an address', '{ a = { address = "10.0.0.1", client_port = 2380 } }'],
+  ['vm-agent', 'workloads', 'workloads: a weight is a whole number', '{ a = { namespace = "shop", service = "payments", ports = { http = 80 }, weight = 0 } }'],
   ['federation', 'key_pkcs11', 'key_pkcs11: needs the library', '{ module = "a.so", token = "a", pin = "1" }'],
   ['federation', 'operators', 'operators: each needs at least one right', '[{ cluster = "east", may = ["everything"] }]'],
   ['cluster', 'forwarders', 'forwarders: each cluster needs', '{ west = [] }'],
 ];
 /** What is judged only where all else makes sense. */
 const SUBTLE: typeof NONSENSE = [
-    ['vm-agent', 'packages', 'packages: each sha256', '[{ url = "https://packages.example/a.deb", sha256 = "0" }]'],
+  ['vm-agent', 'ssh_authorized_keys', 'ssh_authorized_keys: each must be one line', '["my key"]'],
+  ['vm-agent', 'packages', 'packages: each sha256', '[{ url = "https://packages.example/a.deb", sha256 = "0" }]'],
   ['cluster', 'forwarders', 'forwarders: a cluster does not forward to itself', '{ east = ["viewer"] }'],
   ['cluster', 'etcd_tls', 'etcd_tls: needed with etcd_members', '{ ca = "a", client_cert = "b", client_key = "c", members = {} }'],
   ['vm-agent', 'resolver', 'resolver: needs dns_port', 'true'],

@@ -5,16 +5,15 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { findProgram, run, waitFor } from '@isthmus/harness';
 import { type SpiffeAgent, startSpiffeAgent } from './spiffe-agent.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'isthmus-workload-'));
 chmodSync(directory, 0o755); // another user runs what is in it
-const goClient = await buildGoClient();
+const [goClient, pySpiffe] = await Promise.all([buildGoClient(), installPySpiffe()]);
 const skipGo = 'reason' in goClient ? goClient.reason : false;
-const pySpiffe = await installPySpiffe();
 const skipPython = 'reason' in pySpiffe ? pySpiffe.reason : false;
 const children = new Set<ChildProcess>();
 let agent: SpiffeAgent;
@@ -91,11 +90,21 @@ test('go-spiffe gets the identities its process has, the first as the default, a
   assert.deepEqual(found.bundles, { [agent.trustDomain]: 1, [`west.${federation}`]: 1, [federation]: 1 });
 });
 
-test('go-spiffe is told of a renewal while it watches', { skip: skipGo, timeout: 120_000 }, async () => {
-  const watching = watch('path' in goClient ? goClient.path : '', ['watch', agent.socketPath]);
-  const serials = (): Set<string> => new Set(watching.documents.flatMap((d) => d.svids.filter((s) => s.verifies && s.hint === 'shop/cart').map((s) => s.serial)));
-  await waitFor('three serials of one identity', 90_000, () => serials().size >= 3 || undefined);
-  watching.stop();
+// Most of this is waiting for the same renewals.
+describe('told of renewals', { concurrency: true }, () => {
+  test('go-spiffe is told of a renewal while it watches', { skip: skipGo, timeout: 120_000 }, async () => {
+    const watching = watch('path' in goClient ? goClient.path : '', ['watch', agent.socketPath]);
+    const serials = (): Set<string> => new Set(watching.documents.flatMap((d) => d.svids.filter((s) => s.verifies && s.hint === 'shop/cart').map((s) => s.serial)));
+    await waitFor('three serials of one identity', 90_000, () => serials().size >= 3 || undefined);
+    watching.stop();
+  });
+
+  test('py-spiffe is told of a renewal while it watches', { skip: skipPython, timeout: 120_000 }, async () => {
+    const watching = watch('python3', [PYTHON_WORKLOAD, 'watch', agent.socketPath], pythonEnv());
+    const serials = (): Set<string> => new Set(watching.documents.flatMap((d) => (d.svids ?? []).map((s) => s.serial)));
+    await waitFor('three serials', 90_000, () => serials().size >= 3 || undefined);
+    watching.stop();
+  });
 });
 
 type Token = { readonly id: string; readonly token: string; readonly hint?: string; readonly expiresAtMs?: number };
@@ -119,13 +128,6 @@ test('py-spiffe gets the identity its process has, and no more than that', { ski
   assert.deepEqual(found?.svids.map(({ id, chain }) => [id, chain]), [[`spiffe://${agent.trustDomain}/ns/shop/svc/payments`, 2]]);
   const federation = agent.mesh.topology.federation;
   assert.deepEqual(found.bundles, { [agent.trustDomain]: 1, [`west.${federation}`]: 1, [federation]: 1 });
-});
-
-test('py-spiffe is told of a renewal while it watches', { skip: skipPython, timeout: 120_000 }, async () => {
-  const watching = watch('python3', [PYTHON_WORKLOAD, 'watch', agent.socketPath], pythonEnv());
-  const serials = (): Set<string> => new Set(watching.documents.flatMap((d) => (d.svids ?? []).map((s) => s.serial)));
-  await waitFor('three serials', 90_000, () => serials().size >= 3 || undefined);
-  watching.stop();
 });
 
 test('py-spiffe gets a token, has it checked by the agent, and checks it itself by the bundles served', { skip: skipPython, timeout: 120_000 }, async () => {

@@ -25,7 +25,7 @@ before(async () => {
   packages = mkdtempSync(join(tmpdir(), 'isthmus-packages-'));
   const [made, { from }] = await Promise.all([makeBareRoot(), reservePorts(), makePackages(packages)]);
   root = made;
-  ports = Object.fromEntries(['trustRoot', 'controlPlane', 'store', 'gateway', 'adminApi', 'client', 'health0', 'health1', 'health2', 'health3', 'health4'].map((name, i) => [name, from + i]));
+  ports = Object.fromEntries(['trustRoot', 'controlPlane', 'store', 'gateway', 'adminApi', 'client', 'capture', 'health0', 'health1', 'health2', 'health3', 'health4'].map((name, i) => [name, from + i]));
   application = createServer(answer).listen(0, '127.0.0.1');
   vm = await bootRoot(root);
 }, { timeout: 400_000 });
@@ -74,10 +74,10 @@ function configurations(): Readonly<Record<Unit | 'client', object>> {
     'trust-root': { federation: 'acme.example', stateDir: state('trust-root'), listen: at('trustRoot'), health: at('health0') },
     'control-plane': { cluster: 'east', federation: 'acme.example', stateDir: state('control-plane'), gateways: [address('gateway')], listen: at('controlPlane'), trustRoot: { address: address('trustRoot') }, bootstrapTokenFile: '/etc/isthmus/control-plane.token', store: { kind: 'embedded', port: ports['store'] }, health: at('health1') },
     gateway: { stateDir: state('gateway'), server: { address: address('controlPlane') }, joinTokenFile: '/etc/isthmus/gateway.token', network: 'east', listen: at('gateway'), reserved: { 'control-plane': address('controlPlane'), store: address('controlPlane') }, health: at('health2') },
-    agent: { stateDir: state('agent'), server: { address: address('gateway') }, joinTokenFile: '/etc/isthmus/agent.token', network: 'east', inbound: { host: '127.0.0.1' }, workloadsDir: '/etc/isthmus/workloads.d', health: at('health3') },
+    agent: { stateDir: state('agent'), server: { address: address('controlPlane') }, joinTokenFile: '/etc/isthmus/agent.token', network: 'east', inbound: { host: '127.0.0.1' }, workloadApi: { socket: '/run/isthmus/workload/api.sock' }, workloadsDir: '/etc/isthmus/workloads.d', health: at('health3') },
     'admin-api': { cluster: 'east', federation: 'acme.example', stateDir: state('admin-api'), controlPlaneSocket: `${state('control-plane')}/admin.sock`, trustRoot: { address: address('trustRoot') }, listen: at('adminApi'), health: at('health4') },
     // Of another network: its calls go through the gateway.
-    client: { stateDir: '/srv/client', server: { address: address('gateway') }, joinTokenFile: '/srv/client.token', network: 'elsewhere', inbound: { host: '127.0.0.1' }, identity: { callAs: 'shop/web' }, outbound: { listeners: [{ service: 'shop/payments', ...at('client'), protocol: 'http' }] } },
+    client: { stateDir: '/srv/client', server: { address: address('controlPlane') }, joinTokenFile: '/srv/client.token', network: 'elsewhere', inbound: { host: '127.0.0.1' }, identity: { callAs: 'shop/web' }, outbound: { listeners: [{ service: 'shop/payments', ...at('client'), protocol: 'http' }] } },
   };
 }
 /** JSON is YAML. */
@@ -180,6 +180,7 @@ test('each unit has started once its program serves, and a federation comes up f
   await done('isthmus', 'apply', '-f', '/srv/payments.yaml', ...CONTROL_PLANE.split(' '));
   await done('systemctl', 'enable', '--now', 'isthmus-gateway');
   await done('systemctl', 'enable', '--now', 'isthmus-agent', 'isthmus-admin-api');
+  assert.equal(await done('stat', '-c', '%F %a', '/run/isthmus/workload', '/run/isthmus/workload/api.sock'), 'directory 755\nsocket 666\n', 'any program of the host may ask for its identity');
   await done('isthmus', 'agent', 'status', '--socket', '/var/lib/isthmus/agent/admin.sock');
   await done('systemd-run', '--quiet', '--unit=client', '/usr/bin/isthmus-agent', '--config', '/srv/client.yaml');
   const first = await waitFor('the first answer through gateway and agent', 30_000, () => ask('/', false).catch(() => undefined)).catch(async (error: unknown) => assert.fail(`${String(error)}\n${await done('journalctl', '-n', '60', '--no-pager', '-o', 'cat')}`));
@@ -266,6 +267,36 @@ test('a killed process is started again, also a successor beside its draining pr
   await waitFor('the agent to serve again', 30_000, async () => ((await show('agent', 'NRestarts')) === '2' && (await show('agent', 'ActiveState')) === 'active' ? true : undefined)).catch(async (error: unknown) => assert.fail(`${String(error)}\n${await journal('agent')}`));
   await waitFor('answers again', 30_000, () => ask('/', false).catch(() => undefined));
   await end();
+});
+
+test('capture’s rules come with the agent and after it, stay when it is killed, are replaced whole, and go before it', { skip, timeout: 240_000 }, async () => {
+  // Stands in for nft, so that this machine's own rules are left alone: it writes down what it was told.
+  writeFileSync(inVm('/usr/sbin/nft'), '#!/bin/sh\n{ echo "$*"; cat; } | tr "\\n" " " | logger -t nft\n', { mode: 0o755 });
+  const told = async (): Promise<readonly string[]> => (await done('journalctl', '--no-pager', '-o', 'cat', '-t', 'nft')).trim().split('\n').filter((line) => line.startsWith('-f'));
+  const puts = (line: string | undefined): boolean => line?.includes('redirect to') === true;
+  const active = async (): Promise<string> => (await vm.run(['systemctl', 'is-active', 'isthmus-agent-capture'])).stdout.trim();
+  const { agent } = configurations();
+  configure('/etc/isthmus/agent.yaml', { ...agent, outbound: { all: true }, capture: { port: ports['capture'] } });
+  await done('systemctl', 'enable', '--quiet', 'isthmus-agent-capture');
+  await done('systemctl', 'restart', 'isthmus-agent');
+  await waitFor('the rules', 60_000, async () => ((await active()) === 'active' ? true : undefined));
+  assert.deepEqual((await told()).map(puts), [true]);
+  await done('systemctl', 'reload', 'isthmus-agent-capture');
+  assert.deepEqual((await told()).map(puts), [true, true], 'in one step, not removed and made again');
+  await done('systemctl', 'reload', 'isthmus-agent');
+  assert.equal((await told()).length, 2, 'a hand-over of the agent leaves them alone');
+  const killed = await show('agent', 'MainPID');
+  await done('systemctl', 'kill', '--signal=KILL', '--kill-whom=main', 'isthmus-agent');
+  await waitFor('agent and rules to be back', 60_000, async () => (![killed, '0'].includes(await show('agent', 'MainPID')) && (await show('agent', 'SubState')) === 'running' && (await active()) === 'active' ? true : undefined));
+  assert.ok(puts((await told()).at(-1)));
+  await done('systemctl', 'stop', 'isthmus-agent');
+  assert.equal(await active(), 'inactive');
+  assert.equal(puts((await told()).at(-1)), false, 'the last that nft was told is to remove them');
+  const [rulesGone = 0, agentStops = 0] = await Promise.all([['-t', 'nft'], ['-u', 'isthmus-agent', '--grep', 'stopping']].map(async (of) => Number(/^[\d.]+/.exec((await done('journalctl', '--no-pager', '-o', 'short-unix', '-n', '1', ...of)).trim().split('\n').at(-1) ?? '')?.[0])));
+  assert.ok(rulesGone < agentStops, `${rulesGone} before ${agentStops}: no query may lead to an agent that is gone`);
+  configure('/etc/isthmus/agent.yaml', agent);
+  await done('systemctl', 'disable', '--quiet', 'isthmus-agent-capture');
+  await done('systemctl', 'start', 'isthmus-agent');
 });
 
 test('a wrong configuration is said once and not tried again and again', { skip, timeout: 120_000 }, async () => {

@@ -7,8 +7,8 @@ import { demoPaths } from './demo/paths.ts';
 import type { OutputForm } from './output/table.ts';
 import type { Options } from './program.ts';
 
-/** Which kind of process a command talks to when no socket is named. `member`: a proxy, which over a context its cluster is asked for. */
-export type Target = 'trust-root' | 'control-plane' | 'proxy' | 'member';
+/** Which kind of process a command talks to when no socket is named. `agent`, `gateway`: one of them, which over a context its cluster is asked for. */
+export type Target = 'trust-root' | 'control-plane' | 'proxy' | 'agent' | 'gateway';
 
 export interface CommandContext {
   readonly output: OutputForm;
@@ -26,7 +26,8 @@ const INSTALLED_SOCKETS: Readonly<Record<Target, string>> = {
   'trust-root': '/var/lib/isthmus/trust-root/admin.sock',
   'control-plane': '/var/lib/isthmus/control-plane/admin.sock',
   proxy: '/var/lib/isthmus/agent/admin.sock',
-  member: '/var/lib/isthmus/agent/admin.sock',
+  agent: '/var/lib/isthmus/agent/admin.sock',
+  gateway: '/var/lib/isthmus/gateway/admin.sock',
 };
 
 /** Reads the global options; with a context, the cluster is that one's where none is named. */
@@ -45,7 +46,7 @@ export function makeContext(target: Target, options: Options, api?: ApiContext, 
       const process = name ?? (target === 'trust-root' ? 'trust-root' : target === 'control-plane' ? `${cluster}-control-plane` : 'vm-1');
       const [ofDemo, installed] = [demoPaths(stateDir).socket(process), INSTALLED_SOCKETS[target]];
       // On a host with the packages there is no demo, and one process of each kind.
-      return name === undefined && !existsSync(ofDemo) && existsSync(installed) ? installed : ofDemo;
+      return (name === undefined || target === 'agent' || target === 'gateway') && !existsSync(ofDemo) && existsSync(installed) ? installed : ofDemo;
     },
   };
 }

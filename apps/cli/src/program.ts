@@ -309,7 +309,7 @@ function addRest(program: Command): void {
   const load = () => import('./commands/agent.ts');
   const agent = program.command('agent').description('agents: through the admin API of the context in use, or their own socket');
   addHost(agent);
-  agent.command('status [agent]').description('how an agent is: over a context what its cluster knows of it, else its own account (default: vm-1)').action(run('member', async () => (await load()).showAgent));
+  agent.command('status [agent]').description('how an agent is: over a context what its cluster knows of it, else its own account (default: vm-1)').action(run('agent', async () => (await load()).showAgent));
   agent.command('list').description('who was admitted to this cluster: by what method, as whom, for which services').action(run('control-plane', async () => (await load()).listAgents));
   agent.command('readmit <agent>').description('let an agent that was removed, or an instance that joined before, attest again').action(run('control-plane', async () => (await load()).readmitAgent));
   agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
@@ -324,7 +324,7 @@ function addRest(program: Command): void {
   for (const verb of ['drain', 'undrain'] as const) {
     waitable(agent.command(`${verb} <agent> [namespace/service] [instance]`))
       .description(verb === 'drain' ? 'take an agent, or one workload beside it, out of service without stopping it' : 'bring it back')
-      .action(run('member', async () => (await load())[verb]));
+      .action(run('agent', async () => (await load())[verb]));
   }
   addGateway(program);
 }
@@ -333,9 +333,9 @@ function addGateway(program: Command): void {
   const load = () => import('./commands/agent.ts');
   const gateway = program.command('gateway').description('gateways of the cluster');
   gateway.command('list').description('gateways, with what configuration each acknowledged and which drain').action(run('control-plane', async () => (await import('./commands/drain.ts')).listGateways));
-  gateway.command('status <gateway>').description('how a gateway is: over a context what its cluster knows of it, else its own account').action(run('member', async () => (await load()).showGateway));
-  waitable(gateway.command('drain <gateway>')).description('tell callers and peers of the other gateways only; what is open here ends by itself').action(run('member', async () => (await load()).drainGateway));
-  waitable(gateway.command('undrain <gateway>')).description('tell callers and peers of it again').action(run('member', async () => (await load()).undrainGateway));
+  gateway.command('status <gateway>').description('how a gateway is: over a context what its cluster knows of it, else its own account').action(run('gateway', async () => (await load()).showGateway));
+  waitable(gateway.command('drain <gateway>')).description('tell callers and peers of the other gateways only; what is open here ends by itself').action(run('gateway', async () => (await load()).drainGateway));
+  waitable(gateway.command('undrain <gateway>')).description('tell callers and peers of it again').action(run('gateway', async () => (await load()).undrainGateway));
 }
 
 /** Over a context a drain is declared, and the process follows. */
@@ -415,7 +415,7 @@ function run(target: Target | 'process', load: () => Promise<Run>) {
     const [{ makeContext }, work] = await Promise.all([import('./context.ts'), load()]);
     const isGiven = (name: string): boolean => ['cli', 'env'].includes(command.getOptionValueSourceWithGlobals(name) ?? '');
     // A socket or a demo that is named goes before the context in use, and a context that is named before both.
-    const mayUseContext = (target === 'control-plane' || target === 'trust-root' || target === 'member') && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
+    const mayUseContext = (target === 'control-plane' || target === 'trust-root' || target === 'agent' || target === 'gateway') && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
     const api = mayUseContext ? await (await import('./contexts.ts')).findContext(options['context'] as string | undefined) : undefined;
     // Where no cluster is named, a command can tell: what is meant is the context's, or all of them.
     const named = isGiven('cluster') ? options : { ...options, cluster: undefined };

@@ -113,7 +113,7 @@ await runProcess({
     const server = await startRpcServer({ listen: config.listen, svids, bundles, services: [issuance, push, ...door.services], log, metrics, clock });
     own({ name: 'rpc', stop: () => server.close(2_000) });
     own({ name: 'push', stop: async () => push.close() });
-    const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources });
+    const status = makeStatus({ config, authority, foreign: foreign.trust, federation, push, registry, resources, drains });
     const idempotency = openIdempotency({ store, clock, log });
     own({ name: 'idempotency', stop: () => idempotency.close() });
     const adminService = makeAdminService({ store, resources, issuance, idempotency, bans, connectedGateways: () => push.proxies().flatMap((p) => (p.kind === 'gateway' && p.name !== undefined ? [p.name] : [])), authority, foreign: foreign.trust, status, sources: makeSources({ authority, federation, push, registry, resources, issuance, bans, foreign: foreign.trust, drains }), clock, log });

@@ -82,8 +82,8 @@ function certificates(authority: Authority): readonly object[] {
 }
 
 /** The state of the whole on one page. */
-export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans' | 'drains'> & { readonly config: Config }): () => object {
-  const { config, authority, federation, foreign, push, registry, resources } = parts;
+export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans'> & { readonly config: Config }): () => object {
+  const { config, authority, drains, federation, foreign, push, registry, resources } = parts;
   return () => ({
     version: programVersion(),
     cluster: config.cluster,
@@ -98,6 +98,7 @@ export function makeStatus(parts: Omit<Parts, 'issuance' | 'bans' | 'drains'> & 
     foreignTrustDomains: foreign.status(),
     ...(config.kubernetes !== undefined && { kubernetes: resources.kubernetesStatus() }),
     proxies: push.proxies().map(withLag),
+    drains: drains.list().map(({ document }) => document),
     identities: identitiesOf(push).map((member) => ({ ...member, ...(member.expiresAtMs !== undefined && { secondsToIdentityLoss: Math.max(0, Math.floor((member.expiresAtMs - systemClock.nowMs()) / 1_000)) }) })),
   });
 }

@@ -26,7 +26,7 @@ test('failing goes before expiring, that before stale, that before what is under
   const found = lines(
     [
       east({
-        store: { current: false, refusedRecords: [{ key: 'k', reason: 'no JSON' }] }, workloads: { healthy: 1, unhealthy: 2 },
+        store: { current: false, refusedRecords: [{ key: 'k', reason: 'no JSON' }] }, workloads: { healthy: 1, unhealthy: 2, draining: 1 }, drains: [{ role: 'agent', name: 'vm-7', reason: 'a new disk' }, { role: 'agent', name: 'vm-8', workloads: ['shop/cart/one'] }],
         identity: { secondsToIdentityLoss: 60, lastError: 'refused', rootExpiresAtMs: NOW_MS + DAY_MS, trustRootReachable: false, clockSkewMs: -45_000, log: { isWritable: false } },
         peers: [{ cluster: 'west', state: 'stale', ageMs: 9_000, refused: 1, lastRefusal: 'bad-signature' }, { cluster: 'north', state: 'presumed-dead', refused: 0 }],
         proxies: [{ id: 'g', kind: 'gateway', nack: { version: 1, reason: 'no bundle' } }],
@@ -39,7 +39,7 @@ test('failing goes before expiring, that before stale, that before what is under
   const order = found.map((line) => line.split(' ')[0]);
   assert.deepEqual([...new Set(order)], ['failing', 'expiring', 'stale', 'under-way']);
   assert.deepEqual(order, order.toSorted((a = '', b = '') => ['failing', 'expiring', 'stale', 'under-way'].indexOf(a) - ['failing', 'expiring', 'stale', 'under-way'].indexOf(b)));
-  for (const part of ['store: is away', 'record k: does not parse: no JSON', 'transparency log: cannot be written', 'clock: the trust root’s clock is 45s behind this cluster’s', 'workloads: 2 unhealthy', 'identity: the cluster can issue nothing more in 1m', 'expiring east root: ends in 1d', 'stale east trust root: is away: refused', 'peer west: 1 records refused', 'stale east peer west: is stale, last heard 9s ago', 'failing east peer north: is presumed-dead', 'gateway g: refused a configuration: no bundle', 'expiring east agent vm-1: its identity has run out', 'stale east agent vm-1: is not connected', 'p.example: has no bundle', 'q.example: last good bundle of 5s ago in use (away)', 'root: its key is away (pkcs11)', 'rotation of the root: cannot go on: disk full', 'expiring  root: ends in 1h', 'rotation of the root: is at prove, paused, waits for 2']) {
+  for (const part of ['store: is away', 'record k: does not parse: no JSON', 'transparency log: cannot be written', 'clock: the trust root’s clock is 45s behind this cluster’s', 'workloads: 2 unhealthy', 'under-way east workloads: 1 draining', 'under-way east agent vm-7: is out of service: a new disk', 'agent vm-8: is out of service for 1 of its workloads', 'identity: the cluster can issue nothing more in 1m', 'expiring east root: ends in 1d', 'stale east trust root: is away: refused', 'peer west: 1 records refused', 'stale east peer west: is stale, last heard 9s ago', 'failing east peer north: is presumed-dead', 'gateway g: refused a configuration: no bundle', 'expiring east agent vm-1: its identity has run out', 'stale east agent vm-1: is not connected', 'p.example: has no bundle', 'q.example: last good bundle of 5s ago in use (away)', 'root: its key is away (pkcs11)', 'rotation of the root: cannot go on: disk full', 'expiring  root: ends in 1h', 'rotation of the root: is at prove, paused, waits for 2']) {
     assert.ok(found.some((line) => line.includes(part)), `${part}\n${found.join('\n')}`);
   }
 });

@@ -59,7 +59,7 @@ function ofControlPlane(status: Document, nowMs: number, say: Say): readonly Att
     ...list(store['refusedRecords']).map((r) => say('failing', `record ${text(r['key'])}`, `does not parse: ${text(r['reason'])}`)),
     ...(part(identity['log'])['isWritable'] === false ? [say('failing', 'transparency log', 'cannot be written, so nothing is issued')] : []),
     ...clocksApart(identity['clockSkewMs']).map((by) => say('failing', 'clock', `the trust root’s clock is ${by} this cluster’s; beyond a minute certificates are refused`)),
-    ...unhealthy.map(([health, count]) => say('failing', 'workloads', `${text(count)} ${health}`)),
+    ...unhealthy.map(([health, count]) => say(health === 'draining' ? 'under-way' : 'failing', 'workloads', `${text(count)} ${health}`)),
     ...(typeof seconds === 'number' && seconds < CLUSTER_IDENTITY_SECONDS ? [say('expiring', 'identity', `the cluster can issue nothing more in ${formatDuration(seconds * 1_000)}${identity['lastError'] === undefined ? '' : ` (${text(identity['lastError'])})`}`)] : []),
     ...endsSoon(identity['rootExpiresAtMs'], nowMs).map((left) => say('expiring', 'root', `ends in ${left}; replace it with \`isthmus trust rotate\``)),
     ...(identity['trustRootReachable'] === false ? [say('stale', 'trust root', `is away${identity['lastError'] === undefined ? '' : `: ${text(identity['lastError'])}`}`)] : []),
@@ -89,9 +89,11 @@ function ofPeers(status: Document, say: Say): readonly Attention[] {
 
 function ofProxies(status: Document, say: Say): readonly Attention[] {
   return [
+    // What nobody takes back stays so.
+    ...list(status['drains']).map((d) => say('under-way', `${text(d['role'])} ${text(d['name'])}`, `is out of service${Array.isArray(d['workloads']) ? ` for ${d['workloads'].length} of its workloads` : ''}${d['reason'] === undefined ? '' : `: ${text(d['reason'])}`}`)),
     ...list(status['proxies'])
       .filter((p) => p['nack'] !== undefined)
-      .map((p) => say('failing', `${text(p['kind'])} ${text(p['id'])}`, `refused a configuration: ${text(part(p['nack'])['reason'])}`)),
+      .map((p) => say('failing', `${text(p['kind'])} ${text(p['name'] ?? p['id'])}`, `refused a configuration: ${text(part(p['nack'])['reason'])}`)),
     ...list(status['identities']).flatMap((m) => {
       const [subject, seconds] = [`${text(m['kind'])} ${text(m['name'])}`, m['secondsToIdentityLoss']];
       return [

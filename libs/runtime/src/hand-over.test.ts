@@ -11,7 +11,7 @@ const directory = mkdtempSync(join(tmpdir(), 'isthmus-hand-over-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
 /** A program that answers with its process id, beside its predecessor; `body` goes before it listens, `loading` before anything. */
-function startProgram(name: string, body = '', loading = ''): { said(text: string): Promise<void>; text(): string; readonly pid: number; readonly ended: Promise<number | null>; hasFile(): boolean; pidInFile(): number } {
+function startProgram(name: string, body = '', loading = '', slowMs = 2_500): { said(text: string): Promise<void>; text(): string; readonly pid: number; readonly ended: Promise<number | null>; hasFile(): boolean; pidInFile(): number } {
   const pidFile = join(directory, `${name}.pid`);
   const source = `
     import { runProcess } from ${JSON.stringify(new URL('./process.ts', import.meta.url).href)};
@@ -23,13 +23,13 @@ function startProgram(name: string, body = '', loading = ''): { said(text: strin
     await runProcess({ program: 'p', log, handOver: { pidFile: ${JSON.stringify(pidFile)} }, start: async (own, signal, { sharesPort }) => {
       own({ name: 'held', stop: async (why) => console.log(process.pid + ' let go of what one may hold: ' + why) });
       ${body}
-      const server = createServer((request, response) => (request.url === '/slow' ? (console.log('slow'), setTimeout(() => response.end('slow ' + process.pid), 2_500)) : response.end(String(process.pid))));
+      const server = createServer((request, response) => (request.url === '/slow' ? (console.log('slow'), setTimeout(() => response.end('slow ' + process.pid), Number(process.env.SLOW_MS ?? 2_500))) : response.end(String(process.pid))));
       await new Promise((resolve) => server.listen({ port: Number(process.env.PORT ?? 0), host: '127.0.0.1', reusePort: true }, resolve));
       process.env.PORT = String(server.address().port);
       own({ name: 'server', carriesTraffic: true, stop: (why) => new Promise((resolve) => (server.close(resolve), server.closeIdleConnections(), console.log(process.pid + ' drains: ' + why))) });
       console.log(sharesPort + ' ' + process.pid + ' on ' + process.env.PORT);
     } });`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, SLOW_MS: String(slowMs) } });
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   let text = '';
   const waiting = new Set<() => void>();
@@ -120,6 +120,34 @@ test('a successor that fails once its predecessor has let go ends both, with a f
   await program.said('the successor did not come up');
   await program.said(`${program.pid} drains: ending`);
   assert.equal(await program.ended, 69);
+});
+
+test('a predecessor that still answers ends when its successor is killed, so that a supervisor starts anew', async () => {
+  const program = startProgram('widowed', '', '', 60_000);
+  const port = await serving(program);
+  const slow = ask(port, '/slow').catch(() => 'cut off');
+  await program.said('slow');
+  process.kill(program.pid, 'SIGUSR2');
+  await program.said('joins ');
+  await program.said(`${program.pid} drains: handed-over`);
+  process.kill(Number(/joins (\d+)/.exec(program.text())?.[1]), 'SIGKILL');
+  assert.equal(await program.ended, 69);
+  assert.match(program.text(), /the successor ended.*SIGKILL/);
+  await slow;
+});
+
+test('a successor may hand over itself: what its predecessor still answers is answered', async () => {
+  const program = startProgram('twice', '', '', 8_000);
+  const port = await serving(program);
+  const slow = ask(port, '/slow');
+  await program.said('slow');
+  process.kill(program.pid, 'SIGUSR2');
+  await program.said(`${program.pid} drains: handed-over`);
+  const second = Number(/joins (\d+)/.exec(program.text())?.[1]);
+  process.kill(second, 'SIGUSR2');
+  await program.said(`${second} drains: handed-over`);
+  assert.equal(await slow, `slow ${program.pid}`);
+  assert.equal(await program.ended, 0);
 });
 
 test('a process that was started by anybody else takes over from nobody, whatever its environment says', (t) => {

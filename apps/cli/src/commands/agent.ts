@@ -31,7 +31,12 @@ export async function undrain(context: CommandContext, args: readonly string[], 
 async function setDraining(context: CommandContext, [name, serviceText, instance = '']: readonly string[], draining: boolean): Promise<void> {
   if (serviceText === undefined) throw fail('CLI_BAD_INPUT', 'at an agent’s own socket, name the service to drain', { hint: '`isthmus login` to the cluster’s admin API drains a whole agent' });
   const service = serviceArgument(serviceText);
-  await withChannel(context.socketOf(name), (channel) => proxyApi(channel).setDraining(service, instance, draining));
+  await withChannel(context.socketOf(name), async (channel) => {
+    const own = text((await proxyApi(channel).status())['name']);
+    // The socket of a host's own agent is found whatever name was typed.
+    if (own !== name) throw fail('CLI_NOT_FOUND', `the agent here is ${own ?? 'without a name'}, not ${name ?? ''}`, { hint: '`isthmus login` to the cluster’s admin API reaches every agent' });
+    await proxyApi(channel).setDraining(service, instance, draining);
+  });
   printOutcome(context, `${formatServiceName(service)} ${instance} ${draining ? 'drains: it gets no new requests' : 'is back in service'}`, { service, instance, draining });
 }
 

@@ -1,15 +1,17 @@
 // Capture by command: what is wrong is said before anything is written, and what would be put in force can be read.
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { makeToken } from '@isthmus/pki';
 import { makeContext } from '../context.ts';
 import { applyCapture, checkCapture, showCapture } from './capture.ts';
 import { joinHost } from './host.ts';
 
-const directory = (): string => mkdtempSync(join(tmpdir(), 'isthmus-capture-'));
+const temporary = mkdtempSync(join(tmpdir(), 'isthmus-capture-'));
+after(() => rmSync(temporary, { recursive: true, force: true }));
+const directory = (): string => mkdtempSync(join(temporary, 'x'));
 
 function configured(text: string): string {
   const file = join(directory(), 'agent.yaml');

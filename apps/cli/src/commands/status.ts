@@ -58,7 +58,8 @@ function warningsOf(status: Document, peers: readonly Document[], proxies: reado
     ...list(status['foreignTrustDomains'])
       .filter((f) => f['state'] !== 'ok')
       .map((f) => `foreign trust domain ${text(f['trustDomain'])}: ${f['state'] === 'none' ? 'no bundle, nobody of it is let in' : `last good bundle of ${age(f['ageMs']) ?? 'long ago'} in use`}${f['lastError'] === undefined ? '' : ` (${text(f['lastError'])})`}`),
-    ...proxies.filter((p) => p['nack'] !== undefined).map((p) => `proxy ${text(p['id'])} refused a snapshot: ${text(part(p['nack'])['reason'])}`),
+    ...list(status['drains']).map((d) => `${text(d['role'])} ${text(d['name'])} is out of service${d['reason'] === undefined ? '' : `: ${text(d['reason'])}`}`),
+    ...proxies.filter((p) => p['nack'] !== undefined).map((p) => `proxy ${text(p['name'] ?? p['id'])} refused a snapshot: ${text(part(p['nack'])['reason'])}`),
   ];
 }
 

@@ -3,6 +3,9 @@
 locals {
   owned = [for file in var.files : file if file.owner != ""]
 
+  # What fetches them is in no minimal image.
+  system_packages = distinct(concat(length(var.packages) == 0 ? [] : ["ca-certificates", "curl"], var.system_packages))
+
   fetch = flatten([
     for i, package in var.packages : [
       "curl -fsSL --retry 10 --retry-connrefused --proto '=https' -o \"$work/${i}.deb\" '${package.url}'",
@@ -27,8 +30,8 @@ locals {
   ))
 
   user_data = "#cloud-config\n${yamlencode(merge(
-    length(concat(var.packages, var.system_packages)) == 0 ? {} : { package_update = true },
-    length(var.system_packages) == 0 ? {} : { packages = var.system_packages },
+    length(local.system_packages) == 0 ? {} : { package_update = true },
+    length(local.system_packages) == 0 ? {} : { packages = local.system_packages },
     # Images forbid it by default, and `reach` acts as root.
     { for key, value in { disable_root = false, ssh_authorized_keys = var.ssh_authorized_keys } : key => value if length(var.ssh_authorized_keys) > 0 },
     {

@@ -86,6 +86,11 @@ variable "listen_host" {
   type        = string
   default     = "0.0.0.0"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$", var.listen_host))
+    error_message = "listen_host: must be an IP address, such as 127.0.0.1."
+  }
 }
 
 variable "loopback_host" {
@@ -93,6 +98,11 @@ variable "loopback_host" {
   type        = string
   default     = "127.0.0.1"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$", var.loopback_host))
+    error_message = "loopback_host: must be an IP address, such as 127.0.0.1."
+  }
 }
 
 variable "grants" {
@@ -203,6 +213,10 @@ variable "etcd_members" {
     condition     = alltrue([for name in keys(var.etcd_members) : can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", name))])
     error_message = "etcd_members: each name must be lower-case letters, digits and dashes."
   }
+  validation {
+    condition     = alltrue([for member in values(var.etcd_members) : can(regex("^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9a-fA-F:.]+\\])$", member.address)) && member.client_port != member.peer_port && alltrue([for port in [member.client_port, member.peer_port] : port >= 1 && port <= 65535 && floor(port) == port])])
+    error_message = "etcd_members: each needs an address without scheme and port, and two ports from 1 to 65535 that differ."
+  }
 }
 
 variable "etcd_tls" {
@@ -287,6 +301,11 @@ variable "user" {
   type        = string
   default     = "isthmus"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([a-z_][a-z0-9_-]{0,31})?$", var.user))
+    error_message = "user: must be the name of a user, or empty."
+  }
 }
 
 variable "etcd_user" {
@@ -294,4 +313,9 @@ variable "etcd_user" {
   type        = string
   default     = "etcd"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([a-z_][a-z0-9_-]{0,31})?$", var.etcd_user))
+    error_message = "etcd_user: must be the name of a user, or empty."
+  }
 }

@@ -37,6 +37,11 @@ variable "listen_host" {
   type        = string
   default     = "0.0.0.0"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$", var.listen_host))
+    error_message = "listen_host: must be an IP address, such as 127.0.0.1."
+  }
 }
 
 variable "loopback_host" {
@@ -44,6 +49,11 @@ variable "loopback_host" {
   type        = string
   default     = "127.0.0.1"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$", var.loopback_host))
+    error_message = "loopback_host: must be an IP address, such as 127.0.0.1."
+  }
 }
 
 variable "key_kind" {
@@ -153,4 +163,9 @@ variable "user" {
   type        = string
   default     = "isthmus"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([a-z_][a-z0-9_-]{0,31})?$", var.user))
+    error_message = "user: must be the name of a user, or empty."
+  }
 }

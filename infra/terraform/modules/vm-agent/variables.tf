@@ -167,6 +167,10 @@ variable "workloads" {
     condition     = alltrue([for workload in values(var.workloads) : workload.health_check == null ? true : contains(["http", "tcp", "grpc"], workload.health_check.kind)])
     error_message = "workloads: the kind of a health_check must be http, tcp or grpc."
   }
+  validation {
+    condition     = alltrue([for workload in values(var.workloads) : (workload.weight == null ? true : workload.weight >= 1 && workload.weight <= 1000 && floor(workload.weight) == workload.weight) && (try(workload.health_check.port, null) == null ? true : workload.health_check.port >= 1 && workload.health_check.port <= 65535)])
+    error_message = "workloads: a weight is a whole number from 1 to 1000, and the port of a health_check one from 1 to 65535."
+  }
 }
 
 variable "loopback_host" {
@@ -174,6 +178,11 @@ variable "loopback_host" {
   type        = string
   default     = "127.0.0.1"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$", var.loopback_host))
+    error_message = "loopback_host: must be an IP address, such as 127.0.0.1."
+  }
 }
 
 variable "packages" {
@@ -207,4 +216,9 @@ variable "user" {
   type        = string
   default     = "isthmus"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([a-z_][a-z0-9_-]{0,31})?$", var.user))
+    error_message = "user: must be the name of a user, or empty."
+  }
 }

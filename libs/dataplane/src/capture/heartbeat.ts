@@ -4,13 +4,15 @@ import type { Clock } from '@isthmus/runtime';
 import { FAREWELL, HEARTBEAT } from './rules.ts';
 
 export interface Heartbeat {
-  /** Whether the rules answered the last sign of life; undefined before the first. */
+  /** Whether the rules answered the last sign of life; undefined as long as they may still come. */
   readonly isHeard: boolean | undefined;
   /** Ends it. With `farewell` the rules let queries go their usual way at once; without, a successor goes on. */
   close(options: { readonly farewell: boolean }): Promise<void>;
 }
 
 const EVERY_MS = 1_000;
+/** At boot the rules come after the agent: their absence is told only once it lasts. */
+const FIRST_MISSES = 10;
 
 /**
  * Sends an empty datagram a second. The rules drop it and note the time; whoever sends what is dropped on its way out is
@@ -21,10 +23,13 @@ export function startHeartbeat({ clock, onChange }: { readonly clock: Clock; rea
   socket.unref();
   socket.on('error', () => undefined);
   let isHeard: boolean | undefined;
+  let misses = 0;
   let timer = clock.setTimer(0, beat);
   function beat(): void {
     socket.send('', HEARTBEAT.port, HEARTBEAT.host, (error) => {
       const now = error !== null && 'code' in error && error.code === 'EPERM';
+      if (now || isHeard !== undefined) misses = 0;
+      else if (++misses < FIRST_MISSES) return;
       if (now !== isHeard) {
         isHeard = now;
         onChange(now);

@@ -1,7 +1,7 @@
 // Queries for other zones reach the machine's nameservers as they came, and answers come back as they were.
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
-import { connect, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { decode, encode } from 'dns-packet';
@@ -17,12 +17,6 @@ after(async () => {
 
 /** A nameserver on two addresses of the loopback network: `answer` is asked for its bytes, and may give none. */
 async function nameserver(host: string, port: number, answer: (query: Buffer) => readonly Buffer[]): Promise<number> {
-  const udp = createSocket('udp4');
-  udp.on('message', (query, from) => {
-    for (const bytes of answer(query)) udp.send(bytes, from.port, from.address);
-  });
-  udp.bind(port, host);
-  await once(udp, 'listening');
   const tcp = createServer((socket) => {
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
@@ -33,10 +27,18 @@ async function nameserver(host: string, port: number, answer: (query: Buffer) =>
         socket.write(bytes); // apart, as a network may deliver them
       }
     });
-  }).listen(udp.address().port, host);
+  }).listen(port, host);
   await once(tcp, 'listening');
+  // UDP after TCP: of TCP's ports many are taken by connections.
+  const { port: bound } = tcp.address() as AddressInfo;
+  const udp = createSocket('udp4');
+  udp.on('message', (query, from) => {
+    for (const bytes of answer(query)) udp.send(bytes, from.port, from.address);
+  });
+  udp.bind(bound, host);
+  await once(udp, 'listening');
   closers.push(() => udp.close(), () => tcp.close());
-  return udp.address().port;
+  return bound;
 }
 
 const query = (name: string, id = 7): Buffer => encode({ type: 'query', id, flags: 0x0100, questions: [{ type: 'A', name }] });

@@ -81,6 +81,31 @@ onEachEngine('a server that ends first still gets all that the client sends', (e
     assert.equal(server.digest(), digestOf(HELLO, 3 * MIB));
   }));
 
+onEachEngine('last words that come together with an end arrive whole, and the other side may go on after them', (engine) =>
+  withRig(engine, {}, async (rig) => {
+    // From a byte to more than a relay reads at once: what is sent with the end, and what is not.
+    for (const size of [1, 64, 1_448, 65_535, 65_536, 70_001]) {
+      for (const [side, other] of [['client', 'server'], ['server', 'client']] as const) {
+        const before = rig.backend.peers.length;
+        const client = await rig.connect();
+        await client.write(HELLO);
+        const pair = { client, server: await rig.backend.peer(before) };
+        await pair.server.hasReceived(HELLO.length);
+        const word = Buffer.from('word');
+        const said = side === 'client' ? { client: NOTHING, server: Buffer.concat([HELLO, word]) } : { client: word, server: HELLO };
+        await pair[side].write(word);
+        await pair[other].hasReceived(said[other].length);
+        pair[side].socket.end(PATTERN.subarray(0, size));
+        await pair[other].isEnded();
+        assert.equal(pair[other].digest(), createHash('sha256').update(said[other]).update(PATTERN.subarray(0, size)).digest('hex'));
+        await send(pair[other].socket, size + MIB);
+        pair[other].socket.end('last');
+        await pair[side].isEnded();
+        assert.equal(pair[side].receivedBytes, said[side].length + size + MIB + 4);
+      }
+    }
+  }));
+
 onEachEngine('a client that says hello and ends at once still gets its answer', (engine) =>
   withRig(engine, { onPeer: (peer) => peer.socket.once('end', () => peer.socket.end('answer')) }, async (rig) => {
     const client = await rig.connect();

@@ -3,21 +3,17 @@ import type { Engine } from '@isthmus/decide';
 import type { RelayEnd, RelayRefusal } from '../engine.ts';
 import type { Destination, Target } from '../destination.ts';
 import type { OpenAccount } from '../ledger.ts';
-import type { IpPort } from '../ip-address.ts';
-import { readProxyHeader } from '../proxy-protocol.ts';
-import { ALERT_UNRECOGNIZED_NAME, ClientHelloReader, type HelloResult, readWholeHello } from '../../tls/client-hello.ts';
+import { ALERT_UNRECOGNIZED_NAME, readWholeHello } from '../../tls/client-hello.ts';
 import { keepAlive } from '../../transport/linux/dial.ts';
 import { SILENCE_MS } from '../../transport/linux/silence-watch.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
 import type { Limited } from './deadlines.ts';
 import type { Gateway } from './gateway.ts';
+import { HelloPieces, type HelloPiecesResult } from './hello-pieces.ts';
 import { isAgain, RelayStream, type Side } from './relay-stream.ts';
+import { closeSocket, EVENTS, noteEvents, Upstream } from './upstream.ts';
 
-/** All events at once, told when they change: one registration a socket. */
-const EVENTS = libc.EPOLLIN | libc.EPOLLPRI | libc.EPOLLOUT | libc.EPOLLRDHUP | libc.EPOLLET;
-const FAULTS = libc.EPOLLHUP | libc.EPOLLERR;
-const ENDS = libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
 const ALERTED: ReadonlySet<RelayRefusal> = new Set<RelayRefusal>(['no-sni', 'bad-sni', 'unknown-name', 'not-ours', 'not-exported', 'no-endpoint']);
 const NOTHING = Buffer.alloc(0);
 const NO_TRIES: ReadonlySet<string> = new Set();
@@ -49,9 +45,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
   readonly #acceptedMs: number;
   #key: number;
   #state: State = 'hello';
-  #reader: ClientHelloReader | undefined;
-  #header: Buffer | undefined;
-  #addresses: { readonly source: IpPort; readonly destination: IpPort } | undefined;
+  /** Undefined where the first bytes are one whole hello, as nearly always. */
+  #pieces: HelloPieces | undefined;
   /** First bytes until the endpoint has them; `#room` where they lie in one of the gateway's rooms. */
   #hello: Buffer | undefined;
   #room: Buffer | undefined;
@@ -73,7 +68,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.fd = fd;
     this.#acceptedMs = gateway.loop.nowMs;
     this.deadlineMs = this.#acceptedMs + gateway.limits.helloMs;
-    if (isProxied) this.#header = Buffer.alloc(0);
+    if (isProxied) this.#pieces = new HelloPieces(true);
     gateway.loop.own(fd);
     this.#key = gateway.loop.watch(fd, EVENTS, this);
     gateway.deadlines.add(this);
@@ -116,10 +111,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
   }
 
   #onEvents(events: number): void {
-    if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
-    if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
-    if ((events & ENDS) !== 0) this.peerEnded = true;
-    if ((events & (libc.EPOLLPRI | FAULTS)) !== 0) this.sawUrgent = true;
+    noteEvents(this, events);
     if (this.#state === 'hello') {
       if (this.readable && !this.#tookWholeHello()) this.#readHello();
     } else if (this.#state === 'relaying') this.#onRelayEvents(events);
@@ -129,7 +121,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
 
   /** The usual case: the first bytes are one whole hello. They stay where they were read to. */
   #tookWholeHello(): boolean {
-    if (this.#reader !== undefined || this.#header !== undefined) return false;
+    if (this.#pieces !== undefined) return false;
     const room = this.#gateway.rooms.take();
     const count = libc.recv(this.fd, room, room.length, 0);
     const mayComeYet = count < 0 && isAgain();
@@ -141,7 +133,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
       this.#led(this.#gateway.find(whole.serverName));
       return true;
     }
-    const result = count > 0 ? (this.#reader = new ClientHelloReader()).push(room.subarray(0, count)) : undefined;
+    const result = count > 0 ? (this.#pieces = new HelloPieces(false)).push(room.subarray(0, count)) : undefined;
     this.#gateway.rooms.giveBack(room);
     if (result !== undefined) {
       if (count < room.length && !this.peerEnded) this.readable = false;
@@ -154,11 +146,10 @@ export class Connection implements Watched, Flushed, Limited, Side {
     return true;
   }
 
-  #onHelloResult(result: HelloResult): void {
+  #onHelloResult(result: HelloPiecesResult): void {
     if (result.kind === 'refused') this.refuse(result.reason);
     else if (result.kind === 'hello') {
-      this.#hello = this.#reader?.bytes;
-      this.#reader = undefined;
+      this.#hello = this.#pieces?.bytes;
       this.#led(this.#gateway.find(result.serverName));
     }
   }
@@ -172,31 +163,12 @@ export class Connection implements Watched, Flushed, Limited, Side {
         return;
       }
       if (count === 0) return this.#endedEarly();
-      const chunk = first.subarray(0, count);
-      const rest = this.#header === undefined ? chunk : this.#takeHeader(this.#header, chunk);
-      if (this.closed) return;
-      if (rest === undefined || rest.length === 0) continue;
-      this.#reader ??= new ClientHelloReader();
-      this.#onHelloResult(this.#reader.push(rest));
+      this.#onHelloResult((this.#pieces ??= new HelloPieces(false)).push(first.subarray(0, count)));
     }
-  }
-
-  #takeHeader(before: Buffer, chunk: Buffer): Buffer | undefined {
-    const bytes = Buffer.concat([before, chunk]);
-    const result = readProxyHeader(bytes);
-    if (result.kind === 'refused') this.refuse('proxy-protocol');
-    else if (result.kind === 'need-more') this.#header = bytes;
-    else {
-      this.#header = undefined;
-      this.#addresses = result.addresses;
-      return bytes.subarray(result.sizeBytes);
-    }
-    return undefined;
   }
 
   #endedEarly(): void {
-    if (this.#header !== undefined && this.#header.length > 0) this.refuse('proxy-protocol');
-    else this.refuse(this.#reader === undefined ? 'no-hello' : 'malformed');
+    this.refuse(this.#pieces?.earlyEnd ?? 'no-hello');
   }
 
   /** Counts the refusal and closes; a TLS client is told by an alert. */
@@ -278,7 +250,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#sendHello(upstream, this.#up, !target.takesProxyHeader);
     this.#destination = undefined;
     this.#tried = undefined;
-    if (target.takesProxyHeader) this.#up.prepend(this.#gateway.proxyHeader(this.fd, this.#addresses));
+    if (target.takesProxyHeader) this.#up.prepend(this.#gateway.proxyHeader(this.fd, this.#pieces?.addresses));
+    this.#pieces = undefined;
     this.#gateway.relaying(this);
     this.pump();
   }
@@ -394,60 +367,4 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.fd = -1;
     this.#key = -1;
   }
-}
-
-/** The endpoint's socket. Owned by its connection. */
-export class Upstream implements Watched, Side {
-  readonly #connection: Connection;
-  readonly #gateway: Gateway;
-  readonly #key: number;
-  fd: number;
-  readable = false;
-  writable = false;
-  peerEnded = false;
-  sawUrgent = false;
-  delays = true;
-  #connected = false;
-
-  constructor(connection: Connection, gateway: Gateway, fd: number) {
-    this.#connection = connection;
-    this.#gateway = gateway;
-    this.fd = fd;
-    this.#key = gateway.loop.watch(fd, EVENTS, this);
-  }
-
-  onEvents(events: number): void {
-    if ((events & libc.EPOLLOUT) !== 0) this.writable = true;
-    if ((events & (libc.EPOLLIN | ENDS)) !== 0) this.readable = true;
-    if ((events & ENDS) !== 0) this.peerEnded = true;
-    if ((events & (libc.EPOLLPRI | FAULTS)) !== 0) this.sawUrgent = true;
-    if (this.#connected) return this.#connection.onUpstreamEvents(events);
-    try {
-      this.#onConnecting(events);
-    } catch (error) {
-      this.#connection.failed(error);
-    }
-  }
-
-  #onConnecting(events: number): void {
-    if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) {
-      const error = libc.socketError(this.fd);
-      return this.#connection.notReached(error === 111 ? 'connection refused' : `errno ${error}`);
-    }
-    if (!this.writable) return;
-    this.#connected = true;
-    this.#connection.connected(this);
-  }
-
-  close(reset: boolean): void {
-    if (this.fd < 0) return;
-    closeSocket(this.#gateway, this.#key, this.fd, reset);
-    this.fd = -1;
-  }
-}
-
-function closeSocket(gateway: Gateway, key: number, fd: number, reset: boolean): void {
-  if (reset) libc.resetOnClose(fd);
-  gateway.loop.forget(key);
-  gateway.loop.closeOwn(fd);
 }

@@ -115,8 +115,9 @@ export class RelayStream {
     } else this.#isBulk = true;
     let sent = 0;
     if (this.#to.writable) {
-      if (this.#to.delays) hurry(this.#to);
-      sent = libc.send(this.#to.fd, copied, count, libc.MSG_NOSIGNAL);
+      // The last bytes wait for the end, which is sent next and takes them along: one packet instead of two.
+      if (this.#to.delays && !this.#ended) hurry(this.#to);
+      sent = libc.send(this.#to.fd, copied, count, this.#ended ? libc.MSG_NOSIGNAL | libc.MSG_MORE : libc.MSG_NOSIGNAL);
       if (sent < 0) {
         if (!isAgain()) return -1;
         sent = 0;

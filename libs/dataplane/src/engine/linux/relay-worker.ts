@@ -22,7 +22,7 @@ const post = (message: FromRelayWorker): void => port.postMessage(message);
 
 const relayedLog = new RelayedLog(logLevel, post);
 const log = relayedLog.log();
-const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors, turnsInARow: TURNS_IN_A_ROW, leavesNothing: true });
+const loop = new Loop((error) => log.error('a handler of the gateway failed', { detail: messageOf(error) }), { descriptors, turnsInARow: TURNS_IN_A_ROW, sleepsBetween: true });
 const replica = new Replica();
 const gateway = new Gateway({ loop, settings, snapshots: replica.snapshots, random: systemRandom, log });
 

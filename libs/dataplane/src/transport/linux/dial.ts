@@ -14,11 +14,16 @@ export function keepAlive(fd: number): void {
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_KEEPCNT, 3);
 }
 
-/** A socket on its way to `address`; the caller owns it. With `isBare` the caller sets TCP_NODELAY and `keepAlive` later: calls that a short connection does not need. */
-export function connectingSocket(address: SocketAddress, isBare = false): number {
+/**
+ * A socket on its way to `address`; the caller owns it. With `speaksAtOnce` the caller sends first, as soon as it is connected:
+ * the answer to the handshake goes with those bytes instead of before them (on a socket that connects, TCP_DEFER_ACCEPT says
+ * that), and TCP_NODELAY and `keepAlive` are the caller's, for calls that a short connection does not need.
+ */
+export function connectingSocket(address: SocketAddress, speaksAtOnce = false): number {
   const fd = libc.openSocket(address.family);
   if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`, { facts: { errno: libc.errno() } });
-  if (!isBare) {
+  if (speaksAtOnce) libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_DEFER_ACCEPT, 1);
+  else {
     libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
     keepAlive(fd);
   }

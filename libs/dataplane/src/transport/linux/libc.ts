@@ -16,6 +16,8 @@ export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CTL_MOD = 3;
 export const MSG_NOSIGNAL = 0x4000;
+/** More follows: a TCP socket keeps what does not fill a packet, until the next send, `shutdown` or `close`, or 200 ms. */
+export const MSG_MORE = 0x8000;
 export const SHUT_WR = 1;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
@@ -28,6 +30,7 @@ export const TCP_NODELAY = 1;
 export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
+export const TCP_DEFER_ACCEPT = 9;
 export const TCP_USER_TIMEOUT = 18;
 export const EINTR = 4;
 export const EAGAIN = 11;

@@ -48,11 +48,11 @@ export class Loop {
    * thread through Node's own loop, which then never waits longer than a millisecond for this one. `descriptors`: one
    * byte each, kept at 1 for every descriptor of this loop, so that another thread can close them if this one dies.
    * `turnsInARow`: busy turns before Node's own loop has one; promises and messages wait so long, never for an event.
-   * `leavesNothing`: no handler of this loop leaves a promise or a tick behind but through `hold`, so that any turn may wait.
+   * `sleepsBetween`: for an event too. For a thread where nothing waits for Node's own loop but messages, which wake this one.
    */
-  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly turnsInARow?: number; readonly leavesNothing?: boolean } = {}) {
+  constructor(onError: (error: unknown) => void, options: { readonly sharesThread?: boolean; readonly descriptors?: SharedArrayBuffer; readonly turnsInARow?: number; readonly sleepsBetween?: boolean } = {}) {
     this.#turnsInARow = options.turnsInARow ?? 1;
-    this.#leavesNothing = options.leavesNothing === true;
+    this.#sleepsBetween = options.sleepsBetween === true;
     this.#onError = onError;
     this.#descriptors = options.descriptors === undefined ? undefined : new Uint8Array(options.descriptors);
     this.own(this.#epoll);
@@ -77,7 +77,7 @@ export class Loop {
 
   readonly #longestWaitMs: number;
   readonly #turnsInARow: number;
-  readonly #leavesNothing: boolean;
+  readonly #sleepsBetween: boolean;
   readonly #descriptors: Uint8Array | undefined;
   #nowMs: number;
   /** Monotonic, as of this turn's beginning: for limits that may be a little late. */
@@ -108,7 +108,7 @@ export class Loop {
   watch(fd: number, events: number, watched: Watched): number {
     const slot = this.#free.pop() ?? this.#watched.length;
     this.#watched[slot] = watched;
-    const generation = ((this.#generation[slot] ?? 0) + 1) & 0xff;
+    const generation = ((this.#generation[slot] ?? 0) + 1) & 0x7f; // so that a key is a small integer to V8
     this.#generation[slot] = generation;
     const key = ((generation << 24) | slot) >>> 0;
     if (epollControl(this.#epoll, EPOLL_CTL_ADD, fd, events, key) < 0) {
@@ -169,8 +169,8 @@ export class Loop {
 
   readonly #turn = (): void => {
     let turns = 0;
-    // Only the first of them waits: what a turn gave to promises and ticks runs on Node's own loop, and comes before any waiting.
-    do this.#turnOnce(turns === 0 || this.#leavesNothing);
+    // Unless told otherwise only the first of them waits: what a turn gave to promises and ticks runs on Node's own loop, and comes before any waiting.
+    do this.#turnOnce(turns === 0 || this.#sleepsBetween);
     while (!this.#closed && this.#held === 0 && !this.#woken && ++turns < this.#turnsInARow && this.#busy);
     this.#woken = false;
     if (!this.#closed) setImmediate(this.#turn);

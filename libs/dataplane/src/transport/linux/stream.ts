@@ -197,7 +197,8 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
         this.#lastMs = this.loop.nowMs;
         if (!isLent) slabUsed += count;
         const chunk = isLent ? lentChunk(count) : into.subarray(0, count);
-        if (this.#taker !== undefined) this.#taker(chunk);
+        const taker = this.#taker;
+        if (taker !== undefined) taker(chunk);
         else this.emit('data', chunk);
         if (count < READ_BYTES && !this.hasMore()) return;
       } else {
