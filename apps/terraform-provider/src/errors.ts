@@ -12,5 +12,6 @@ export const fail = defineErrors({
   TERRAFORM_EXISTS: { class: 'conflict', doc: 'What should be created is there already.' },
   TERRAFORM_CHANGED: { class: 'conflict', doc: 'Somebody else changed it since Terraform read it; nothing was written.' },
   TERRAFORM_STOPPED: { class: 'unavailable', doc: 'Terraform was interrupted; what was not done yet is left as it was.' },
+  TERRAFORM_UNANSWERED: { class: 'denied', doc: 'The admin API refused a call whose earlier try was not answered; whether that one was done nobody can tell.' },
   TERRAFORM_TIMEOUT: { class: 'timeout', doc: 'The time limit of the operation ended before the admin API did it.' },
 });

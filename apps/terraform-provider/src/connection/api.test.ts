@@ -150,6 +150,17 @@ test('a write without an answer is looked for: found it is done, gone it is not,
   assert.ok(unknown.error !== undefined && unknown.state?.['id'] === 'east/shop/a');
 });
 
+test('a refusal after a try without an answer is no proof that it was not done: it is kept where nobody may look, and a plain refusal is not', async () => {
+  const refusal: Reply = { status: 401, body: { status: 401, code: 'API_UNAUTHENTICATED', detail: 'the bearer token is refused (expired)' } };
+  let left = 1;
+  reply = () => (left-- > 0 ? 'drop' : refusal);
+  const unknown = await service.create(api, PLANNED, { signal: soon() });
+  assert.equal(unknown.state?.['id'], 'east/shop/a');
+  assert.match(String(unknown.error), /refused \(expired\); an earlier try was not answered and may have been done/);
+  reply = () => refusal;
+  assert.equal((await service.create(api, PLANNED, { signal: soon() })).state, null);
+});
+
 test('a change that may have been made leaves the state that is there', async () => {
   const prior = { ...PLANNED, id: 'east/shop/a', labels: { a: 'old' } };
   const planned = { ...prior, labels: { a: 'new' } };

@@ -112,7 +112,7 @@ export async function absentAsUndefined<T>(call: Promise<T>): Promise<T | undefi
 
 /** Whether a write may have been done all the same: nobody answered, or the answer was lost. */
 export function isUnclear(error: unknown): boolean {
-  return !(error instanceof IsthmusError) || isPassing(error) || error.code === 'TERRAFORM_STOPPED' || error.code === 'API_ANSWER_INVALID';
+  return !(error instanceof IsthmusError) || isPassing(error) || error.code === 'TERRAFORM_STOPPED' || error.code === 'TERRAFORM_UNANSWERED' || error.code === 'API_ANSWER_INVALID';
 }
 
 type Looked<T> = { readonly ok: true; readonly value: T } | { readonly ok: false };
