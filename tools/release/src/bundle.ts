@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Plugin } from 'esbuild';
+import { build, type BuildOptions, type Plugin } from 'esbuild';
 import protobuf from 'protobufjs';
 import { noticesOf } from './notices.ts';
 
@@ -26,11 +26,12 @@ type Bundled = { readonly text: string; readonly files: readonly string[] };
 /** Bundles everything. **Throws** esbuild's failure with the places it names. */
 export async function makeBundles(version: string): Promise<Bundles> {
   const found = new Set<string>();
-  const main = await bundle(entry(version), found);
+  const main = await bundle({ stdin: { contents: entry(version), resolveDir: ROOT, sourcefile: 'entry.mjs', loader: 'js' } }, found);
   const workers = new Map<string, string>();
   const files = new Set(main.files);
   for (const path of found) {
-    const worker = await bundle(`import ${JSON.stringify(path)};`, new Set());
+    // As an entry it is kept whole: imported for what it does, a module of a package without side effects is left out.
+    const worker = await bundle({ entryPoints: [path] }, new Set());
     workers.set(assetName(path), worker.text);
     for (const file of worker.files) files.add(file);
   }
@@ -56,9 +57,9 @@ ${cases.join('\n')}
 }`;
 }
 
-async function bundle(contents: string, workers: Set<string>): Promise<Bundled> {
+async function bundle(input: Pick<BuildOptions, 'stdin' | 'entryPoints'>, workers: Set<string>): Promise<Bundled> {
   const result = await build({
-    stdin: { contents, resolveDir: ROOT, sourcefile: 'entry.mjs', loader: 'js' },
+    ...input,
     bundle: true,
     platform: 'node',
     format: 'esm',

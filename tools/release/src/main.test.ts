@@ -71,7 +71,7 @@ test('a program of the executable says of a wrong configuration what one of the 
   assert.match(stderr, /gateway\.yaml:1: stateDirr/);
 });
 
-test('the demo runs from the executable alone, without the sources, and ends with it however it ends', { timeout: 150_000 }, async () => {
+test('the demo runs from the executable alone, on the Linux engine and without the sources, and ends with it however it ends', { timeout: 150_000 }, async () => {
   const state = join(out, 'demo');
   const demo = spawn(join(out, process.arch, 'isthmus'), ['up', '--state', state, '--ports', '11000-11199'], { cwd: out, env: { PATH: '/usr/bin:/bin', HOME: out }, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
@@ -87,6 +87,8 @@ test('the demo runs from the executable alone, without the sources, and ends wit
       void ended.then(() => reject(new Error(`it ended:\n${said}`)));
     });
     assert.ok(processesOf(state).length > 10);
+    const engines = readdirSync(join(state, 'logs')).flatMap((name) => [...readFileSync(join(state, 'logs', name), 'utf8').matchAll(/"engine":"(\w+)"/g)].map(([, engine]) => engine));
+    assert.deepEqual([...new Set(engines)], ['linux'], 'its threads run');
   } finally {
     demo.kill('SIGKILL');
     await ended;

@@ -46,11 +46,11 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
     else options.onMessage(message as Out);
   });
   worker.on('error', (error) => (why = error instanceof Error ? error : new Error(String(error))));
-  worker.on('exit', () => {
+  worker.on('exit', (code) => {
     const wasUp = wakeFd >= 0;
     wakeFd = -1;
     closeLeft(descriptors);
-    ready.reject(fail('DATAPLANE_ENGINE_UNAVAILABLE', `a data-plane thread did not start: ${why === undefined ? 'it ended' : messageOf(why)}`, { cause: why }));
+    ready.reject(fail('DATAPLANE_ENGINE_UNAVAILABLE', `a data-plane thread did not start: ${why === undefined ? `it ended with ${code}` : messageOf(why)}`, { cause: why }));
     ended.resolve();
     if (wasUp) options.onExit(why);
   });
