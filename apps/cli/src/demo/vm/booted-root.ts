@@ -23,7 +23,8 @@ const MASKED = ['console-getty.service', 'getty.target', 'systemd-logind.service
 export function whyNoBoot(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root, to boot a Debian of its own';
   if (findProgram('systemd-nspawn') === undefined) return 'systemd-nspawn is not installed (apt-get install systemd-container)';
-  return findProgram('nsenter') === undefined ? 'nsenter is not installed (apt-get install util-linux)' : undefined;
+  const missing = ['nsenter', 'setpriv'].find((name) => findProgram(name) === undefined);
+  return missing === undefined ? undefined : `${missing} is not installed (apt-get install util-linux)`;
 }
 
 /** Boots it and resolves once all units of its boot have started. **Throws** what systemd-nspawn or systemctl says. */
@@ -31,7 +32,8 @@ export async function bootRoot(root: BareRoot): Promise<BootedRoot> {
   for (const unit of MASKED) symlinkSync('/dev/null', join(root.directory, 'etc/systemd/system', unit));
   // No unit of its own and no registration: whether this machine runs systemd makes no difference. One hierarchy of
   // control groups, as Debian 12 boots with, whatever this machine has.
-  const nspawn = spawn('systemd-nspawn', ['--quiet', `--directory=${root.directory}`, '--register=no', '--keep-unit', '--console=pipe', '--kill-signal=SIGRTMIN+3', '--boot'], {
+  // All that are booted so share one control group: one that outlived whoever booted it would meddle with the next.
+  const nspawn = spawn('setpriv', ['--pdeathsig', 'TERM', 'systemd-nspawn', '--quiet', `--directory=${root.directory}`, '--register=no', '--keep-unit', '--console=pipe', '--kill-signal=SIGRTMIN+3', '--boot'], {
     env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
