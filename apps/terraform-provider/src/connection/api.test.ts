@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { after, beforeEach, test } from 'node:test';
 import type { IsthmusError, SpiffeId } from '@isthmus/model';
 import { svidToPem, toPem } from '@isthmus/pki';
@@ -159,6 +159,21 @@ test('a refusal after a try without an answer is no proof that it was not done: 
   assert.match(String(unknown.error), /refused \(expired\); an earlier try was not answered and may have been done/);
   reply = () => refusal;
   assert.equal((await service.create(api, PLANNED, { signal: soon() })).state, null);
+
+  let turnedAway = 0;
+  const [host = '', port = ''] = endpoint.split(':');
+  const door = createTcpServer((near) => {
+    if (++turnedAway <= 2) return void near.resetAndDestroy();
+    const far = connect(Number(port), host);
+    near.pipe(far).pipe(near);
+    for (const [one, other] of [[near, far], [far, near]] as const) one.on('error', () => other.destroy()).on('close', () => other.destroy());
+  });
+  await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
+  const behind = openApi({ ...settings, endpoints: [`127.0.0.1:${(door.address() as AddressInfo).port}`] }, parts);
+  assert.equal((await service.create(behind, PLANNED, { signal: soon() })).state, null, 'what was never sent was not done');
+  assert.ok(turnedAway > 2);
+  await behind.close();
+  door.close();
 });
 
 test('a change that may have been made leaves the state that is there', async () => {

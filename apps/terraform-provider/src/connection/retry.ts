@@ -29,10 +29,16 @@ export async function withRetries<T>(attempt: () => Promise<T>, parts: RetryPart
       return await attempt();
     } catch (error) {
       if (signal.aborted || !isPassing(error)) throw isUnanswered ? unanswered(error) : error;
-      isUnanswered = true;
+      isUnanswered ||= !isUnsent(error);
       await nextTry(parts, waits.nextMs, signal, error);
     }
   }
+}
+
+/** No connection was made, so that nothing was sent: the dialler's own failure, below what `fetch` makes of it. */
+function isUnsent(error: unknown): boolean {
+  const dialling = error instanceof Error && error.cause instanceof Error ? error.cause.cause : undefined;
+  return dialling instanceof IsthmusError && dialling.code === 'RPC_UNAVAILABLE';
 }
 
 /** Who may is judged before the key of an earlier try is looked at; everything else is said of the write itself. */
