@@ -150,7 +150,7 @@ test('a write without an answer is looked for: found it is done, gone it is not,
   assert.ok(unknown.error !== undefined && unknown.state?.['id'] === 'east/shop/a');
 });
 
-test('a refusal after a try without an answer is no proof that it was not done: it is kept where nobody may look, and a plain refusal is not', async () => {
+test('a refusal after a try without an answer is no proof that it was not done: it is kept where nobody may look, and a plain refusal is not', async (t) => {
   const refusal: Reply = { status: 401, body: { status: 401, code: 'API_UNAUTHENTICATED', detail: 'the bearer token is refused (expired)' } };
   let left = 1;
   reply = () => (left-- > 0 ? 'drop' : refusal);
@@ -170,10 +170,12 @@ test('a refusal after a try without an answer is no proof that it was not done: 
   });
   await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
   const behind = openApi({ ...settings, endpoints: [`127.0.0.1:${(door.address() as AddressInfo).port}`] }, parts);
+  t.after(async () => {
+    await behind.close();
+    door.close();
+  });
   assert.equal((await service.create(behind, PLANNED, { signal: soon() })).state, null, 'what was never sent was not done');
   assert.ok(turnedAway > 2);
-  await behind.close();
-  door.close();
 });
 
 test('a change that may have been made leaves the state that is there', async () => {
