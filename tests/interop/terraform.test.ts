@@ -399,7 +399,7 @@ test('with a bearer token: a role that may not, and a token that ran out before 
   assert.match(flat(cutShort.stderr), /Cannot create isthmus_service.*\(expired\).*Get a new one from its issuer/);
   const [there, kept] = [await made(), (await pipeline.addresses()).length];
   assert.ok(there > 2 && there < 60, `${there} were made`);
-  assert.ok(kept === there || kept === there + 1, `${kept} are in the state, ${there} are there: of the one that was under way nobody could tell`);
+  assert.ok(kept === there || kept === there + 1, `${kept} are in the state, ${there} are there: of the one that was under way nobody could tell:\n${cutShort.stderr}`);
   give({});
   // What nobody could tell of is tainted: if it is there, Terraform makes it anew.
   const [, added, destroyed] = /(\d+) added, 0 changed, (\d+) destroyed/.exec(await pipeline.apply()) ?? [];

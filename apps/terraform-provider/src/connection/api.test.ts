@@ -160,6 +160,10 @@ test('a refusal after a try without an answer is no proof that it was not done: 
   reply = () => refusal;
   assert.equal((await service.create(api, PLANNED, { signal: soon() })).state, null);
 
+  left = 1;
+  reply = () => (left-- > 0 ? { status: 429, body: { status: 429, code: 'API_RATE_LIMITED', detail: 'later' } } : refusal);
+  assert.equal((await service.create(api, PLANNED, { signal: soon() })).state, null, 'nor was what was told to come later');
+
   let turnedAway = 0;
   const [host = '', port = ''] = endpoint.split(':');
   const door = createTcpServer((near) => {

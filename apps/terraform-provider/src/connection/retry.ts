@@ -29,14 +29,15 @@ export async function withRetries<T>(attempt: () => Promise<T>, parts: RetryPart
       return await attempt();
     } catch (error) {
       if (signal.aborted || !isPassing(error)) throw isUnanswered ? unanswered(error) : error;
-      isUnanswered ||= !isUnsent(error);
+      isUnanswered ||= !isUndone(error);
       await nextTry(parts, waits.nextMs, signal, error);
     }
   }
 }
 
-/** No connection was made, so that nothing was sent: the dialler's own failure, below what `fetch` makes of it. */
-function isUnsent(error: unknown): boolean {
+/** Told to come later, which is judged before anything is done; or no connection was made: the dialler's own failure, below what `fetch` makes of it. */
+function isUndone(error: unknown): boolean {
+  if (error instanceof IsthmusError && error.class === 'exhausted') return true;
   const dialling = error instanceof Error && error.cause instanceof Error ? error.cause.cause : undefined;
   return dialling instanceof IsthmusError && dialling.code === 'RPC_UNAVAILABLE';
 }
