@@ -10,6 +10,7 @@ import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
 import type { Limited } from './deadlines.ts';
 import type { Gateway } from './gateway.ts';
+import { HELLO_ROOM_BYTES } from './hello-rooms.ts';
 import { HelloPieces, type HelloPiecesResult } from './hello-pieces.ts';
 import { isAgain, RelayStream, type Side } from './relay-stream.ts';
 import { closeSocket, EVENTS, noteEvents, Upstream } from './upstream.ts';
@@ -49,7 +50,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
   #pieces: HelloPieces | undefined;
   /** First bytes until the endpoint has them; `#room` where they lie in one of the gateway's rooms. */
   #hello: Buffer | undefined;
-  #room: Buffer | undefined;
+  #room: libc.FixedMemory | undefined;
   #roomFilled = 0;
   #destination: Destination | undefined;
   #attempts = 0;
@@ -123,9 +124,9 @@ export class Connection implements Watched, Flushed, Limited, Side {
   #tookWholeHello(): boolean {
     if (this.#pieces !== undefined) return false;
     const room = this.#gateway.rooms.take();
-    const count = libc.recv(this.fd, room, room.length, 0);
+    const count = libc.recvAt(this.fd, room.address, HELLO_ROOM_BYTES, 0);
     const mayComeYet = count < 0 && isAgain();
-    const whole = count > 0 && count < room.length ? readWholeHello(room, count) : undefined;
+    const whole = count > 0 && count < HELLO_ROOM_BYTES ? readWholeHello(room.bytes, count) : undefined;
     if (whole !== undefined) {
       if (!this.peerEnded) this.readable = false;
       this.#room = room;
@@ -133,10 +134,10 @@ export class Connection implements Watched, Flushed, Limited, Side {
       this.#led(this.#gateway.find(whole.serverName));
       return true;
     }
-    const result = count > 0 ? (this.#pieces = new HelloPieces(false)).push(room.subarray(0, count)) : undefined;
+    const result = count > 0 ? (this.#pieces = new HelloPieces(false)).push(room.bytes.subarray(0, count)) : undefined;
     this.#gateway.rooms.giveBack(room);
     if (result !== undefined) {
-      if (count < room.length && !this.peerEnded) this.readable = false;
+      if (count < HELLO_ROOM_BYTES && !this.peerEnded) this.readable = false;
       this.#onHelloResult(result);
       return this.#state !== 'hello' || !this.readable;
     }
@@ -202,8 +203,10 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#attempts += 1;
     this.#current = target;
     this.#account = ledger.opened(this.service, target.id);
-    this.deadlineMs = this.#gateway.loop.nowMs + limits.connectMs;
-    this.#gateway.deadlines.add(this);
+    const deadlineMs = this.#gateway.loop.nowMs + limits.connectMs;
+    const isSooner = deadlineMs < this.deadlineMs;
+    this.deadlineMs = deadlineMs;
+    if (isSooner) this.#gateway.deadlines.add(this);
     this.#gateway.dial(target, this);
   }
 
@@ -261,9 +264,9 @@ export class Connection implements Watched, Flushed, Limited, Side {
     const room = this.#room;
     const size = room === undefined ? (this.#hello?.length ?? 0) : this.#roomFilled;
     if (this.#account !== undefined) this.#account.bytesIn += size;
-    const sent = isAlone && room !== undefined ? libc.send(upstream.fd, room, size, libc.MSG_NOSIGNAL) : -1;
+    const sent = isAlone && room !== undefined ? libc.sendAt(upstream.fd, room.address, size, libc.MSG_NOSIGNAL) : -1;
     // A failed send is made again by the stream, which knows what to do about it.
-    if (sent < size) up.prepend(room === undefined ? (this.#hello ?? NOTHING) : Buffer.from(room.subarray(Math.max(0, sent), size)));
+    if (sent < size) up.prepend(room === undefined ? (this.#hello ?? NOTHING) : Buffer.from(room.bytes.subarray(Math.max(0, sent), size)));
     this.#hello = undefined;
     this.#leaveRoom();
   }
