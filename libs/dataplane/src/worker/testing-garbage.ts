@@ -39,5 +39,7 @@ function growthBytes(make: (i: number) => Made): number {
   return grown;
 }
 
-parentPort?.postMessage({ kind: 'ready', wakeFd: openEventFd() });
-parentPort?.postMessage({ kind: 'grown', bytes: MAKERS.map(growthBytes) });
+if (parentPort === null) throw new Error('testing-garbage.ts is started by a test as a worker thread');
+const port = parentPort;
+port.postMessage({ kind: 'ready', wakeFd: openEventFd() });
+port.postMessage({ kind: 'grown', bytes: MAKERS.map(growthBytes) });
