@@ -45,7 +45,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'libs/dataplane/src/upstream/grpc-health.ts': 'libs/dataplane/src/upstream/health-check.test.ts',
   'libs/dataplane/src/worker/': 'libs/dataplane/src/worker/proxies.test.ts',
   'libs/dataplane/src/transport/linux/libc.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
-  'libs/dataplane/src/worker/thread.ts': 'libs/dataplane/src/engine/linux/relay.test.ts',
   'libs/discovery/src/': 'libs/discovery/src/push.test.ts',
   'libs/discovery/src/source/kubernetes/': 'libs/discovery/src/source/kubernetes/source.test.ts',
   'libs/discovery/src/workload-records.ts': 'libs/discovery/src/registry.test.ts',

@@ -1,6 +1,6 @@
 // What each figure should be: the aims of the data plane, as data.
 
-/** `ratio`: ours divided by the peer's, at most `atMost`, for each of the peers or only for the better of them. */
+/** `ratio`: ours divided by the peer's, at most `atMost`, said of each of the peers or of the better of them. */
 export type Aim =
   | { readonly kind: 'ratio'; readonly peers: readonly string[]; readonly of: 'each' | 'best'; readonly atMost: number }
   | { readonly kind: 'limit'; readonly atMost: number };
@@ -32,11 +32,12 @@ export function aimText(aim: Aim): string {
   return aim.of === 'best' ? `≤ ${aim.atMost} × the better of ${aim.peers.join(' and ')}` : aim.peers.map((peer) => `≤ ${aim.atMost} × ${peer}`).join(', ');
 }
 
-/** Whether the aim is met; undefined where a figure it needs is missing or says nothing. For figures that are better when lower. */
-export function meets(aim: Aim, ours: number, peers: Readonly<Record<string, number>>): boolean | undefined {
+/** Whether our figure and its ratios to the peers' meet the aim; undefined where one it needs is missing. For figures that are better when lower. */
+export function meets(aim: Aim, ours: number, ratios: Readonly<Record<string, number>>): boolean | undefined {
   if (aim.kind === 'limit') return Number.isFinite(ours) ? ours <= aim.atMost : undefined;
-  const theirs = aim.peers.map((peer) => peers[peer]);
-  const known = theirs.filter((value): value is number => value !== undefined && value > 0);
-  if (!Number.isFinite(ours) || known.length < theirs.length) return undefined;
-  return aim.of === 'best' ? ours <= aim.atMost * Math.min(...known) : known.every((value) => ours <= aim.atMost * value);
+  const asked = aim.peers.map((peer) => ratios[peer]);
+  const known = asked.filter((ratio): ratio is number => ratio !== undefined && Number.isFinite(ratio));
+  if (known.length < asked.length) return undefined;
+  // The better the peer, the greater our ratio to it: what holds beside the best holds beside each.
+  return Math.max(...known) <= aim.atMost;
 }

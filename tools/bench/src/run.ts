@@ -14,9 +14,12 @@ export type Measured = {
   readonly notes: readonly string[];
 };
 
+/** Rounds that are not counted: caches fill, and V8 compiles for the first ten seconds of load. */
+const WARM_UP_ROUNDS = 2;
+
 /**
- * Measures. The order of contenders turns from round to round, so that none is always first. One round before the first
- * is not counted: code compiles, caches fill. A contender that fails is left out from then on, and named.
+ * Measures. The order of contenders turns from round to round, so that none is always first; a few rounds before the first
+ * are not counted. A contender that fails is left out from then on, and named.
  */
 export async function runWorkload(options: { readonly workload: Workload; readonly bench: Bench; readonly contenders: readonly ContenderName[]; readonly rounds: number; readonly onProgress: (text: string) => void }): Promise<Measured> {
   const { workload, bench, contenders, rounds, onProgress } = options;
@@ -68,10 +71,10 @@ export async function runWorkload(options: { readonly workload: Workload; readon
       }
     }
     const isWarm = setting.needsNewProcess === true || bench.isQuick;
-    for (let round = isWarm ? 1 : 0; round <= rounds; round++) {
+    for (let round = isWarm ? 1 : 1 - WARM_UP_ROUNDS; round <= rounds; round++) {
       const direct = await setting.direct?.();
       for (const name of turned([...running.keys()], round)) {
-        onProgress(`${workload.name}, round ${round} of ${rounds}: ${name}`);
+        onProgress(`${workload.name}, ${round > 0 ? `round ${round} of ${rounds}` : 'warming up'}: ${name}`);
         try {
           const sample = added(workload, await sampleOf(name), direct);
           if (round > 0) samples.set(name, [...(samples.get(name) ?? []), sample]);
@@ -91,7 +94,7 @@ export async function runWorkload(options: { readonly workload: Workload; readon
 
 /** The list begun at another place. */
 export function turned<T>(list: readonly T[], by: number): T[] {
-  const at = list.length === 0 ? 0 : by % list.length;
+  const at = list.length === 0 ? 0 : (by + list.length * WARM_UP_ROUNDS) % list.length;
   return [...list.slice(at), ...list.slice(0, at)];
 }
 

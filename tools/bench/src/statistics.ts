@@ -14,6 +14,16 @@ export function percentile(values: readonly number[], p: number): number {
   return low + (high - low) * (at - Math.floor(at));
 }
 
+/**
+ * The median over the rounds of `ours` divided by `theirs` of the same round: a machine that is slower for a while moves both.
+ * NaN where neither has a round, or theirs seems to be nothing in one: it was not measured well.
+ */
+export function ratioOf(ours: readonly number[], theirs: readonly number[]): number {
+  const rounds = Math.min(ours.length, theirs.length);
+  const ratios = Array.from({ length: rounds }, (_, round) => ((theirs[round] ?? 0) > 0 ? (ours[round] ?? Number.NaN) / (theirs[round] ?? 0) : Number.NaN));
+  return ratios.some(Number.isNaN) ? Number.NaN : median(ratios);
+}
+
 /** Half the distance between the least and the greatest, as a share of the median: 0.05 is ±5 %. */
 export function spread(values: readonly number[]): number {
   const middle = median(values);

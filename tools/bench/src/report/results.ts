@@ -1,7 +1,7 @@
 // Samples condensed to one result for each metric: medians, spreads, ratios, and whether the aim is met.
 import { AIMS, aimText, meets } from '../aims.ts';
 import type { Measured } from '../run.ts';
-import { median, spread } from '../statistics.ts';
+import { median, ratioOf, spread } from '../statistics.ts';
 import type { Metric } from '../workloads/workload.ts';
 
 export type Result = {
@@ -12,7 +12,7 @@ export type Result = {
   /** Medians over the rounds; null: not measured. */
   readonly ours: number | null;
   readonly peers: Readonly<Record<string, number>>;
-  /** Ours divided by the peer's. */
+  /** Ours divided by the peer's in the same round, median over the rounds. */
   readonly ratio: Readonly<Record<string, number>>;
   /** Half of greatest less least, as a share of the median, by contender. */
   readonly spread: Readonly<Record<string, number>>;
@@ -36,9 +36,10 @@ function resultOf({ workload, samples }: Measured, metric: Metric): Result {
   const medians = new Map([...values].map(([name, list]) => [name, median(list)]));
   const ours = medians.get('isthmus');
   const peers = Object.fromEntries([...medians].filter(([name]) => name !== 'isthmus'));
-  const ratio = ours === undefined ? {} : Object.fromEntries(Object.entries(peers).filter(([, value]) => value > 0).map(([name, value]) => [name, rounded(ours / value)]));
+  const ratios = Object.keys(peers).map((name) => [name, ratioOf(values.get('isthmus') ?? [], values.get(name) ?? [])] as const);
+  const ratio = Object.fromEntries(ratios.filter(([, value]) => Number.isFinite(value)).map(([name, value]) => [name, rounded(value)]));
   const aims = AIMS[`${workload.name}/${metric.name}`] ?? [];
-  const verdicts = aims.map((aim) => meets(aim, ours ?? Number.NaN, peers));
+  const verdicts = aims.map((aim) => meets(aim, ours ?? Number.NaN, ratio));
   return {
     workload: workload.name,
     metric: metric.name,
