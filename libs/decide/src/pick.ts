@@ -79,15 +79,25 @@ function standingOf(e: Endpoint, { port, exclude, unavailable }: PickRequest): S
 }
 
 function pickStanding(request: PickRequest, standing: Standing): Pick | undefined {
-  const tier = tierFor(request, standing);
-  const endpoint = weighted(tier.filter((e) => standingOf(e, request) === standing), request.random);
+  const standings = standingsIn(tierFor(request, standing), request, standing);
+  const endpoint = weighted(standings, request.random);
   return endpoint === undefined ? undefined : { kind: 'forward', endpoint, tier: endpoint.tier };
+}
+
+/** The endpoints of a tier with that standing; the tier itself where it is its only endpoint's. */
+function standingsIn(tier: readonly Endpoint[], request: PickRequest, standing: Standing): readonly Endpoint[] {
+  const only = tier.length === 1 ? tier[0] : undefined;
+  if (only !== undefined) return standingOf(only, request) === standing ? tier : [];
+  return tier.filter((e) => standingOf(e, request) === standing);
 }
 
 /** The tier that takes this request: under pure failover the nearest with an endpoint of that standing, else one by load. */
 function tierFor(request: PickRequest, standing: Standing): readonly Endpoint[] {
   const { tiers, random, overprovisioningPercent = PURE_FAILOVER } = request;
-  if (overprovisioningPercent === PURE_FAILOVER) return tiers.find((tier) => tier.some((e) => standingOf(e, request) === standing)) ?? [];
+  if (overprovisioningPercent === PURE_FAILOVER) {
+    for (const tier of tiers) for (const e of tier) if (standingOf(e, request) === standing) return tier;
+    return [];
+  }
   let left = random() * 100;
   return tiers[loadsOf(request, standing).findIndex((load) => (left -= load) < 0)] ?? [];
 }
@@ -100,8 +110,7 @@ function loadsOf(request: PickRequest, standing: Standing): readonly number[] {
 
 /** A random choice in proportion to weight; a weight of 0 counts only where all are 0. */
 function weighted(endpoints: readonly Endpoint[], random: () => number): Endpoint | undefined {
-  const [first, ...more] = endpoints;
-  if (first === undefined || more.length === 0) return first;
+  if (endpoints.length <= 1) return endpoints[0];
   let total = 0;
   for (const e of endpoints) total += e.weight;
   if (total === 0) return endpoints[Math.floor(random() * endpoints.length)];

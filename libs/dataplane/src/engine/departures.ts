@@ -66,7 +66,7 @@ export class Departures<C extends Departing> {
     const connections = this.#byService.get(connection.service);
     connections?.delete(connection);
     if (connections?.size === 0) this.#byService.delete(connection.service);
-    this.#deadlines.delete(connection);
+    if (this.#deadlines.size > 0) this.#deadlines.delete(connection);
   }
 
   /** Looks at the connections of services that changed. */

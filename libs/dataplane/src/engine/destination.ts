@@ -56,9 +56,9 @@ export function destinationOf(engine: Engine, serverName: string, rules: Destina
   const isFullOrEjected = (id: string): boolean => rules.unavailable(id) || rules.isFull(service, id);
   const targets = new Map<Endpoint, Target>();
   const pick = (tried: ReadonlySet<string>): Target | undefined => {
-    const request = { tiers, port, exclude: tried, random: rules.random };
-    let picked = pickFrom({ ...request, unavailable: isFullOrEjected });
-    if (picked.kind === 'reject') picked = pickFrom({ ...request, unavailable: isFull });
+    const { random } = rules;
+    let picked = pickFrom({ tiers, port, exclude: tried, unavailable: isFullOrEjected, random });
+    if (picked.kind === 'reject') picked = pickFrom({ tiers, port, exclude: tried, unavailable: isFull, random });
     if (picked.kind === 'reject') return undefined;
     let target = targets.get(picked.endpoint);
     const number = picked.endpoint.ports[port];

@@ -44,16 +44,33 @@ export type OpenAccount = Account & { open: number };
 export class Ledger {
   readonly #services = new Map<string, Map<string, OpenAccount>>();
   #ends = new Map<string, ServiceEnds>();
+  /** What was asked for last, which nearly always comes again. Undefined after a drain. */
+  #lastAccount: OpenAccount | undefined;
+  #lastEnds: ServiceEnds | undefined;
+  #lastEndsService = '';
   #refused: Partial<Record<RelayRefusal, number>> = {};
 
   /** Counts a connection as one of the endpoint's from the moment it is dialled. */
   opened(service: string, endpoint: string): OpenAccount {
-    let accounts = this.#services.get(service);
-    if (accounts === undefined) this.#services.set(service, (accounts = new Map()));
-    let account = accounts.get(endpoint);
-    if (account === undefined) accounts.set(endpoint, (account = { service, endpoint, bytesIn: 0, bytesOut: 0, openChange: 0, connectFailures: 0, open: 0 }));
+    const account = this.#known(service, endpoint) ?? this.#newAccount(service, endpoint);
     account.open += 1;
     account.openChange += 1;
+    return account;
+  }
+
+  #known(service: string, endpoint: string): OpenAccount | undefined {
+    const last = this.#lastAccount;
+    if (last !== undefined && last.endpoint === endpoint && last.service === service) return last;
+    const account = this.#services.get(service)?.get(endpoint);
+    if (account !== undefined) this.#lastAccount = account;
+    return account;
+  }
+
+  #newAccount(service: string, endpoint: string): OpenAccount {
+    let accounts = this.#services.get(service);
+    if (accounts === undefined) this.#services.set(service, (accounts = new Map()));
+    const account = { service, endpoint, bytesIn: 0, bytesOut: 0, openChange: 0, connectFailures: 0, open: 0 };
+    accounts.set(endpoint, account);
     return account;
   }
 
@@ -73,7 +90,10 @@ export class Ledger {
 
   /** A connection for a service is over and holds no endpoint: `unreachable` and `overloaded`. */
   ended(service: string, end: RelayEnd, durationMs: number): void {
-    const ends = endsOf(this.#ends, service);
+    const known = this.#lastEndsService === service ? this.#lastEnds : undefined;
+    const ends = known ?? endsOf(this.#ends, service);
+    this.#lastEnds = ends;
+    this.#lastEndsService = service;
     ends.ends[end] = (ends.ends[end] ?? 0) + 1;
     const bucket = bucketOf(durationMs);
     ends.durations[bucket] = (ends.durations[bucket] ?? 0) + 1;
@@ -86,11 +106,12 @@ export class Ledger {
 
   /** Connections this thread has open to an endpoint, dials among them. */
   connectionsOf(service: string, endpoint: string): number {
-    return this.#services.get(service)?.get(endpoint)?.open ?? 0;
+    return this.#known(service, endpoint)?.open ?? 0;
   }
 
   /** Gives what changed since the last call, or undefined when nothing did; forgets accounts nobody holds. */
   drain(): LedgerDelta | undefined {
+    this.#lastAccount = undefined;
     const accounts: Account[] = [];
     for (const [service, byEndpoint] of this.#services) {
       for (const [endpoint, account] of byEndpoint) {
@@ -106,6 +127,7 @@ export class Ledger {
     const delta: LedgerDelta = { accounts, services: this.#ends, refused: this.#refused };
     if (accounts.length === 0 && delta.services.size === 0 && Object.keys(delta.refused).length === 0) return undefined;
     this.#ends = new Map();
+    this.#lastEnds = undefined;
     this.#refused = {};
     return delta;
   }
@@ -125,8 +147,9 @@ function endsOf(all: Map<string, ServiceEnds>, service: string): ServiceEnds {
 }
 
 function bucketOf(durationMs: number): number {
-  const at = DURATION_BOUNDS_MS.findIndex((bound) => durationMs <= bound);
-  return at === -1 ? DURATION_BOUNDS_MS.length : at;
+  let at = 0;
+  while (durationMs > (DURATION_BOUNDS_MS[at] ?? Infinity)) at += 1;
+  return at;
 }
 
 /** Two deltas as one, of one thread after another or of two threads. Pure. */

@@ -182,15 +182,32 @@ const ADDRESS = /^\d+(\.\d+){3}$/;
 /** Names found good lately, as they were written and in lower case: the same few come again and again. */
 const goodNames = new Map<string, string>();
 const MAX_GOOD_NAMES = 1_024;
+/** The last of them, as it was written and in lower case: it may come again at once. */
+const lastWritten = Buffer.from(new ArrayBuffer(256));
+let lastNameBytes = 0;
+let lastName = '';
 
 /** Exactly one host_name of letters, digits, dashes and dots: no address, no trailing dot, at most 255 (RFC 6066 §3). */
 function readServerName(bytes: Buffer, start: number, end: number): string | undefined {
   const nameSize = end - start - 5;
   if (vectorEnd(bytes, start, 2, end) !== end || vectorEnd(bytes, start + 3, 2, end) !== end) return undefined;
   if (bytes[start + 2] !== 0 || nameSize < 1 || nameSize > 255) return undefined;
+  if (nameSize === lastNameBytes && isLastName(bytes, start + 5)) return lastName;
   const written = bytes.toString('latin1', start + 5, end);
-  const known = goodNames.get(written);
-  if (known !== undefined) return known;
+  const name = goodNames.get(written) ?? readNewName(written);
+  if (name === undefined) return undefined;
+  bytes.copy(lastWritten, 0, start + 5, end);
+  lastNameBytes = nameSize;
+  lastName = name;
+  return name;
+}
+
+function isLastName(bytes: Uint8Array, start: number): boolean {
+  for (let i = 0; i < lastNameBytes; i++) if (bytes[start + i] !== lastWritten[i]) return false;
+  return true;
+}
+
+function readNewName(written: string): string | undefined {
   const name = written.toLowerCase();
   if (!HOST_NAME.test(name) || ADDRESS.test(name)) return undefined;
   if (goodNames.size >= MAX_GOOD_NAMES) goodNames.clear();

@@ -3,22 +3,19 @@ import type { Engine } from '@isthmus/decide';
 import type { RelayEnd, RelayRefusal } from '../engine.ts';
 import type { Destination, Target } from '../destination.ts';
 import type { OpenAccount } from '../ledger.ts';
-import { ALERT_UNRECOGNIZED_NAME, readWholeHello } from '../../tls/client-hello.ts';
+import { ALERT_UNRECOGNIZED_NAME } from '../../tls/client-hello.ts';
 import { keepAlive } from '../../transport/linux/dial.ts';
 import { SILENCE_MS } from '../../transport/linux/silence-watch.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
 import type { Limited } from './deadlines.ts';
+import { FirstBytes } from './first-bytes.ts';
 import type { Gateway } from './gateway.ts';
-import { HelloPieces, type HelloPiecesResult } from './hello-pieces.ts';
-import { isAgain, RelayStream, type Side } from './relay-stream.ts';
+import { RelayStream, type Side } from './relay-stream.ts';
 import { closeSocket, EVENTS, noteEvents, Upstream } from './upstream.ts';
 
 const ALERTED: ReadonlySet<RelayRefusal> = new Set<RelayRefusal>(['no-sni', 'bad-sni', 'unknown-name', 'not-ours', 'not-exported', 'no-endpoint']);
-const NOTHING = Buffer.alloc(0);
 const NO_TRIES: ReadonlySet<string> = new Set();
-
-const first = Buffer.allocUnsafeSlow(65_536);
 
 type State = 'hello' | 'resolving' | 'connecting' | 'relaying' | 'closed';
 
@@ -45,12 +42,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
   readonly #acceptedMs: number;
   #key: number;
   #state: State = 'hello';
-  /** Undefined where the first bytes are one whole hello, as nearly always. */
-  #pieces: HelloPieces | undefined;
-  /** First bytes until the endpoint has them; `#room` where they lie in one of the gateway's rooms. */
-  #hello: Buffer | undefined;
-  #room: Buffer | undefined;
-  #roomFilled = 0;
+  /** Until the endpoint has them. */
+  #first: FirstBytes | undefined;
   #destination: Destination | undefined;
   #attempts = 0;
   /** Undefined until a second attempt: nearly all connections make one. */
@@ -68,7 +61,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.fd = fd;
     this.#acceptedMs = gateway.loop.nowMs;
     this.deadlineMs = this.#acceptedMs + gateway.limits.helloMs;
-    if (isProxied) this.#pieces = new HelloPieces(true);
+    this.#first = new FirstBytes(gateway.rooms, isProxied);
     gateway.loop.own(fd);
     this.#key = gateway.loop.watch(fd, EVENTS, this);
     gateway.deadlines.add(this);
@@ -113,62 +106,18 @@ export class Connection implements Watched, Flushed, Limited, Side {
   #onEvents(events: number): void {
     noteEvents(this, events);
     if (this.#state === 'hello') {
-      if (this.readable && !this.#tookWholeHello()) this.#readHello();
+      if (this.readable) this.#readHello();
     } else if (this.#state === 'relaying') this.#onRelayEvents(events);
     // Gone before an endpoint was reached: nobody waits for the answer any more.
     else if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) this.#abort('reset');
   }
 
-  /** The usual case: the first bytes are one whole hello. They stay where they were read to. */
-  #tookWholeHello(): boolean {
-    if (this.#pieces !== undefined) return false;
-    const room = this.#gateway.rooms.take();
-    const count = libc.recv(this.fd, room, room.length, 0);
-    const mayComeYet = count < 0 && isAgain();
-    const whole = count > 0 && count < room.length ? readWholeHello(room, count) : undefined;
-    if (whole !== undefined) {
-      if (!this.peerEnded) this.readable = false;
-      this.#room = room;
-      this.#roomFilled = count;
-      this.#led(this.#gateway.find(whole.serverName));
-      return true;
-    }
-    const result = count > 0 ? (this.#pieces = new HelloPieces(false)).push(room.subarray(0, count)) : undefined;
-    this.#gateway.rooms.giveBack(room);
-    if (result !== undefined) {
-      if (count < room.length && !this.peerEnded) this.readable = false;
-      this.#onHelloResult(result);
-      return this.#state !== 'hello' || !this.readable;
-    }
-    if (count === 0) this.#endedEarly();
-    else if (mayComeYet) this.readable = false;
-    else this.#gateway.gone(this);
-    return true;
-  }
-
-  #onHelloResult(result: HelloPiecesResult): void {
-    if (result.kind === 'refused') this.refuse(result.reason);
-    else if (result.kind === 'hello') {
-      this.#hello = this.#pieces?.bytes;
-      this.#led(this.#gateway.find(result.serverName));
-    }
-  }
-
   #readHello(): void {
-    while (this.#state === 'hello') {
-      const count = libc.recv(this.fd, first, first.length, 0);
-      if (count < 0) {
-        if (!isAgain()) return this.#gateway.gone(this);
-        this.readable = false;
-        return;
-      }
-      if (count === 0) return this.#endedEarly();
-      this.#onHelloResult((this.#pieces ??= new HelloPieces(false)).push(first.subarray(0, count)));
-    }
-  }
-
-  #endedEarly(): void {
-    this.refuse(this.#pieces?.earlyEnd ?? 'no-hello');
+    const result = this.#first?.read(this);
+    if (result === undefined || result.kind === 'need-more') return;
+    if (result.kind === 'hello') this.#led(this.#gateway.find(result.serverName));
+    else if (result.kind === 'refused') this.refuse(result.reason);
+    else this.#gateway.gone(this);
   }
 
   /** Counts the refusal and closes; a TLS client is told by an alert. */
@@ -202,8 +151,10 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#attempts += 1;
     this.#current = target;
     this.#account = ledger.opened(this.service, target.id);
-    this.deadlineMs = this.#gateway.loop.nowMs + limits.connectMs;
-    this.#gateway.deadlines.add(this);
+    const deadlineMs = this.#gateway.loop.nowMs + limits.connectMs;
+    const isSooner = deadlineMs < this.deadlineMs;
+    this.deadlineMs = deadlineMs;
+    if (isSooner) this.#gateway.deadlines.add(this);
     this.#gateway.dial(target, this);
   }
 
@@ -247,30 +198,20 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.target = target.key;
     this.#up = new RelayStream(this, upstream, this.#gateway.pipes);
     this.#down = new RelayStream(upstream, this, this.#gateway.pipes);
-    this.#sendHello(upstream, this.#up, !target.takesProxyHeader);
+    if (this.#first !== undefined) this.#sendFirst(this.#first, upstream, this.#up, target.takesProxyHeader);
+    this.#first = undefined;
     this.#destination = undefined;
     this.#tried = undefined;
-    if (target.takesProxyHeader) this.#up.prepend(this.#gateway.proxyHeader(this.fd, this.#pieces?.addresses));
-    this.#pieces = undefined;
     this.#gateway.relaying(this);
     this.pump();
   }
 
-  /** Straight from where it was read; what the endpoint does not take at once waits as any other bytes do. */
-  #sendHello(upstream: Upstream, up: RelayStream, isAlone: boolean): void {
-    const room = this.#room;
-    const size = room === undefined ? (this.#hello?.length ?? 0) : this.#roomFilled;
-    if (this.#account !== undefined) this.#account.bytesIn += size;
-    const sent = isAlone && room !== undefined ? libc.send(upstream.fd, room, size, libc.MSG_NOSIGNAL) : -1;
-    // A failed send is made again by the stream, which knows what to do about it.
-    if (sent < size) up.prepend(room === undefined ? (this.#hello ?? NOTHING) : Buffer.from(room.subarray(Math.max(0, sent), size)));
-    this.#hello = undefined;
-    this.#leaveRoom();
-  }
-
-  #leaveRoom(): void {
-    if (this.#room !== undefined) this.#gateway.rooms.giveBack(this.#room);
-    this.#room = undefined;
+  /** What the endpoint does not take at once waits as any other bytes do. */
+  #sendFirst(first: FirstBytes, upstream: Upstream, up: RelayStream, withHeader: boolean): void {
+    if (this.#account !== undefined) this.#account.bytesIn += first.sizeBytes;
+    const rest = withHeader ? first.take() : first.sendTo(upstream.fd);
+    if (rest.length > 0) up.prepend(rest);
+    if (withHeader) up.prepend(this.#gateway.proxyHeader(this.fd, first.addresses));
   }
 
   /** After a reset what has come before it is still passed on; where that must wait for the other side, it is lost. */
@@ -359,7 +300,8 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#gateway.closed(this, this.#state === 'hello');
     this.#gateway.deadlines.remove(this);
     this.#state = 'closed';
-    this.#leaveRoom();
+    this.#first?.release();
+    this.#first = undefined;
     this.#up?.release();
     this.#down?.release();
     this.#upstream?.close(reset);

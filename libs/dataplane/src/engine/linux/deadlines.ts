@@ -17,10 +17,12 @@ const STEP_MS = 100;
 /** Reviews come after so many steps, spread out: what was opened together is not looked at all at once. */
 const REVIEW_STEPS = 40;
 const REVIEW_SPREAD_STEPS = 20;
+/** Steps that can be waited for; a power of two. None comes after so many, so a place in the ring stands for one step alone. */
+const RING = 64;
 
 /** Calls `onDeadline` at most a step late. **Bounds** one entry for each that was added and neither removed nor over. */
 export class Deadlines<T extends Limited> {
-  readonly #steps = new Map<number, T[]>();
+  readonly #steps: readonly T[][] = Array.from({ length: RING }, () => []);
   #next: number;
   #spread = 0;
 
@@ -30,7 +32,7 @@ export class Deadlines<T extends Limited> {
 
   get size(): number {
     let sum = 0;
-    for (const entries of this.#steps.values()) sum += entries.length;
+    for (const entries of this.#steps) sum += entries.length;
     return sum;
   }
 
@@ -44,8 +46,7 @@ export class Deadlines<T extends Limited> {
       this.#spread = (this.#spread + 1) % REVIEW_SPREAD_STEPS;
       step = Math.min(step, soonest + REVIEW_STEPS + this.#spread);
     }
-    let entries = this.#steps.get(step);
-    if (entries === undefined) this.#steps.set(step, (entries = []));
+    const entries = this.#at(step);
     limited.deadlineStep = step;
     limited.deadlineIndex = entries.length;
     entries.push(limited);
@@ -56,9 +57,9 @@ export class Deadlines<T extends Limited> {
     const { deadlineStep, deadlineIndex } = limited;
     if (deadlineStep < 0) return;
     limited.deadlineStep = -1;
-    const entries = this.#steps.get(deadlineStep);
-    const last = entries?.pop();
-    if (entries === undefined || last === undefined || last === limited) return;
+    const entries = this.#at(deadlineStep);
+    const last = entries.pop();
+    if (last === undefined || last === limited) return;
     entries[deadlineIndex] = last;
     last.deadlineIndex = deadlineIndex;
   }
@@ -71,17 +72,19 @@ export class Deadlines<T extends Limited> {
     const last = Math.floor(nowMs / STEP_MS);
     let left = most;
     for (; this.#next <= last; this.#next++) {
-      const entries = this.#steps.get(this.#next);
-      if (entries === undefined) continue;
+      const entries = this.#at(this.#next);
       for (let limited = entries.pop(); limited !== undefined; limited = entries.pop()) {
         limited.deadlineStep = -1;
         this.#look(limited, nowMs);
         left -= 1;
         if (left <= 0 && this.#next === last && entries.length > 0) return false;
       }
-      this.#steps.delete(this.#next);
     }
     return true;
+  }
+
+  #at(step: number): T[] {
+    return this.#steps[step & (RING - 1)] ?? [];
   }
 
   #look(limited: T, nowMs: number): void {

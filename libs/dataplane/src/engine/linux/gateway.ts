@@ -39,11 +39,11 @@ export class Gateway {
   readonly pipes: PipePool;
   readonly rooms = new HelloRooms();
   readonly deadlines: Deadlines<Connection>;
-  readonly #settings: RelaySettings;
   readonly #snapshots: SnapshotSource;
   readonly #log: Log;
   readonly #rules: DestinationRules;
   readonly #proxied: IpRanges;
+  readonly #reserved: ReadonlySet<string>;
   readonly #departures: Departures<Connection>;
   /** Each knows its place: a set costs a hash and a rehash for every one that comes and goes. */
   readonly #open: Connection[] = [];
@@ -60,13 +60,13 @@ export class Gateway {
   constructor({ loop, settings, snapshots, random, log }: GatewayParts) {
     this.loop = loop;
     this.limits = settings.limits;
-    this.#settings = settings;
     this.#snapshots = snapshots;
     this.#log = log;
     this.outliers = new Outliers({ nowMs: () => loop.nowMs, random });
     this.pipes = new PipePool(loop);
     this.deadlines = new Deadlines(loop.nowMs);
     this.#proxied = ipRanges(settings.proxyProtocol.acceptFrom);
+    this.#reserved = new Set(Object.keys(settings.reserved));
     this.#departures = new Departures(settings.limits.departedMs);
     this.#rules = {
       trustDomain: settings.trustDomain,
@@ -194,7 +194,7 @@ export class Gateway {
   /** A reserved name stands in no snapshot, so it cannot leave one. */
   relaying(connection: Connection): void {
     connection.deadlineMs = this.loop.nowMs + this.limits.idleMs;
-    if (connection.service in this.#settings.reserved) return;
+    if (this.#reserved.has(connection.service)) return;
     this.#departures.add(connection);
     // While it was dialled the snapshot may have changed.
     if (connection.routes !== this.#routes) this.#departures.changed(this.#snapshots.current(), [`service/${connection.service}`], this.loop.nowMs);

@@ -24,7 +24,7 @@ const COPY_BYTES = 65_536;
 const BUDGET_BYTES = 4 << 20;
 const NOTHING = Buffer.alloc(0);
 
-const copied = Buffer.allocUnsafeSlow(COPY_BYTES);
+const copied = libc.fixedMemory(COPY_BYTES);
 
 /** **Bounds** memory: at most one copy's remainder, or one pipe. */
 export class RelayStream {
@@ -104,7 +104,7 @@ export class RelayStream {
 
   /** Reads once and sends it at once; what was not taken is kept. The count, or -1 after a reset. */
   #copy(): number {
-    const count = libc.recv(this.#from.fd, copied, COPY_BYTES, 0);
+    const count = libc.recvAt(this.#from.fd, copied.address, COPY_BYTES, 0);
     if (count === 0) this.#ended = true;
     if (count <= 0) return this.#noBytes(count);
     this.bytes += count;
@@ -117,14 +117,14 @@ export class RelayStream {
     if (this.#to.writable) {
       // The last bytes wait for the end, which is sent next and takes them along: one packet instead of two.
       if (this.#to.delays && !this.#ended) hurry(this.#to);
-      sent = libc.send(this.#to.fd, copied, count, this.#ended ? libc.MSG_NOSIGNAL | libc.MSG_MORE : libc.MSG_NOSIGNAL);
+      sent = libc.sendAt(this.#to.fd, copied.address, count, this.#ended ? libc.MSG_NOSIGNAL | libc.MSG_MORE : libc.MSG_NOSIGNAL);
       if (sent < 0) {
         if (!isAgain()) return -1;
         sent = 0;
       }
       if (sent < count) this.#to.writable = false;
     }
-    if (sent < count) this.#rest = Buffer.from(copied.subarray(sent, count));
+    if (sent < count) this.#rest = Buffer.from(copied.bytes.subarray(sent, count));
     return count;
   }
 

@@ -53,26 +53,39 @@ type Fn = (...args: readonly unknown[]) => number;
 const fn = (declaration: string): Fn => libc.func(declaration) as unknown as Fn;
 
 const socketCall = fn('int socket(int, int, int)');
-const accept4Call = fn('int accept4(int, void *, void *, int)');
+/**
+ * Memory that never moves, for calls made for every connection: they are given its address, a number. A buffer as an
+ * argument is looked up anew each time, which takes as long as the rest of the call does outside the kernel.
+ */
+export type FixedMemory = { readonly bytes: Buffer; /** Good as long as this is held: a call does not hold it. */ readonly address: number };
+export function fixedMemory(sizeBytes: number): FixedMemory {
+  const bytes = Buffer.from(new ArrayBuffer(sizeBytes));
+  return { bytes, address: Number(koffi.address(bytes)) };
+}
+
+const accept4Call = fn('int accept4(int, intptr_t, intptr_t, int)');
 const eventfdCall = fn('int eventfd(unsigned int, int)');
 const epollCreateCall = fn('int epoll_create1(int)');
-const epollCtlCall = fn('int epoll_ctl(int, int, int, void *)');
+const epollCtlCall = fn('int epoll_ctl(int, int, int, intptr_t)');
 const getsockoptCall = fn('int getsockopt(int, int, int, void *, void *)');
-const setsockoptCall = fn('int setsockopt(int, int, int, void *, int)');
+const setsockoptCall = fn('int setsockopt(int, int, int, intptr_t, int)');
 
 export const bind = fn('int bind(int, void *, int)') as (fd: number, address: Uint8Array, size: number) => number;
 export const listen = fn('int listen(int, int)') as (fd: number, backlog: number) => number;
-export const connect = fn('int connect(int, void *, int)') as (fd: number, address: Uint8Array, size: number) => number;
+const connectCall = fn('int connect(int, intptr_t, int)');
 export const getsockname = fn('int getsockname(int, void *, void *)') as (fd: number, address: Uint8Array, size: Uint8Array) => number;
 export const getpeername = fn('int getpeername(int, void *, void *)') as (fd: number, address: Uint8Array, size: Uint8Array) => number;
 export const recv = fn('long recv(int, void *, long, int)') as (fd: number, into: Uint8Array, size: number, flags: number) => number;
 export const send = fn('long send(int, void *, long, int)') as (fd: number, from: Uint8Array, size: number, flags: number) => number;
+/** As `recv` and `send`, from or into a `FixedMemory`. */
+export const recvAt = fn('long recv(int, intptr_t, long, int)') as (fd: number, address: number, size: number, flags: number) => number;
+export const sendAt = fn('long send(int, intptr_t, long, int)') as (fd: number, address: number, size: number, flags: number) => number;
 export const shutdown = fn('int shutdown(int, int)') as (fd: number, how: number) => number;
 export const close = fn('int close(int)') as (fd: number) => number;
-export const epollWait = fn('int epoll_wait(int, void *, int, int)') as (epoll: number, events: Uint8Array, count: number, timeoutMs: number) => number;
+export const epollWait = fn('int epoll_wait(int, intptr_t, int, int)') as (epoll: number, address: number, count: number, timeoutMs: number) => number;
 const pipe2Call = fn('int pipe2(void *, int)');
 const fcntlCall = fn('int fcntl(int, int, int)');
-const spliceCall = fn('long splice(int, void *, int, void *, size_t, unsigned int)');
+const spliceCall = fn('long splice(int, intptr_t, int, intptr_t, long, unsigned int)');
 const SPLICE_F_MOVE_NONBLOCK = 3;
 const F_SETPIPE_SZ = 1031;
 const F_DUPFD_CLOEXEC = 1030;
@@ -81,7 +94,7 @@ const F_DUPFD_CLOEXEC = 1030;
 export const duplicate = (fd: number): number => fcntlCall(fd, F_DUPFD_CLOEXEC, 0);
 
 /** Moves up to so many bytes between a socket and a pipe without copying them here: the count, 0 at the end, -1 for an error. */
-export const splice = (from: number, to: number, sizeBytes: number): number => spliceCall(from, null, to, null, sizeBytes, SPLICE_F_MOVE_NONBLOCK);
+export const splice = (from: number, to: number, sizeBytes: number): number => spliceCall(from, 0, to, 0, sizeBytes, SPLICE_F_MOVE_NONBLOCK);
 
 const pipeEnds = Buffer.alloc(8);
 /** A pipe that holds up to `sizeBytes` (less where the system allows no more); undefined when there is no descriptor left. */
@@ -102,33 +115,41 @@ export const errno = (): number => koffi.errno();
 export const EVENT_BYTES = process.arch === 'x64' ? 12 : 16;
 export const EVENT_DATA_AT = process.arch === 'x64' ? 4 : 8;
 
-const event = Buffer.alloc(16);
+const event = fixedMemory(16);
+const eventView = new DataView(event.bytes.buffer);
 export function epollControl(epoll: number, operation: number, fd: number, events: number, key: number): number {
-  event.writeUInt32LE(events >>> 0, 0);
-  event.writeUInt32LE(key >>> 0, EVENT_DATA_AT);
-  return epollCtlCall(epoll, operation, fd, event);
+  eventView.setUint32(0, events, true);
+  eventView.setUint32(EVENT_DATA_AT, key, true);
+  return epollCtlCall(epoll, operation, fd, event.address);
+}
+
+const remote = fixedMemory(32);
+export function connect(fd: number, address: Uint8Array, sizeBytes: number): number {
+  remote.bytes.set(address);
+  return connectCall(fd, remote.address, sizeBytes);
 }
 
 export const epollCreate = (): number => epollCreateCall(EPOLL_CLOEXEC);
 export const openSocket = (family: number): number => socketCall(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-export const accept = (fd: number): number => accept4Call(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+export const accept = (fd: number): number => accept4Call(fd, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
 export const openEventFd = (): number => eventfdCall(0, EFD_FLAGS);
 
-const int = Buffer.alloc(8);
+const int = fixedMemory(8);
 export function setOption(fd: number, level: number, option: number, value: number): number {
-  int.writeInt32LE(value, 0);
-  return setsockoptCall(fd, level, option, int, 4);
+  int.bytes.writeInt32LE(value, 0);
+  return setsockoptCall(fd, level, option, int.address, 4);
 }
 
-const LINGER_NOW = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
+const LINGER_NOW = fixedMemory(8);
+LINGER_NOW.bytes.writeInt32LE(1, 0);
 /** Makes the next close send a reset instead of an end. */
-export const resetOnClose = (fd: number): number => setsockoptCall(fd, SOL_SOCKET, SO_LINGER, LINGER_NOW, 8);
+export const resetOnClose = (fd: number): number => setsockoptCall(fd, SOL_SOCKET, SO_LINGER, LINGER_NOW.address, 8);
 
 const size = Buffer.alloc(4);
 /** The pending error of a socket: how a connect ended. */
 export function socketError(fd: number): number {
   size.writeInt32LE(4, 0);
-  return getsockoptCall(fd, SOL_SOCKET, SO_ERROR, int, size) < 0 ? errno() : int.readInt32LE(0);
+  return getsockoptCall(fd, SOL_SOCKET, SO_ERROR, int.bytes, size) < 0 ? errno() : int.bytes.readInt32LE(0);
 }
 
 const TCP_INFO = 11;

@@ -1,7 +1,7 @@
 // One thread's event loop on epoll: owns the descriptors, hands out events and timers, and lets Node's own loop have its turn.
 import type { Clock, TimerHandle } from '@isthmus/runtime';
 import { sleepOn } from '@isthmus/runtime';
-import { clearEventFd, close, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, epollControl, epollCreate, EPOLLIN, epollWait, errno, EVENT_BYTES, EVENT_DATA_AT, openEventFd, signalEventFd } from './libc.ts';
+import { clearEventFd, close, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, epollControl, epollCreate, EPOLLIN, epollWait, errno, EVENT_BYTES, EVENT_DATA_AT, fixedMemory, openEventFd, signalEventFd } from './libc.ts';
 import { TimerHeap } from './timer-heap.ts';
 
 /** What owns a descriptor in the loop. */
@@ -26,8 +26,8 @@ export class Loop {
   readonly clock: Clock;
   readonly #epoll = epollCreate();
   readonly #wakeFd = openEventFd();
-  readonly #events = Buffer.alloc(EVENTS * EVENT_BYTES);
-  readonly #view = new DataView(this.#events.buffer, this.#events.byteOffset, this.#events.length);
+  readonly #events = fixedMemory(EVENTS * EVENT_BYTES);
+  readonly #view = new DataView(this.#events.bytes.buffer);
   // A slot's number carries a generation, so that an event for a descriptor closed in the same batch meets nobody.
   #watched: (Watched | undefined)[] = [];
   #generation: number[] = [];
@@ -181,7 +181,7 @@ export class Loop {
   };
 
   #turnOnce(mayWait: boolean): void {
-    const count = epollWait(this.#epoll, this.#events, EVENTS, mayWait ? this.#waitMs() : 0);
+    const count = epollWait(this.#epoll, this.#events.address, EVENTS, mayWait ? this.#waitMs() : 0);
     this.#nowMs = performance.now();
     if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
     for (let i = 0; i < count; i++) this.#dispatch(i * EVENT_BYTES);
