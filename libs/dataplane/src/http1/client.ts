@@ -141,7 +141,6 @@ class Http1Client implements ClientConnection, ExchangeOwner, ResponseTaker, Exc
   responded(parsed: ParsedResponse, endsNow: boolean, more: boolean): void {
     const exchange = this.#exchange as Http1ClientExchange;
     if (!parsed.keepAlive || more) this.#keepAlive = false;
-    exchange.answered = true;
     // A response that is whole is not touched by whatever happens to the connection now.
     exchange.over = endsNow;
     exchange.sink.response(parsed.head, endsNow);
@@ -213,7 +212,7 @@ class Http1Client implements ClientConnection, ExchangeOwner, ResponseTaker, Exc
   }
 
   pauseBody(exchange: Http1ClientExchange): void {
-    if (exchange !== this.#exchange || this.#isPaused || !this.#reader.isInBody) return;
+    if (exchange !== this.#exchange || this.#isPaused || !this.#reader.canPause) return;
     this.#isPaused = true;
     this.stream.pause();
   }

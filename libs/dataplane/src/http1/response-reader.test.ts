@@ -90,7 +90,7 @@ for (const [name, text, told, method] of WHOLE) {
 test('RFC 9112 §6.3: a body without a length ends with the connection', () => {
   const notes = new Notes();
   assert.deepEqual(notes.answer(`${head(200)}all`), ['200', 'body all']);
-  assert.deepEqual([notes.reader.isUntilClose, notes.reader.isInBody], [true, true]);
+  assert.deepEqual([notes.reader.isUntilClose, notes.reader.canPause], [true, true]);
   notes.reader.endOfStream();
   assert.deepEqual(notes.read(''), ['end ']);
 });

@@ -66,8 +66,8 @@ export class ResponseReader {
     return this.#phase === STOPPED;
   }
 
-  /** A body is under way, or another protocol. */
-  get isInBody(): boolean {
+  /** Bytes go to a taker, who may hold the stream back. */
+  get canPause(): boolean {
     return this.#phase === BODY || this.#phase === RAW;
   }
 
