@@ -26,9 +26,11 @@ const MAX_DESTINATIONS = 10_000;
 /** Addresses remembered in their binary form. */
 const MAX_ADDRESSES = 10_000;
 
-/** Looking at one long connection takes a few system calls: so many in a row keep nobody waiting. */
-const LOOKS_A_TURN = 16;
+/** Looking at one long connection takes two system calls, the first time six: so few in a row keep nobody waiting. */
+const LOOKS_A_TURN = 4;
 const REST_OF_LOOKS_MS = 1;
+/** One more for so many connections: fewer than a millisecond's share of those that come up within five seconds. */
+const CONNECTIONS_A_LOOK = 4_096;
 
 /** **Owns** its listener, connections and pipes. `settings.limits` are this worker's share. */
 export class Gateway {
@@ -222,7 +224,8 @@ export class Gateway {
 
   readonly #tick = (): void => {
     this.#ticking = this.loop.setTimer(Deadlines.stepMs, this.#tick);
-    if (!this.deadlines.run(this.loop.nowMs, LOOKS_A_TURN)) {
+    const looks = LOOKS_A_TURN + Math.floor(this.#open.length / CONNECTIONS_A_LOOK);
+    if (!this.deadlines.run(this.loop.nowMs, looks)) {
       this.#ticking.cancel();
       this.#ticking = this.loop.setTimer(REST_OF_LOOKS_MS, this.#tick);
     }
