@@ -8,6 +8,7 @@ import type { MessageFields } from './message.ts';
 import { breach, ERROR, MAX_STREAM_ID, type Refusal } from './protocol.ts';
 import { Stream } from './stream.ts';
 
+/** What a client connection is given. */
 export type OpenHttp2Options = {
   readonly limits: HttpLimits;
   readonly clock: Clock;

@@ -33,10 +33,12 @@ export interface Side {
   closed(): void;
 }
 
+/** What its owner gives a connection. */
 export type ConnectionOptions = {
   readonly limits: HttpLimits;
   readonly clock: Clock;
   readonly isServer: boolean;
+  /** Who is at the other end, handed on as `ServerExchange.peer`. */
   readonly peer: unknown;
 };
 

@@ -8,6 +8,7 @@ import type { MessageFields } from './message.ts';
 import { breach, ERROR, MAX_STREAM_ID, PREFACE, type Refusal } from './protocol.ts';
 import { Stream } from './stream.ts';
 
+/** What a server connection is given. */
 export type ServeHttp2Options = {
   readonly limits: HttpLimits;
   readonly handlers: ServerHandlers;
