@@ -19,8 +19,6 @@ export class Http1ClientExchange implements ClientExchange {
   readonly method: string;
   readonly upgrade: string | undefined;
   requestEnded: boolean;
-  /** The response's head has come. */
-  answered = false;
   /** The response has come whole. */
   over = false;
   switched = false;

@@ -60,6 +60,7 @@ export class RequestReader {
     return this.#phase === STOPPED;
   }
 
+  /** A request's body is under way. */
   get isInBody(): boolean {
     return this.#phase === BODY;
   }
@@ -79,6 +80,7 @@ export class RequestReader {
     return this.#phase === HEAD && this.#input !== undefined;
   }
 
+  /** The stream is held back. */
   get isPaused(): boolean {
     return this.#isPaused;
   }
@@ -138,6 +140,7 @@ export class RequestReader {
     if (this.#phase === BODY || this.#phase === RAW) this.#pause();
   }
 
+  /** It wants more; what is held must be taken first. */
   resumeBody(): void {
     if ((this.#phase === BODY || this.#phase === RAW) && this.#input === undefined) this.#resume();
   }

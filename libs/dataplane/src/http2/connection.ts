@@ -19,6 +19,7 @@ export interface Side {
   block(id: number, stream: Stream | undefined, isEnd: boolean, fields: MessageFields, result: number): void;
   /** The peer's settings are in force. */
   settled(): void;
+  /** The peer ends the connection: streams above `lastId` it never looked at. */
   goaway(lastId: number, code: number, detail: string): void;
   /** The answer to the PING that `ping` sent. */
   ponged(): void;
@@ -26,7 +27,9 @@ export interface Side {
   ended(stream: Stream): void;
   /** Every few seconds. */
   ticked(): void;
+  /** A stream or the connection was refused, for `onRefused`. */
   refused(code: Refusal, detail: string): void;
+  /** The connection is over, and all its streams. */
   closed(): void;
 }
 
@@ -39,6 +42,7 @@ export type ConnectionOptions = {
 
 /** What may wait in the socket, of frames that no window holds back, before the peer counts as one that does not read. */
 const UNREAD_BYTES = 2_097_152;
+/** How long a closed connection still reads what was under way, and how much of it. */
 const LINGER_MS = 1000;
 const MAX_LINGER_BYTES = 1_048_576;
 
