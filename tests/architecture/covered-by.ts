@@ -20,7 +20,6 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   'apps/gateway/src/': 'tests/e2e/main-walk.test.ts',
   'apps/terraform-provider/src/': 'tests/interop/terraform.test.ts',
   'apps/control-plane/src/writes.ts': 'tests/e2e/admin-api.test.ts',
-  'apps/control-plane/src/idempotency.ts': 'tests/e2e/admin-api.test.ts',
   'apps/trust-root/src/': 'tests/e2e/main-walk.test.ts',
   'libs/api/src/': 'libs/api/src/client.test.ts',
   'libs/dataplane/src/capture/plan.ts': 'libs/dataplane/src/capture/rules.test.ts',
