@@ -4,9 +4,11 @@ import { after, before, test } from 'node:test';
 import { type SpiffeId, spiffeIds, type TrustDomain } from '@isthmus/model';
 import { svidFacts } from '@isthmus/pki';
 import { systemClock, systemRandom } from '@isthmus/runtime';
-import { silentLog } from '@isthmus/telemetry';
+import { openMetrics, silentLog } from '@isthmus/telemetry';
 import { type Identity, joinOrResume } from '../proxy/join.ts';
 import { startTestCluster, startTestTrustRoot, testDir, type TestCluster, type TestTrustRoot, until } from '../testing.ts';
+import { openBans } from './bans.ts';
+import type { EntryRole } from './entries.ts';
 
 const EAST = 'east.acme.example' as TrustDomain;
 const CART = { namespace: 'shop', name: 'cart' };
@@ -83,6 +85,32 @@ test('one gateway of several is banned: its SVID and its right to renew; the oth
   assert.deepEqual((await east.issuance.listEntries()).flatMap((entry) => (entry.role === 'gateway' ? [entry.agent] : [])), ['gw-good']);
   assert.equal(isBanned((await gateway('gw-bad')).svids), false, 'it comes back by a new token');
   assert.equal(await east.bans.lift({ kind: 'gateway', agent: 'gw-bad' }), true);
+});
+
+test('what is issued while a ban is being made falls under it, or is refused', async (t) => {
+  const racing = await joined('racing', t);
+  const { authority, store } = east;
+  const options = { authority, store: store.store, cluster: 'east', clock: systemClock, log: silentLog(), metrics: openMetrics() };
+  const remove = async (role: EntryRole, agent: string): Promise<boolean> => {
+    await racing.renewNow();
+    return east.issuance.deleteEntry(role, agent);
+  };
+  let isRefused = false;
+  const append: typeof authority.ledger.append = (happenings) => {
+    isRefused = bans.refuses(spiffeIds.service(EAST, CART));
+    return authority.ledger.append(happenings);
+  };
+  const bans = await openBans({ ...options, authority: Object.create(authority, { ledger: { value: { ...authority.ledger, append } } }) }, { tokens: { list: async () => [], remove: async () => undefined }, entries: { remove } });
+  try {
+    await bans.ban({ kind: 'agent', agent: 'racing' }, '');
+    await until(() => isBanned(racing.svids), 'the SVID of a renewal just before the entry went');
+    await bans.ban({ kind: 'service', service: CART }, '');
+    assert.ok(isRefused, 'nothing is issued from before the ban’s moment');
+    assert.ok(await bans.lift({ kind: 'service', service: CART }));
+    assert.equal(bans.refuses(spiffeIds.service(EAST, CART)), false);
+  } finally {
+    await bans.close();
+  }
 });
 
 test('a service’s ban takes the SVIDs of every holder, and none is issued until it is lifted', async (t) => {

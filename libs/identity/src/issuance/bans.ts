@@ -32,7 +32,8 @@ export interface Bans {
   all(): readonly Ban[];
   onChange(fn: () => void): () => void;
   /**
-   * Bans what was issued up to now; an agent's or gateway's entry and unspent tokens go as well, so that it comes back only by a new token.
+   * Bans what was issued up to now; an agent's or gateway's entry and unspent tokens go before, so that it comes back only by a new token,
+   * and are gone also where the ban itself fails.
    * **Throws** IDENTITY_BAN_INVALID, IDENTITY_TOO_MANY_BANS, IDENTITY_LOG_UNWRITABLE, STORE_*; IDENTITY_BAN_FENCED when the fence does not hold.
    */
   ban(subject: BanSubject, reason: string, fence?: BanFence): Promise<Ban>;
@@ -66,6 +67,8 @@ class StoredBans implements Bans {
   readonly #active;
   /** Two changes of bans at once would each see the state before the other. */
   readonly #serial = openSerial();
+  /** Whose ban is being made, one at a time: nothing is issued for it from before the moment that the ban counts from. */
+  #underWay: SpiffeId | undefined;
   #expiry: TimerHandle | undefined;
   #watching: Promise<void> | undefined;
 
@@ -94,6 +97,7 @@ class StoredBans implements Bans {
   }
 
   refuses(spiffeId: SpiffeId): boolean {
+    if (this.#underWay === spiffeId) return true;
     const ban = this.#bans.get(idOf(spiffeId));
     return ban !== undefined && !ban.lifted && ban.spiffeId === spiffeId && ban.holder === undefined;
   }
@@ -107,13 +111,24 @@ class StoredBans implements Bans {
   }
 
   async #ban(subject: BanSubject, reason: string, fence: BanFence | undefined): Promise<Ban> {
-    const { authority, cluster, clock, log } = this.#options;
     const spiffeId = this.#idOf(subject);
     if (reason.length > MAX_REASON) throw fail('IDENTITY_BAN_INVALID', `reason: at most ${MAX_REASON} characters, got ${reason.length}`);
     if (this.#bans.size >= MAX_BANS && !this.#bans.has(idOf(spiffeId))) throw fail('IDENTITY_TOO_MANY_BANS', `${MAX_BANS} bans are known already`, { hint: 'lift some, or wait until the oldest have run out' });
     await this.#checkFence(fence);
+    this.#underWay = spiffeId;
+    try {
+      // The moment is taken after the rights: who asked before falls under the ban, and who asks after gets nothing.
+      if (subject.kind !== 'service') await this.#takeRights(subject.kind, subject.agent);
+      return await this.#put(this.#banOf(subject, spiffeId, reason), subject, fence);
+    } finally {
+      this.#underWay = undefined;
+    }
+  }
+
+  #banOf(subject: BanSubject, spiffeId: SpiffeId, reason: string): Ban {
+    const { authority, cluster, clock } = this.#options;
     const nowMs = clock.nowMs();
-    const ban: Ban = {
+    return {
       kind: 'ban',
       id: idOf(spiffeId),
       cluster,
@@ -129,11 +144,13 @@ class StoredBans implements Bans {
       lifted: false,
       sequence: 0,
     };
-    const facts = { spiffeId, issuedBeforeMs: ban.issuedBeforeMs, expiresAtMs: ban.expiresAtMs, reason, by: subject.kind };
-    await recorded(authority.ledger, [{ kind: 'banned', facts }], async () => {
-      if (subject.kind !== 'service') await this.#takeRights(subject.kind, subject.agent);
-      await this.#put(ban, fence);
-    });
+  }
+
+  async #put(ban: Ban, subject: BanSubject, fence: BanFence | undefined): Promise<Ban> {
+    const { authority, log } = this.#options;
+    const { spiffeId, issuedBeforeMs, expiresAtMs, reason } = ban;
+    const facts = { spiffeId, issuedBeforeMs, expiresAtMs, reason, by: subject.kind };
+    await recorded(authority.ledger, [{ kind: 'banned', facts }], () => this.#write(ban, fence));
     this.#take(ban);
     log.warn('banned', facts);
     return ban;
@@ -146,7 +163,7 @@ class StoredBans implements Bans {
     if (ban === undefined || ban.lifted) return false;
     await this.#checkFence(fence);
     const lifted = { ...ban, lifted: true };
-    await recorded(authority.ledger, [{ kind: 'ban-lifted', facts: { spiffeId } }], () => this.#put(lifted, fence));
+    await recorded(authority.ledger, [{ kind: 'ban-lifted', facts: { spiffeId } }], () => this.#write(lifted, fence));
     this.#take(lifted);
     log.warn('ban lifted', { spiffeId });
     return true;
@@ -164,7 +181,7 @@ class StoredBans implements Bans {
     if (fence !== undefined && fence.compare.length > 0 && !(await this.#options.store.txn({ compare: fence.compare, then: [] })).ok) throw fenced();
   }
 
-  async #put(ban: Ban, fence: BanFence = { compare: [], then: [] }): Promise<void> {
+  async #write(ban: Ban, fence: BanFence = { compare: [], then: [] }): Promise<void> {
     const { ok } = await this.#options.store.txn({ compare: fence.compare, then: [{ put: { key: keys.ban(ban.id), value: JSON.stringify(ban) } }, ...fence.then] });
     if (!ok) throw fenced();
   }
@@ -180,7 +197,7 @@ class StoredBans implements Bans {
     return spiffeIds.service(trustDomain, subject.service);
   }
 
-  /** The entry first: from then on nothing is issued to it, and what was falls under the ban. */
+  /** The entry first: from then on nothing is issued to it. */
   async #takeRights(role: 'agent' | 'gateway', agent: string): Promise<void> {
     const { tokens, entries } = this.#stores;
     await entries.remove(role, agent);
