@@ -1,19 +1,25 @@
 // The admin API of real processes: what it changes, what it remembers, what it streams, and what it says of other clusters.
 import assert from 'node:assert/strict';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Page, WatchEvent } from '@isthmus/api';
 import type { IsthmusError } from '@isthmus/model';
-import { clusterOf, DEMO_OPERATOR, isthmus, names, openOperator, type Operator, smallTopology, startFederation, type TestFederation, waitFor } from '@isthmus/harness';
+import { appMain, clusterOf, DEMO_OPERATOR, isthmus, LEDGER, names, openOperator, type Operator, outboundOf, reservePorts, smallTopology, startFederation, startLoad, type TestFederation, waitFor } from '@isthmus/harness';
 
 let mesh: TestFederation;
 let demo: Operator;
+/** The other gateway of west, which its cluster has told of from the start. */
+const SECOND = 'west-gateway-2';
+let secondPort = 0;
 
 before(async () => {
-  mesh = await startFederation({ topology: smallTopology(['east-1', 'west-2']), links: true, start: false });
+  ({ from: secondPort } = await reservePorts());
+  const first = (): string => `127.0.0.1:${mesh.links.get('west')?.port}`;
+  const settings = (name: string): object => (name === names.controlPlane('west') ? { gateways: [first(), `127.0.0.1:${secondPort}`] } : name === names.gateway('west') ? { advertise: first() } : {});
+  mesh = await startFederation({ topology: smallTopology(['east-1', 'west-2']), links: true, start: false, settings });
   const { federation, topology } = mesh;
   await federation.startTrustRoot();
   for (const cluster of topology.clusters) {
@@ -232,6 +238,79 @@ test('a gateway says what it acknowledged, and the last one is not drained', asy
   const gateway = names.gateway('east');
   assert.deepEqual(items.map((i) => [i.key, i.document['connected'], i.document['inSync'], (i.document as unknown as Member).drain.state]), [[gateway, true, true, 'serving']]);
   await assert.rejects(demo.client.call('putDrains', { params: { cluster: 'east', role: 'gateway', name: gateway }, body: { kind: 'drain', role: 'gateway', name: gateway } }), (error: IsthmusError) => error.code === 'CONTROL_PLANE_LAST_GATEWAY' && error.facts['status'] === 409);
+});
+
+/** Starts the other gateway of west as an operator would: with a token of its cluster and a configuration of its own. */
+async function startSecondGateway(): Promise<void> {
+  const { federation, paths, supervisor, topology } = mesh;
+  const address = (name: string): string => `127.0.0.1:${federation.port(name)}`;
+  const { token } = await federation.admin('west').createJoinToken({ agent: SECOND, role: 'gateway', services: [], ttlSeconds: 600 });
+  const controlPlane = address(names.controlPlane('west'));
+  const config = {
+    stateDir: paths.state(SECOND),
+    server: { address: controlPlane },
+    joinToken: token,
+    network: 'west',
+    locality: clusterOf(topology, 'west').locality,
+    workers: 1,
+    listen: { host: '127.0.0.1', port: secondPort },
+    reserved: { 'control-plane': controlPlane, store: controlPlane, 'trust-root': address(names.trustRoot), admin: address(names.adminApi('west')) },
+    adminSocket: paths.socket(SECOND),
+  };
+  writeFileSync(paths.config(SECOND), JSON.stringify(config), { mode: 0o600 });
+  await supervisor.start({ name: SECOND, command: process.execPath, args: [appMain('gateway'), '--config', paths.config(SECOND)], logFile: paths.log(SECOND), isReady: (line) => line.includes('"msg":"ready"'), readyLimitMs: 60_000 });
+}
+
+test('of two gateways one is drained, and no request across clusters fails: all go through the other, and back when the drain is taken back', { timeout: 150_000 }, async () => {
+  const [east, west] = [clusterOf(mesh.topology, 'east'), clusterOf(mesh.topology, 'west')];
+  const [caller, server] = [east.agents[0], west.agents[0]];
+  assert.ok(caller !== undefined && server?.workload !== undefined);
+  await Promise.all([startSecondGateway(), mesh.federation.startWorkload(west, server.workload), mesh.federation.startAgent(east, caller)]);
+  const load = startLoad(outboundOf(mesh.federation, caller.name, LEDGER), { clients: 4, pauseMs: 5 });
+  let ways: readonly string[] = [];
+  const end = new AbortController();
+  const watching = mesh.federation.proxy(caller.name).watchService(LEDGER, end.signal, ({ view }) => (ways = (view?.endpoints ?? []).map(({ host, ports }) => `${host}:${ports['http']}`)));
+  const told = (gateway: string, state: RegExp): Promise<Member> =>
+    waitFor(`${gateway} to be ${state}`, 60_000, async () => {
+      const { value } = await demo.client.call<Member>('getGateways', { params: { cluster: 'west', gateway } });
+      return value.connected && value.drain.acknowledged && state.test(value.drain.state) ? value : undefined;
+    });
+  const answered = async (): Promise<void> => {
+    load.mark();
+    await waitFor('two hundred answers', 30_000, () => load.facts().requests >= 200 || undefined);
+    assert.deepEqual([load.facts().failures, Object.keys(load.facts().byCluster)], [[], ['west']]);
+  };
+  const drainOf = (name: string) => ({ params: { cluster: 'west', role: 'gateway', name } });
+  /** Drains a gateway; resolves when the caller goes by the other way alone and nothing is under way by this one. */
+  const drain = async (name: string, address: string): Promise<void> => {
+    await waitFor('both ways to be known', 30_000, () => ways.length === 2 || undefined);
+    load.mark();
+    await demo.client.call('putDrains', { ...drainOf(name), body: { kind: 'drain', role: 'gateway', name } });
+    await told(name, /^drain/);
+    await waitFor('the caller to know the other way alone', 30_000, () => (ways.length === 1 && !ways.includes(address)) || undefined);
+    const moved = load.facts().requests;
+    await waitFor('what was under way to end', 30_000, () => load.facts().requests >= moved + 50 || undefined);
+    assert.deepEqual(load.facts().failures, [], `while ${name} drains`);
+  };
+  const first = names.gateway('west');
+  const link = mesh.links.get('west');
+  assert.ok(link !== undefined);
+  try {
+    await waitFor('an answer across clusters', 60_000, () => load.facts().byCluster['west']);
+    await drain(first, `127.0.0.1:${link.port}`);
+    // Whatever still goes through it fails now.
+    link.cut('refuse');
+    await answered();
+    link.heal();
+    await demo.client.call('deleteDrains', drainOf(first));
+    await told(first, /^serving$/);
+    await drain(SECOND, `127.0.0.1:${secondPort}`);
+    await mesh.supervisor.kill(SECOND);
+    await answered();
+  } finally {
+    end.abort();
+    await Promise.all([load.stop(), watching]);
+  }
 });
 
 test('a person logs in through the gateway, and every command then goes over the admin API', async () => {

@@ -1,17 +1,17 @@
 // The Helm chart by the real helm: linted, rendered, and its configurations taken by the programs they are for.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { moduleOf, run } from '@isthmus/harness';
-import { ALL, LEAST, lintChart, type Manifest, noHelm, refusalOf, renderChart, sidecarExample } from './kubernetes/chart.ts';
+import { ALL, CHART, LEAST, lintChart, type Manifest, noHelm, refusalOf, renderChart, sidecarExample } from './kubernetes/chart.ts';
 
 const options = { skip: noHelm, timeout: 120_000 };
 const directory = mkdtempSync(join(tmpdir(), 'isthmus-chart-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
-type Container = { readonly name: string; readonly env?: readonly { readonly name: string }[]; readonly volumeMounts: readonly { readonly mountPath: string; readonly readOnly?: boolean }[]; readonly securityContext: object; readonly livenessProbe: Probe; readonly readinessProbe: Probe; readonly startupProbe: Probe };
+type Container = { readonly name: string; readonly env?: readonly { readonly name: string; readonly value?: string }[]; readonly volumeMounts: readonly { readonly mountPath: string; readonly readOnly?: boolean }[]; readonly securityContext: object; readonly livenessProbe: Probe; readonly readinessProbe: Probe; readonly startupProbe: Probe };
 type Probe = { readonly httpGet: { readonly path: string; readonly port: string } };
 type PodSpec = { readonly securityContext: Readonly<Record<string, unknown>>; readonly automountServiceAccountToken: boolean; readonly containers: readonly Container[]; readonly initContainers?: readonly Container[]; readonly hostNetwork?: boolean };
 const podOf = (manifest: Manifest): PodSpec => (manifest['spec'] as { readonly template: { readonly spec: PodSpec } }).template.spec;
@@ -67,6 +67,26 @@ test('the admin API stands in the control plane’s pod, sees of its state nothi
   assert.ok(!JSON.stringify(renderChart(LEAST)).includes('admin-api'), 'nothing of it where it is not asked for');
 });
 
+test('gateways and agents run with the young generation that their units give them; control plane and trust root with Node’s own', options, () => {
+  const unit = readFileSync(join(CHART, '../../systemd/isthmus-gateway.service'), 'utf8');
+  const [, wanted] = /^Environment=NODE_OPTIONS=(.+)$/m.exec(unit) ?? [];
+  assert.ok(wanted !== undefined);
+  for (const container of [...pods(renderChart(ALL)), ...sidecarExample().filter((m) => m.kind === 'StatefulSet')].map(podOf).flatMap((pod) => [...pod.containers, ...(pod.initContainers ?? [])])) {
+    assert.equal(container.env?.find((one) => one.name === 'NODE_OPTIONS')?.value, container.name === 'gateway' || container.name === 'agent' ? wanted : undefined, container.name);
+  }
+});
+
+test('behind one address no pod says how it is reached; with an address each, each says its own and has a Service of its own', options, () => {
+  const envOf = (values: readonly string[]): readonly { readonly name: string; readonly value?: string }[] => podOf(pods(renderChart(values)).find((m) => m.metadata.name === 'east-gateway') as Manifest).containers[0]?.env ?? [];
+  const gatewayServices = (values: readonly string[]): string[] => named(renderChart(values), 'Service').filter((name) => name.startsWith('east-gateway'));
+  assert.deepEqual([envOf(LEAST).map((one) => one.name), gatewayServices(LEAST)], [['NODE_OPTIONS'], ['east-gateway']]);
+  const each = [...LEAST, 'gateway.advertise=$(POD_NAME).gw.example:15443'];
+  assert.deepEqual(envOf(each).map((one) => [one.name, one.value]).slice(1), [['POD_NAME', undefined], ['ISTHMUS_GATEWAY_ADVERTISE', '$(POD_NAME).gw.example:15443']]);
+  assert.deepEqual(gatewayServices(each), ['east-gateway', 'east-gateway-0', 'east-gateway-1']);
+  const one = renderChart(each).find((m) => m.kind === 'Service' && m.metadata.name === 'east-gateway-1')?.['spec'] as { readonly selector: Readonly<Record<string, string>>; readonly publishNotReadyAddresses: boolean };
+  assert.deepEqual([one.selector['statefulset.kubernetes.io/pod-name'], one.selector['app.kubernetes.io/component'], one.publishNotReadyAddresses], ['east-gateway-1', 'gateway', true]);
+});
+
 test('two releases in one cluster share no name, whatever they and their namespaces are called', options, () => {
   const key = (m: Manifest): string => `${m.kind} ${m.kind.startsWith('Cluster') ? '' : (m.metadata.namespace ?? '')} ${m.metadata.name}`;
   const rights = (release: string, namespace: string): readonly Manifest[] => [...renderChart(ALL, { release, namespace }), ...renderChart([...ALL, 'controlPlane.kubernetes.namespaces={shop}', 'nodeAgent.namespaces={shop}'], { release, namespace })].filter((m) => /Role/.test(m.kind));
@@ -86,7 +106,7 @@ test('each configuration is taken by the program it is for', options, async () =
         const path = join(directory, file);
         writeFileSync(path, text);
         const main = moduleOf(`apps/${file.replace('.yaml', '')}/src/main.ts`);
-        const done = await run(process.execPath, [main, '--config', path, '--print-config'], { limitMs: 60_000, env: { ISTHMUS_AGENT_KUBERNETES_NODE_NAME: 'node-1', ISTHMUS_AGENT_ADVERTISE: '10.1.0.9' } });
+        const done = await run(process.execPath, [main, '--config', path, '--print-config'], { limitMs: 60_000, env: { ISTHMUS_AGENT_KUBERNETES_NODE_NAME: 'node-1', ISTHMUS_AGENT_ADVERTISE: '10.1.0.9', ISTHMUS_GATEWAY_ADVERTISE: 'east-gateway-0.gw.example:15443' } });
         assert.equal(done.code, 0, `${file}: ${done.stderr}`);
       }
     }
@@ -100,6 +120,7 @@ for (const [what, value, why] of [
   ['no root', 'rootSha256=null', /rootSha256 is needed/],
   ['no gateway at all', 'gateway.replicas=0', /replicas/],
   ['an address without a port', 'gateway.addresses={203.0.113.10}', /addresses/],
+  ['an address that all pods would share', 'gateway.advertise=203.0.113.10:15443', /advertise/],
   ['a reserved name of its own', 'gateway.reserved.store=x:1', /reserved/],
   ['no trust root', 'trustRoot.address=', /trustRoot.address is needed/],
   ['a role that is none', 'adminApi.grants[0].who=x,adminApi.grants[0].role=root', /role/],

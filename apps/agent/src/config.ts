@@ -1,6 +1,6 @@
 // Every setting of an agent: name, type, unit, default and what it is for.
 import { captureSchema } from '@isthmus/dataplane';
-import { proxyAttestationSchema } from '@isthmus/identity';
+import { membershipSettings } from '@isthmus/identity';
 import { byLabel, schemas, type Static, strict, Type, workloadSchema } from '@isthmus/model';
 import { handOverSettings, healthSchema, logSchema } from '@isthmus/runtime';
 
@@ -10,14 +10,7 @@ const LOOPBACK = '127.0.0.1';
 
 export const configSchema = strict({
   name: Type.Optional(Type.String({ description: 'name of this agent; must be the one its join token was made for, or its attestation gives (default: that one)' })),
-  stateDir: Type.String({ description: 'directory for keys and state, mode 0700' }),
-  server: strict({
-    address: schemas.hostPort,
-    serverName: Type.Optional(Type.String({ description: 'SNI of the control plane (default: control-plane.isthmus.<trust domain>)' })),
-  }),
-  joinToken: Type.Optional(Type.String({ description: 'the one-time join token; better in a file', maxLength: 4_096 })),
-  joinTokenFile: Type.Optional(Type.String({ description: 'file with the one-time join token; needed on the first start only' })),
-  attestation: Type.Optional(proxyAttestationSchema),
+  ...membershipSettings,
   network: Type.String({ default: 'default', description: 'network whose addresses this agent reaches, and is reached in, directly', maxLength: 63 }),
   locality: Type.String({ default: '', description: 'region/zone/sub-zone of this machine', maxLength: 200 }),
   advertise: Type.Optional(Type.String({ description: 'address at which others in its network reach this agent (default: inbound.host)' })),

@@ -5,7 +5,7 @@ import type { ApiContext } from './contexts.ts';
 import { fail } from './errors.ts';
 import { demoPaths } from './demo/paths.ts';
 import type { OutputForm } from './output/table.ts';
-import type { Options } from './program.ts';
+import type { Options } from './tree/action.ts';
 
 /** Which kind of process a command talks to when no socket is named. `agent`, `gateway`: one of them, which over a context its cluster is asked for. */
 export type Target = 'trust-root' | 'control-plane' | 'proxy' | 'agent' | 'gateway';

@@ -1,10 +1,8 @@
 // Every command of `isthmus`: names, arguments, options and help. What a command does is imported only when it runs, so that --help is fast.
 import { Command, CommanderError, Option } from 'commander';
-import type { CommandContext, Target } from './context.ts';
-
-/** One command's work: positional arguments in order, then its own and the global options. */
-export type Run = (context: CommandContext, args: readonly string[], options: Options) => Promise<void>;
-export type Options = Readonly<Record<string, unknown>>;
+import { run } from './tree/action.ts';
+import { addAgents } from './tree/agents.ts';
+import { addCluster, addTrust } from './tree/trust.ts';
 
 const EXIT_USAGE = 64;
 
@@ -47,6 +45,7 @@ export function makeProgram(): Command {
   addExport(program);
   addTerraform(program);
   addRest(program);
+  addAgents(program);
   for (const command of everyCommand(program)) command.exitOverride();
   return program;
 }
@@ -71,104 +70,6 @@ function addDemo(program: Command): void {
       .action(run('process', async () => (await import('./commands/demo.ts'))[verb === 'stop' ? 'stopDemo' : 'startDemo']));
   }
   demo.command('list').description('processes of the running demo').action(run('process', async () => (await import('./commands/demo.ts')).listDemo));
-}
-
-function addCluster(program: Command): void {
-  const load = () => import('./commands/cluster.ts');
-  const cluster = program.command('cluster').description('clusters of the federation');
-  cluster.command('list').description('member clusters, as the trust root knows them').action(run('trust-root', async () => (await load()).listClusters));
-  cluster.command('peers').description('other clusters, as this cluster sees them').action(run('control-plane', async () => (await load()).listPeers));
-  cluster.command('remove <name>').description('end a cluster’s membership').action(run('trust-root', async () => (await load()).removeCluster));
-  cluster
-    .command('fence <name>')
-    .description('revoke all that a cluster ever signed, in every cluster and at once: for an intermediate or control plane that was taken over')
-    .option('--reason <text>', 'why, for the log')
-    .action(run('trust-root', async () => (await load()).fenceCluster));
-  cluster.command('unfence <name>').description('let a fenced cluster join anew; what it signed before stays revoked').action(run('trust-root', async () => (await load()).unfenceCluster));
-  const token = cluster.command('token').description('one-time bootstrap tokens of clusters');
-  token
-    .command('create <name>')
-    .description('let a cluster of this name join the federation; the token is shown once')
-    .option('--ttl <duration>', 'how long the token may be used', '1h')
-    .option('--replace', 'let a cluster that lost its keys join again under its name')
-    .action(run('trust-root', async () => (await load()).createClusterToken));
-}
-
-function addTrust(program: Command): void {
-  const trust = program.command('trust').description('the federation’s root of trust');
-  const load = () => import('./commands/trust-log.ts');
-  trust
-    .command('log')
-    .description('what the trust root did: certificates, bundles, members, tokens; newest last')
-    .option('--file <log>', 'read a log file instead, such as a control plane’s')
-    .option('--last <number>', 'how many records', '100')
-    .option('--kind <kind>', 'only records of this kind')
-    .action(run('trust-root', async () => (await load()).showLog));
-  trust
-    .command('verify-log <file>')
-    .description('check a transparency log offline: every line, its chain and its signatures')
-    .option('--checkpoint <hash>', 'hash of a record that must be in it, noted down earlier')
-    .option('--root <pem...>', 'root certificate its last checkpoint must be signed under')
-    .action(run('trust-root', async () => (await load()).verifyLogFile));
-  const archive = () => import('./commands/trust-backup.ts');
-  trust
-    .command('backup <file>')
-    .description('write state, keys and log of one moment to an encrypted file; the trust root may run')
-    .option('--state-dir <dir>', 'state directory of the trust root (default: the demo’s)')
-    .requiredOption('--passphrase-file <file>', 'file of mode 0600 with the passphrase to encrypt with')
-    .action(run('trust-root', async () => (await archive()).backup));
-  trust
-    .command('restore <file>')
-    .description('put a backup into a directory that holds no trust root')
-    .requiredOption('--state-dir <dir>', 'the directory')
-    .requiredOption('--passphrase-file <file>', 'file of mode 0600 with the passphrase of the backup')
-    .option('--checkpoint <hash>', 'newest hash of the log noted elsewhere: a backup without it is refused')
-    .option('--accept-older', 'restore a backup without that record all the same')
-    .action(run('trust-root', async () => (await archive()).restore));
-  const rotation = () => import('./commands/trust-rotation.ts');
-  trust
-    .command('rotate')
-    .description('replace the federation’s root step by step, or follow the rotation under way; nothing is cut off')
-    .option('--pause', 'stop before the next step')
-    .option('--resume', 'go on with a rotation that was paused or holds')
-    .option('--rollback', 'go back to the old root; possible until it is retired')
-    .option('--without <name...>', 'do not wait for this process, such as east/agent/vm-1; it may be cut off', [])
-    .addOption(new Option('--hold-before <step>', 'stop before this step until --resume').choices(['distribute', 'prove', 'switch', 'reissue', 'prove-unused', 'retire']))
-    .option('--compromised', 'the root’s key is in other hands: revoke it within seconds, cutting off who cannot follow')
-    .option('--yes', 'do not ask')
-    .option('--no-follow', 'do not wait for the end')
-    .action(run('trust-root', async () => (await rotation()).rotateTrust));
-  trust.command('status').description('the roots, how far a rotation is, and who is waited for').action(run('trust-root', async () => (await rotation()).showTrust));
-  trust.command('checkpoint').description('sign the log’s head now; note the hash elsewhere').action(run('trust-root', async () => (await load()).checkpointLog));
-  addForeign(trust);
-}
-
-function addForeign(trust: Command): void {
-  const load = () => import('./commands/trust-domain.ts');
-  trust.command('list').description('foreign trust domains of this cluster, and how old each bundle is').action(run('control-plane', async () => (await load()).listTrustDomains));
-  trust
-    .command('federate <trust-domain>')
-    .description('take the bundle of a foreign trust domain, so that exports can name its callers')
-    .option('--url <https>', 'its bundle endpoint; without one, bundles come by `trust bundle import`')
-    .addOption(new Option('--profile <profile>', 'how the endpoint proves itself').choices(['https_spiffe', 'https_web', 'file']))
-    .option('--spiffe-id <id>', 'https_spiffe: whom the endpoint must prove to be')
-    .option('--ca <pem>', 'https_web: file with the CAs that may vouch for it (default: the system’s)')
-    .option('--bundle <file>', 'its first bundle, a SPIFFE bundle document')
-    .option('--sha256 <hex>', 'the document’s fingerprint, told by another way; asked for without it')
-    .action(run('control-plane', async () => (await load()).federate));
-  trust.command('drop <trust-domain>').description('take a foreign trust domain’s bundle away; its callers are let in no longer').action(run('control-plane', async () => (await load()).drop));
-  const bundle = trust.command('bundle').description('bundles: this cluster’s own, and foreign ones by file');
-  bundle.command('show [trust-domain]').description('what a bundle in force trusts (default: this cluster’s own)').action(run('control-plane', async () => (await load()).showBundle));
-  bundle
-    .command('export [trust-domain]')
-    .description('write a bundle in force as a SPIFFE bundle document (default: this cluster’s own)')
-    .option('--out <file>', 'where to (default: standard output)')
-    .action(run('control-plane', async () => (await load()).exportBundle));
-  bundle
-    .command('import <trust-domain> <file>')
-    .description('take a bundle document of a foreign trust domain; an older one is refused')
-    .option('--sha256 <hex>', 'the document’s fingerprint, told by another way; asked for without it')
-    .action(run('control-plane', async () => (await load()).importBundle));
 }
 
 function addContexts(program: Command): void {
@@ -306,121 +207,6 @@ function addRest(program: Command): void {
     .option('--file <pem>', 'read a PEM file instead')
     .action(run('control-plane', async () => (await import('./commands/certificate.ts')).showCertificate));
   program.command('status').description('the federation on one screen, what needs a look first; one cluster with --cluster, or over its own socket').action(run('control-plane', async () => (await import('./commands/status.ts')).showStatus));
-  const load = () => import('./commands/agent.ts');
-  const agent = program.command('agent').description('agents: through the admin API of the context in use, or their own socket');
-  addHost(agent);
-  agent.command('status [agent]').description('how an agent is: over a context what its cluster knows of it, else its own account (default: vm-1)').action(run('agent', async () => (await load()).showAgent));
-  agent.command('list').description('who was admitted to this cluster: by what method, as whom, for which services').action(run('control-plane', async () => (await load()).listAgents));
-  agent.command('readmit <agent>').description('let an agent that was removed, or an instance that joined before, attest again').action(run('control-plane', async () => (await load()).readmitAgent));
-  agent.command('remove <agent>').description('take an agent’s right to renew its identity').action(run('control-plane', async () => (await load()).removeAgent));
-  const banning = () => import('./commands/ban.ts');
-  agent
-    .command('ban <agent>')
-    .description('refuse every SVID this agent or gateway holds, in all clusters, and close its connections')
-    .option('--reason <text>', 'why, for the log')
-    .addOption(banRole())
-    .action(run('control-plane', async () => (await banning()).banAgent));
-  agent.command('unban <agent>').description('take the ban of an agent or gateway back; it joins by a new token').addOption(banRole()).action(run('control-plane', async () => (await banning()).unbanAgent));
-  for (const verb of ['drain', 'undrain'] as const) {
-    waitable(agent.command(`${verb} <agent> [namespace/service] [instance]`))
-      .description(verb === 'drain' ? 'take an agent, or one workload beside it, out of service without stopping it' : 'bring it back')
-      .action(run('agent', async () => (await load())[verb]));
-  }
-  addGateway(program);
-}
-
-function addGateway(program: Command): void {
-  const load = () => import('./commands/agent.ts');
-  const gateway = program.command('gateway').description('gateways of the cluster');
-  gateway.command('list').description('gateways, with what configuration each acknowledged and which drain').action(run('control-plane', async () => (await import('./commands/drain.ts')).listGateways));
-  gateway.command('status <gateway>').description('how a gateway is: over a context what its cluster knows of it, else its own account').action(run('gateway', async () => (await load()).showGateway));
-  waitable(gateway.command('drain <gateway>')).description('tell callers and peers of the other gateways only; what is open here ends by itself').action(run('gateway', async () => (await load()).drainGateway));
-  waitable(gateway.command('undrain <gateway>')).description('tell callers and peers of it again').action(run('gateway', async () => (await load()).undrainGateway));
-}
-
-/** Over a context a drain is declared, and the process follows. */
-function waitable(command: Command): Command {
-  return command
-    .option('--reason <text>', 'why, for whoever looks')
-    .option('--wait', 'until it is done, which the process itself says')
-    .option('--wait-limit <duration>', 'how long to wait at most', '10m');
-}
-
-function banRole(): Option {
-  return new Option('--role <role>', 'what it is').choices(['agent', 'gateway']).default('agent');
-}
-
-function addHost(agent: Command): void {
-  const load = () => import('./commands/host.ts');
-  const folders = (command: Command): Command =>
-    command
-      .option('--config-dir <dir>', 'where its configuration lies', '/etc/isthmus')
-      .option('--state-dir <dir>', 'where its keys and state lie', '/var/lib/isthmus/agent');
-  folders(agent.command('join'))
-    .description('let this host into a federation: write the agent’s configuration and start it')
-    .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane from inside')
-    .option('--token-file <file>', 'file with the join token, - for standard input')
-    .option('--token <token>', 'the join token itself; others may see it in the list of processes')
-    .option('--network <name>', 'network in which others reach this host directly (default: the agent’s name)')
-    .option('--locality <region/zone>', 'where this host is')
-    .option('--address <host>', 'this host’s address for others (default: the one towards the server)')
-    .option('--call-as <namespace/name>', 'service whose identity calls from here carry')
-    .option('--dns-port <port>', 'port on 127.0.0.1 where names are answered', '5353')
-    .option('--resolver', 'send the zone clusterset.local there (a drop-in of systemd-resolved)')
-    .option('--capture', 'transparent capture: mesh names work on every port, and with any resolver; needs nftables and root')
-    .option('--no-start', 'write the files only')
-    .option('--force', 'replace a configuration that is there')
-    .action(run('proxy', async () => (await load()).joinHost));
-  agent
-    .command('install-script')
-    .description('print a script that lets a host in: it fetches the packages, checks them, installs them and joins')
-    .requiredOption('--server <host:port>', 'the cluster’s gateway, or its control plane from inside')
-    .requiredOption('--packages <dir>', 'directory of a release, for its SHA256SUMS')
-    .option('--url <url>', 'where hosts fetch the packages; without it the script is given a directory with them')
-    .option('--token-file <file>', 'file with the join token, - for standard input')
-    .option('--token <token>', 'the join token itself; others may see it in the list of processes')
-    .option('--network <name>', 'as of `agent join`')
-    .option('--locality <region/zone>', 'as of `agent join`')
-    .option('--address <host>', 'as of `agent join`')
-    .option('--call-as <namespace/name>', 'as of `agent join`')
-    .option('--dns-port <port>', 'as of `agent join`')
-    .option('--resolver', 'as of `agent join`')
-    .option('--capture', 'as of `agent join`')
-    .option('--no-start', 'as of `agent join`')
-    .action(run('process', async () => (await import('./commands/install-script.ts')).printInstallScript));
-  addCapture(agent);
-  folders(agent.command('leave'))
-    .description('take this host out again: stop its agent and remove its configuration')
-    .option('--purge', 'remove its keys and state too')
-    .action(run('proxy', async () => (await load()).leaveHost));
-}
-
-function addCapture(agent: Command): void {
-  const load = () => import('./commands/capture.ts');
-  const capture = agent.command('capture').description('transparent capture by nftables: connections to mesh addresses reach the agent on any port');
-  const withConfig = (command: Command): Command => command.option('--config <file>', 'the agent’s configuration', '/etc/isthmus/agent.yaml');
-  withConfig(capture.command('apply'))
-    .description('put the rules of the configuration in force, as root; without capture there, remove them')
-    .option('--dry-run', 'let the kernel check the rules, change nothing')
-    .action(run('process', async () => (await load()).applyCapture));
-  capture.command('remove').description('remove every rule, as root').action(run('process', async () => (await load()).removeCapture));
-  withConfig(capture.command('show')).description('print the rules of the configuration').action(run('process', async () => (await load()).showCapture));
-}
-
-/** A commander action that builds the context, then loads the command and runs it. */
-function run(target: Target | 'process', load: () => Promise<Run>) {
-  return async (...raw: readonly unknown[]): Promise<void> => {
-    const command = raw.at(-1) as Command;
-    const options = command.optsWithGlobals() as Options;
-    const [{ makeContext }, work] = await Promise.all([import('./context.ts'), load()]);
-    const isGiven = (name: string): boolean => ['cli', 'env'].includes(command.getOptionValueSourceWithGlobals(name) ?? '');
-    // A socket or a demo that is named goes before the context in use, and a context that is named before both.
-    const mayUseContext = (target === 'control-plane' || target === 'trust-root' || target === 'agent' || target === 'gateway') && (isGiven('context') || !(isGiven('socket') || isGiven('state')));
-    const api = mayUseContext ? await (await import('./contexts.ts')).findContext(options['context'] as string | undefined) : undefined;
-    // Where no cluster is named, a command can tell: what is meant is the context's, or all of them.
-    const named = isGiven('cluster') ? options : { ...options, cluster: undefined };
-    await work(makeContext(target === 'process' ? 'control-plane' : target, options, api, isGiven('cluster')), command.args, named);
-  };
 }
 
 function* everyCommand(command: Command): Generator<Command> {

@@ -133,20 +133,37 @@ export async function createJoinToken(parts: WriteParts, request: admin.CreateJo
 /** Bans once for its idempotency key: a ban counts from its moment, so the same one again would reach further. */
 export async function ban(parts: WriteParts, { kind, namespace, name, reason, write }: admin.BanRequest): Promise<admin.BanResponse> {
   const subject = subjectOf(kind, namespace, name);
-  return onceAfter(parts, write, `ban ${JSON.stringify([subject, reason])}`, async (dryRun) => {
-    if (!dryRun) await parts.bans.ban(subject, reason);
-    return {};
+  const memory = parts.idempotency.of(write, `ban ${JSON.stringify([subject, reason])}`);
+  return fenced(async () => {
+    if ((await memory.earlier()) !== undefined) return { replayed: true };
+    if (write?.dryRun !== true) await parts.bans.ban(subject, reason, memory.writes({}));
+    return { replayed: false };
   });
 }
 
 /** Takes a ban back. */
 export async function lift(parts: WriteParts, { kind, namespace, name, write }: admin.UnbanRequest): Promise<admin.UnbanResponse> {
   const subject = subjectOf(kind, namespace, name);
-  const { replayed, ...outcome } = await onceAfter(parts, write, `unban ${JSON.stringify(subject)}`, async (dryRun) => ({ existed: dryRun || (await parts.bans.lift(subject)) }));
-  return { existed: outcome['existed'] === true, replayed };
+  const memory = parts.idempotency.of(write, `unban ${JSON.stringify(subject)}`);
+  return fenced(async () => {
+    const earlier = await memory.earlier();
+    if (earlier !== undefined) return { existed: earlier['existed'] === true, replayed: true };
+    const existed = write?.dryRun === true || (await parts.bans.lift(subject, memory.writes({ existed: true })));
+    if (existed) return { existed, replayed: false };
+    const { compare, then } = memory.writes({ existed });
+    return then.length === 0 || (await parts.store.txn({ compare, then })).ok ? { existed, replayed: false } : undefined;
+  });
 }
 
-/** Bans and rights are changed by identity alone, in its own order with the log: such a write is remembered right after it. */
+/** Of two changes of bans with one key the later one finds the earlier's answer. */
+function fenced<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+  return retried(() => attempt().catch((error: unknown) => {
+    if (error instanceof IsthmusError && error.code === 'IDENTITY_BAN_FENCED') return undefined;
+    throw error;
+  }));
+}
+
+/** Rights are changed by identity alone, in its own order with the log: such a write is remembered right after it. */
 async function onceAfter<T extends object>({ idempotency, store }: WriteParts, write: admin.Write | undefined, fingerprint: string, work: (dryRun: boolean) => Promise<T>): Promise<{ readonly replayed: boolean } & Readonly<Record<string, unknown>>> {
   const memory = idempotency.of(write, fingerprint);
   const earlier = await memory.earlier();

@@ -1,5 +1,5 @@
 // Every setting of a gateway: name, type, unit, default and what it is for.
-import { proxyAttestationSchema } from '@isthmus/identity';
+import { membershipSettings } from '@isthmus/identity';
 import { schemas, type Static, strict, Type } from '@isthmus/model';
 import { handOverSettings, healthSchema, logSchema } from '@isthmus/runtime';
 
@@ -7,14 +7,7 @@ const limitMs = (defaultMs: number, description: string) => Type.Optional(Type.I
 const limitCount = (count: number, description: string) => Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, default: count, description }));
 
 export const configSchema = strict({
-  stateDir: Type.String({ description: 'directory for keys and state, mode 0700' }),
-  server: strict({
-    address: schemas.hostPort,
-    serverName: Type.Optional(Type.String({ description: 'SNI of the control plane (default: control-plane.isthmus.<trust domain>)' })),
-  }),
-  joinToken: Type.Optional(Type.String({ description: 'the one-time join token; better in a file', maxLength: 4_096 })),
-  joinTokenFile: Type.Optional(Type.String({ description: 'file with the one-time join token; needed on the first start only' })),
-  attestation: Type.Optional(proxyAttestationSchema),
+  ...membershipSettings,
   network: Type.String({ default: 'default', description: 'network this gateway stands in', maxLength: 63 }),
   locality: Type.String({ default: '', description: 'region/zone/sub-zone of this gateway', maxLength: 200 }),
   listen: strict({

@@ -1,14 +1,5 @@
 // What one peer said: verified, held in memory and mirrored in the own store; it stays until the peer says otherwise.
-import {
-  type Ban,
-  type ClusterRecord,
-  type Digest,
-  formatServiceName,
-  type ImportedService,
-  MAX_BANS,
-  type Member,
-  type ServiceName,
-} from '@isthmus/model';
+import { type Ban, type ClusterRecord, type Digest, formatServiceName, type ImportedService, MAX_BANS, type Member, type ServiceName } from '@isthmus/model';
 import type { BundleSource } from '@isthmus/pki';
 import type { Clock, Random } from '@isthmus/runtime';
 import { keys } from '@isthmus/store';
@@ -19,6 +10,7 @@ import type { MirrorRecords } from './mirror-records.ts';
 import { PeerHealth, type PeerTimes } from './peer-state.ts';
 import { parseRecord, type PeerRecord, readRecord, type RecordOrigin } from './record.ts';
 import { RemovalGuard } from './removal-guard.ts';
+import { SetAside } from './set-aside.ts';
 
 /** A peer as this cluster sees it, from its own evidence alone. */
 export type PeerStatus = {
@@ -67,9 +59,7 @@ export type MirrorOptions = {
 
 type HeldDigest = { readonly digest: Digest; readonly bytes: Uint8Array | undefined; readonly size: number };
 type HeldBan = { readonly ban: Ban; readonly bytes: Uint8Array | undefined };
-type SetAside = { readonly reason: string; readonly bytes: Uint8Array | undefined };
 
-const MAX_SET_ASIDE = 1_000;
 /** A heartbeat's record is written to the mirror when it says something new, else only so often. */
 const CLUSTER_RECORD_EVERY_MS = 60_000;
 
@@ -86,16 +76,14 @@ export class Mirror {
   readonly #guard: RemovalGuard;
   readonly #held = new Map<string, HeldDigest>();
   readonly #bans = new Map<string, HeldBan>();
-  readonly #aside = new Map<string, SetAside>();
+  readonly #aside: SetAside;
   readonly #follower: PeerFollower;
-  readonly #refusals;
   #member: Member;
   #clusterRecord: ClusterRecord | undefined;
   #clusterBytes: Uint8Array | undefined;
   #clusterRecordSavedAtMs = 0;
   #bytes = 0;
   #wasFenced = false;
-  #lastRefusal: string | undefined;
 
   constructor(options: MirrorOptions) {
     const { member, cluster, openPeer, clock, random, metrics, times, startDelayMs } = options;
@@ -103,7 +91,8 @@ export class Mirror {
     this.#member = member;
     this.#origin = { cluster: member.cluster, trustDomain: member.trustDomain, consumer: cluster };
     this.#log = options.log.with({ peer: member.cluster });
-    this.#refusals = metrics.counter('isthmus_federation_refused_records_total', 'Records of peers set aside', ['source_cluster', 'reason']);
+    const refusals = metrics.counter('isthmus_federation_refused_records_total', 'Records of peers set aside', ['source_cluster', 'reason']);
+    this.#aside = new SetAside({ cluster: member.cluster, refusals, log: this.#log });
     const massRemovals = metrics.counter('isthmus_federation_mass_removals_total', 'Times most of a peer’s records vanished at once and were kept for a grace period', ['source_cluster']);
     this.#health = new PeerHealth({ clock, times, onChange: () => this.#stateChanged() });
     this.#guard = new RemovalGuard({
@@ -164,11 +153,7 @@ export class Mirror {
       this.#wasFenced = isFenced;
       this.#stateChanged();
     }
-    for (const [key, { bytes }] of [...this.#aside]) {
-      if (bytes === undefined) continue;
-      this.#aside.delete(key);
-      this.#take(key, bytes);
-    }
+    for (const { key, bytes } of this.#aside.takeRetriable()) this.#take(key, bytes);
   }
 
   services(): readonly ServiceName[] {
@@ -220,7 +205,7 @@ export class Mirror {
       connected: isFollowingAll,
       exports: this.services().length,
       refused: this.#aside.size,
-      ...(this.#lastRefusal === undefined ? {} : { lastRefusal: this.#lastRefusal }),
+      ...(this.#aside.lastReason === undefined ? {} : { lastRefusal: this.#aside.lastReason }),
       ...(lastError === undefined ? {} : { lastError }),
     };
   }
@@ -263,13 +248,13 @@ export class Mirror {
       return;
     }
     const over = this.#overQuota(key, bytes, held);
-    if (over !== undefined) return this.#setAside(key, 'quota', over, undefined);
+    if (over !== undefined) return this.#aside.add(key, 'quota', over, undefined);
     const read = readRecord(key, bytes, this.#origin, this.#options.bundles, this.#options.clock.nowMs());
-    if (!read.ok) return this.#setAside(key, read.reason, read.detail, read.mayHeal ? bytes : undefined);
+    if (!read.ok) return this.#aside.add(key, read.reason, read.detail, read.mayHeal ? bytes : undefined);
     const last = read.record.kind === 'cluster' ? this.#clusterRecord : read.record.kind === 'ban' ? this.#bans.get(key)?.ban : held?.digest;
     const { sequence } = read.record.value;
     if (last !== undefined && (sequence < last.sequence || (sequence === last.sequence && JSON.stringify(last) !== JSON.stringify(read.record.value)))) {
-      return this.#setAside(key, 'old-sequence', `sequence ${sequence} after ${last.sequence}`, undefined);
+      return this.#aside.add(key, 'old-sequence', `sequence ${sequence} after ${last.sequence}`, undefined);
     }
     this.#aside.delete(key);
     this.#accept(key, read.record, bytes, last?.sequence);
@@ -329,15 +314,6 @@ export class Mirror {
     if (key.startsWith(keys.sharedBans())) return this.#bans.size >= MAX_BANS && !this.#bans.has(key) ? `more than ${MAX_BANS} bans` : undefined;
     if (held === undefined && this.#held.size >= maxRecords) return `more than ${maxRecords} records`;
     return this.#bytes - (held?.size ?? 0) + bytes.length > maxBytes ? `more than ${maxBytes} bytes` : undefined;
-  }
-
-  #setAside(key: string, reason: string, detail: string, bytes: Uint8Array | undefined): void {
-    const text = `${key}: ${reason}: ${detail}`;
-    const isNew = this.#aside.get(key)?.reason !== text;
-    this.#lastRefusal = text;
-    this.#refusals.inc({ source_cluster: this.#origin.cluster, reason });
-    if (this.#aside.size < MAX_SET_ASIDE || this.#aside.has(key)) this.#aside.set(key, { reason: text, bytes });
-    if (isNew) this.#log.warn('record of a peer set aside', { key, reason, detail });
   }
 
   #gone(key: string): void {

@@ -5,6 +5,7 @@ export const fail = defineErrors({
   IDENTITY_TOKEN_REFUSED: { class: 'unauthenticated', doc: 'A bootstrap or join token is garbage, expired, used, unknown, or made for another cluster or federation. The text says which.' },
   IDENTITY_TOKEN_INVALID: { class: 'invalid', doc: 'What was asked of a new token is wrong: a bad name, life or role.' },
   IDENTITY_TOKEN_FENCED: { class: 'conflict', doc: 'A token was not made because what its making depends on changed at the same moment; nothing was changed.' },
+  IDENTITY_BAN_FENCED: { class: 'conflict', doc: 'A ban was not made or lifted because what that depends on changed at the same moment.' },
   IDENTITY_TOKEN_NOT_FOUND: { class: 'not-found', doc: 'There is no join token of that id.' },
   IDENTITY_ATTESTATION_REFUSED: { class: 'unauthenticated', doc: 'Evidence shown in order to join does not hold: the text says why, the audit record of the control plane by which method and for whom.' },
   IDENTITY_ATTESTATION_CONFIG: { class: 'invalid', doc: 'The attestation part of a configuration cannot be used; the text names every wrong place.' },

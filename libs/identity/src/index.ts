@@ -12,7 +12,7 @@ export type { ProxyTrust } from './authority/trust-report.ts';
 export type { RotationDocument } from './trust-root/rotor.ts';
 export type { CreatedJoinToken, JoinTokenRequest } from './issuance/join-tokens.ts';
 export { type Issuance, type IssuanceOptions, serveIssuance } from './issuance/issuance.ts';
-export { openProxyAttestation, type ProxyAttestationConfig, proxyAttestationSchema } from './proxy/attestation-config.ts';
+export { membershipSettings, openProxyAttestation, type ProxyAttestationConfig, proxyAttestationSchema } from './proxy/attestation-config.ts';
 export { type Identity, type IdentityOptions, type IdentityStatus, joinOrResume } from './proxy/join.ts';
 export { type Fresh, type FreshSvid, keepFresh, type KeepFreshOptions, renewalDelayMs } from './renew.ts';
 export { bundleFromWire, bundleToWire, memberFromWire, memberToWire } from './wire.ts';

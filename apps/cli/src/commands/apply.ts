@@ -6,7 +6,7 @@ import type { CommandContext } from '../context.ts';
 import { type Declaration, namedBy, parseDocuments } from '../documents.ts';
 import { fail } from '../errors.ts';
 import { printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 
 export async function applyFile(context: CommandContext, _args: readonly string[], options: Options): Promise<void> {
   const isDryRun = options['dryRun'] === true;

@@ -3,7 +3,7 @@ import { type CommandContext } from '../context.ts';
 import { serviceArgument, withAdmin } from '../admin.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { text } from './cluster.ts';
 import { instant } from './token.ts';
 

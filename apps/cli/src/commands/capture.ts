@@ -8,7 +8,7 @@ import { loadConfig } from '@isthmus/runtime';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 
 /** The part of the agent's configuration that the rules are made from; the agent itself checks the rest. */
 const viewSchema = Type.Object({

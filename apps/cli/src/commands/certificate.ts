@@ -7,7 +7,7 @@ import { type Document, withAdmin } from '../admin.ts';
 import { type CommandContext, withChannel } from '../context.ts';
 import { fail } from '../errors.ts';
 import { formatDocument, printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { proxyApi } from '../proxy-admin.ts';
 import { text } from './cluster.ts';
 import { instant } from './token.ts';

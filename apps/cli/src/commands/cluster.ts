@@ -4,7 +4,7 @@ import { withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { withTrustRoot } from '../trust-admin.ts';
 
 /** Prints a token a cluster may join with once. */

@@ -8,7 +8,7 @@ import type { CommandContext } from '../context.ts';
 import type { ApiContext } from '../contexts.ts';
 import { fail } from '../errors.ts';
 import { formatDocument, printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { text } from './cluster.ts';
 
 const POLL_MS = 500;

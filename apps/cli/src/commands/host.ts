@@ -12,7 +12,7 @@ import { formatYaml, systemClock, writePrivateFile } from '@isthmus/runtime';
 import { type CommandContext, withChannel } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { proxyApi } from '../proxy-admin.ts';
 
 const run = promisify(execFile);

@@ -5,7 +5,7 @@ import { messageOf } from '@isthmus/model';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { joinTokenOf } from './host.ts';
 
 /** What a script is made of; it holds the token. */

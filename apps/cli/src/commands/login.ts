@@ -9,7 +9,7 @@ import type { CommandContext } from '../context.ts';
 import { type BearerSource, findContext, identityDir, readContexts, removeContext, saveContext, useContext } from '../contexts.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import type { IssuedToken } from '../token-issuer.ts';
 import { instant } from './token.ts';
 

@@ -6,7 +6,7 @@ import { formatYaml } from '@isthmus/runtime';
 import { type CommandContext, withChannel } from '../context.ts';
 import { demoPaths } from '../demo/paths.ts';
 import { fail } from '../errors.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 
 const MAX_LINES = 2_000;
 const PROGRAMS = ['trust-root', 'control-plane', 'gateway', 'agent', 'admin-api'];

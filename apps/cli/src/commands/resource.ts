@@ -5,7 +5,7 @@ import { type Document, serviceArgument, withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { type Column, formatDocument, printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { namedBy } from '../documents.ts';
 import { byKind, readDeclarations } from './apply.ts';
 import { KIND_WORDS, KINDS } from './kinds.ts';

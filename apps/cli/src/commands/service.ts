@@ -4,7 +4,7 @@ import { type AdminApi, type Document, serviceArgument, withAdmin } from '../adm
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { text } from './cluster.ts';
 
 export async function applyService(context: CommandContext, [name]: readonly string[], options: Options): Promise<void> {

@@ -3,7 +3,7 @@ import { formatDuration } from '@isthmus/model';
 import { withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
 import { formatTable, printOutcome } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { text } from './cluster.ts';
 import type { FederationStatus } from './federation-status.ts';
 

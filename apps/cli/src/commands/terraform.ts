@@ -6,7 +6,7 @@ import { isSea } from 'node:sea';
 import { fileURLToPath } from 'node:url';
 import type { CommandContext } from '../context.ts';
 import { printOutcome } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 
 /** The address configurations name the provider by, as in decision 0021. */
 const SOURCE = 'isthmus.example/isthmus/isthmus';

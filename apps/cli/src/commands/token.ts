@@ -4,7 +4,7 @@ import { serviceArgument, withAdmin } from '../admin.ts';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { text, ttlOption } from './cluster.ts';
 
 export async function createToken(context: CommandContext, [agent = '']: readonly string[], options: Options): Promise<void> {

@@ -5,7 +5,7 @@ import type { CommandContext } from '../context.ts';
 import { demoPaths } from '../demo/paths.ts';
 import { fail } from '../errors.ts';
 import { printOutcome } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { instant } from './token.ts';
 
 export async function backup(context: CommandContext, [path = '']: readonly string[], options: Options): Promise<void> {

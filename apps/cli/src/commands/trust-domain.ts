@@ -8,7 +8,7 @@ import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { type ExportedBundle, withForeignTrust } from '../foreign-trust.ts';
 import { printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { text } from './cluster.ts';
 
 /** Declares a foreign trust domain, and takes its first bundle where a file is given: its fingerprint is checked before anything is written. */

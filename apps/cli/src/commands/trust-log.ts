@@ -6,7 +6,7 @@ import { messageOf } from '@isthmus/model';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { printOutcome, printRows } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { withTrustRoot } from '../trust-admin.ts';
 import { text } from './cluster.ts';
 import { instant } from './token.ts';

@@ -6,7 +6,7 @@ import { formatYaml, systemClock } from '@isthmus/runtime';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { formatTable, printOutcome } from '../output/table.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { type RotateRequest, type RotationApi, withTrustRoot } from '../trust-admin.ts';
 import { formatBar } from '../output/bar.ts';
 import { instant } from './token.ts';

@@ -1,22 +1,14 @@
 // One real etcd process for a cluster of the demo: mutual TLS, data in the state directory, and a clear word where the binary is missing.
-import { accessSync, constants, mkdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { mkdirSync } from 'node:fs';
 import { fail } from '../errors.ts';
-import type { ProcessSpec } from './process.ts';
+import { executableOn, type ProcessSpec } from './process.ts';
 
 export type EtcdTls = { readonly ca: string; readonly serverCert: string; readonly serverKey: string };
 
 /** The etcd binary on PATH. Throws CLI_ETCD_ABSENT with the way to install it. */
 export function findEtcd(path: string): string {
-  for (const directory of path.split(delimiter)) {
-    const file = join(directory, 'etcd');
-    try {
-      accessSync(file, constants.X_OK);
-      return file;
-    } catch {
-      // Not here: the next directory.
-    }
-  }
+  const file = executableOn(path, 'etcd');
+  if (file !== undefined) return file;
   throw fail('CLI_ETCD_ABSENT', '--store etcd: no etcd binary on PATH', { hint: 'apt-get install etcd-server (Debian 12 and older: etcd), or use --store embedded' });
 }
 

@@ -10,7 +10,7 @@ import { type RotationApi, rotationApi } from '../trust-admin.ts';
 import { adminApiConfig, agentConfig, type DemoGrant, controlPlaneConfig, gatewayConfig, toYaml, trustRootConfig } from './config.ts';
 import { etcdProcess, type EtcdTls, findEtcd } from './etcd.ts';
 import type { DemoPaths } from './paths.ts';
-import { appMain, isReadyLine, type ManagedProcess, nodeProgram, type ProcessSpec, sampleWorkload } from './process.ts';
+import { appMain, isReadyLine, killedWithParent, type ManagedProcess, nodeProgram, type ProcessSpec, sampleWorkload } from './process.ts';
 import type { Supervisor } from './supervisor.ts';
 import { type AgentPlan, type ClusterPlan, names, portNames, type Ports, type Topology, type WorkloadPlan } from './topology.ts';
 
@@ -139,7 +139,7 @@ export function openFederation(options: FederationOptions): Federation {
 const NODE_FLAGS: Readonly<Partial<Record<Parameters<typeof appMain>[0], readonly string[]>>> = { agent: ['--max-semi-space-size=2'], gateway: ['--max-semi-space-size=2'] };
 
 function nodeSpec(options: FederationOptions, name: string, program: string, args: readonly string[], nodeFlags: readonly string[] = []): ProcessSpec {
-  const start = nodeProgram(program, args, nodeFlags);
+  const start = killedWithParent(nodeProgram(program, args, nodeFlags));
   return {
     name,
     ...start,

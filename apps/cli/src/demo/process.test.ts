@@ -1,13 +1,13 @@
 // Processes of the demo: ready when they say so, explained when they fail, gone when they should be, whoever dies first.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { IsthmusError } from '@isthmus/model';
-import { isReadyLine, nodeProgram, type ProcessSpec } from './process.ts';
+import { executableOn, isReadyLine, killedWithParent, nodeProgram, type ProcessSpec } from './process.ts';
 import { openSupervisor, waitFor } from './supervisor.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'isthmus-process-'));
@@ -71,23 +71,46 @@ for (const [what, source] of [
   ['children end too when what they write goes nowhere', `process.on('SIGTERM', () => {}); setInterval(() => { process.stdout.write('x'); process.stderr.write('y'); }, 1); process.on('uncaughtException', () => process.stderr.write('z'));`],
 ] as const) {
   test(`${what}, when their parent is killed -9`, { timeout: 60_000 }, async () => {
-    const spec = program(`orphan-${what.length}`, `${source} ${READY} setInterval(() => {}, 1000);`);
-    const parentFile = join(directory, 'parent.ts');
-    const url = (name: string): string => JSON.stringify(new URL(name, import.meta.url).href);
-    writeFileSync(
-      parentFile,
-      `const { openSupervisor } = await import(${url('./supervisor.ts')});
-       const { isReadyLine } = await import(${url('./process.ts')});
-       const child = await openSupervisor().start({ ...${JSON.stringify(spec)}, isReady: isReadyLine });
-       process.stdout.write(child.pid + '\\n');`,
-    );
-    const parent = spawn(process.execPath, [parentFile], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const [line] = (await new Promise((resolve) => createInterface({ input: parent.stdout }).once('line', (text) => resolve([text])))) as [string];
-    const pid = Number(line);
-    assert.equal(isAlive(pid), true);
+    const { parent, pid } = await startByParent(program(`orphan-${what.length}`, `${source} ${READY} setInterval(() => {}, 1000);`));
     parent.kill('SIGKILL');
     await waitFor('the child to end', 20_000, () => (isAlive(pid) ? undefined : true));
   });
+}
+
+const setpriv = executableOn(process.env['PATH'] ?? '', 'setpriv');
+test('a child that is stopped, so that nothing in it has its turn, ends too when its parent is killed -9', { timeout: 60_000, skip: setpriv === undefined ? 'no setpriv on PATH (util-linux)' : false }, async () => {
+  const spec = program('stopped', `${READY} setInterval(() => {}, 1000);`);
+  const { parent, pid } = await startByParent({ ...spec, ...killedWithParent(spec) });
+  process.kill(pid, 'SIGSTOP');
+  parent.kill('SIGKILL');
+  try {
+    await waitFor('the child to end', 20_000, () => (isAlive(pid) ? undefined : true));
+  } finally {
+    if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+  }
+});
+
+test('without setpriv, or where a program is chosen by the name it is called by, it is started as ever', () => {
+  const start = { command: '/usr/bin/node', args: ['main.ts'] };
+  assert.deepEqual(killedWithParent(start, directory), start);
+  assert.deepEqual(killedWithParent({ ...start, argv0: 'isthmus-agent' }), { ...start, argv0: 'isthmus-agent' });
+});
+
+/** Starts it as a child of another process; resolves when it is ready. */
+async function startByParent(spec: ProcessSpec): Promise<{ readonly parent: ChildProcess; readonly pid: number }> {
+  const parentFile = join(directory, 'parent.ts');
+  const url = (name: string): string => JSON.stringify(new URL(name, import.meta.url).href);
+  writeFileSync(
+    parentFile,
+    `const { openSupervisor } = await import(${url('./supervisor.ts')});
+     const { isReadyLine } = await import(${url('./process.ts')});
+     const child = await openSupervisor().start({ ...${JSON.stringify(spec)}, isReady: isReadyLine });
+     process.stdout.write(child.pid + '\\n');`,
+  );
+  const parent = spawn(process.execPath, [parentFile], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const line = await new Promise<string>((resolve) => createInterface({ input: parent.stdout }).once('line', resolve));
+  assert.equal(isAlive(Number(line)), true);
+  return { parent, pid: Number(line) };
 }
 
 function isAlive(pid: number): boolean {

@@ -1,7 +1,7 @@
 // One process of the demo: started in its own group, its output kept in a file, ready when it says so, ended for certain.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { accessSync, constants, createWriteStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { isSea } from 'node:sea';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -50,6 +50,29 @@ export function nodeProgram(program: string, args: readonly string[], nodeFlags:
     return { command: process.execPath, args: ['--disable-warning=ExperimentalWarning', ...nodeFlags, '--import', endWithParent, program, ...args] };
   }
   return isAbsolute(program) ? { command: program, args } : { command: process.execPath, argv0: program, args, env: { ISTHMUS_ENDS_WITH_PARENT: '1' } };
+}
+
+/**
+ * The same program, killed by the kernel in the moment its parent dies, also while nothing in it has its turn. By `setpriv`
+ * of util-linux, where `path` has it; without it, and where the program is chosen by the name it is called by, it ends by
+ * the pipe alone. The kernel means the thread that started it: here the main one, which lives as long as the process.
+ * **Source** prctl(2), PR_SET_PDEATHSIG.
+ */
+export function killedWithParent(start: ProgramStart, path: string = process.env['PATH'] ?? ''): ProgramStart {
+  const setpriv = process.platform === 'linux' && start.argv0 === undefined ? executableOn(path, 'setpriv') : undefined;
+  return setpriv === undefined ? start : { ...start, command: setpriv, args: ['--pdeathsig', 'KILL', '--', start.command, ...start.args] };
+}
+
+/** The first executable of this name in the directories of a `PATH`. */
+export function executableOn(path: string, name: string): string | undefined {
+  return path.split(delimiter).map((directory) => join(directory, name)).find((file) => {
+    try {
+      accessSync(file, constants.X_OK);
+      return true;
+    } catch {
+      return false; // Not here: the next directory.
+    }
+  });
 }
 
 /** The application of the demo: a source, or what the executable is when it is called by this name. */

@@ -5,7 +5,7 @@ import { ERROR_CLASSES } from '@isthmus/model';
 import { systemClock } from '@isthmus/runtime';
 import type { CommandContext } from '../context.ts';
 import { fail } from '../errors.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import { type DemoRequest, serveDemoControl } from './control.ts';
 import { findEtcd } from './etcd.ts';
 import { type Federation, openFederation, outboundOf, type StoreKind } from './federation.ts';

@@ -1,6 +1,6 @@
 // The end of every `--check`: what a walk found is said and written; and the walks that make a federation of their own.
 import type { CommandContext } from '../context.ts';
-import type { Options } from '../program.ts';
+import type { Options } from '../tree/action.ts';
 import type { StoreKind } from './federation.ts';
 import { parsePortRange } from './ports.ts';
 import { openTour, type Tour, writeReport } from './report.ts';

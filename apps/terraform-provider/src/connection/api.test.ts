@@ -66,14 +66,30 @@ test('the token goes as a bearer token, to the admin API of the cluster and to n
   await other.close();
 });
 
-test('a token that ran out is read anew from its file, once; one that is no newer is a refusal', async () => {
+test('a token that ran out is read anew from its file, once for all calls; one that is no newer is a refusal, and no other error is a reason to read', async () => {
   let file = 'secret-token';
-  reply = ({ headers }) => (headers.authorization === 'Bearer new-token' ? { status: 200, body: { cluster: 'east', items: [] } } : { status: 401, body: { status: 401, code: 'API_UNAUTHENTICATED', detail: 'the bearer token is refused (expired)' } });
-  const filed = openApi({ ...settings, readToken: async () => file, endpoints: [endpoint] }, parts);
+  let reads = 0;
+  const empty: Reply = { status: 200, body: { cluster: 'east', items: [] } };
+  const expired: Reply = { status: 401, body: { status: 401, code: 'API_UNAUTHENTICATED', detail: 'the bearer token is refused (expired)' } };
+  const renewed = Promise.withResolvers<void>();
+  let refusals = 0;
+  reply = ({ headers }) => {
+    if (headers.authorization !== 'Bearer new-token') return refusals++ < 2 ? expired : renewed.promise.then(() => expired);
+    renewed.resolve();
+    return empty;
+  };
+  const readToken = async (): Promise<string> => (reads++, file);
+  const filed = openApi({ ...settings, readToken, endpoints: [endpoint] }, parts);
   await assert.rejects(filed.list('listClusters', {}, soon()), { code: 'API_UNAUTHENTICATED' });
-  assert.equal(asked.length, 1);
+  assert.deepEqual([asked.length, reads], [1, 1]);
   file = 'new-token';
+  // The other call hears of its refusal when the first one has the new token.
   assert.deepEqual(await Promise.all([1, 2].map(() => filed.list('listClusters', {}, soon()))), [[], []]);
+  assert.equal(reads, 2);
+  reply = () => ({ status: 403, body: { status: 403, code: 'API_DENIED', detail: 'no' } });
+  file = 'newest-token';
+  await assert.rejects(filed.list('listClusters', {}, soon()), { code: 'API_DENIED' });
+  assert.equal(reads, 2);
   await filed.close();
 });
 

@@ -40,6 +40,20 @@ test('a key or token others can read is refused, and a file that is not there is
   await assert.rejects(readSettings({ ca_certificate_file: join(directory, 'none') }, {}), named(/^ca_certificate_file: .*none/));
 });
 
+test('a token’s file is read without its line end, each time it is asked for, and no longer once others can read it', async () => {
+  const path = file('renewed-token', 'first\n', 0o600);
+  const { token, readToken } = await readSettings({ token_file: path }, {});
+  assert.equal(token, 'first');
+  assert.ok(readToken !== undefined);
+  file('renewed-token', 'second\n', 0o600);
+  assert.equal(await readToken(), 'second');
+  file('renewed-token', 'third\n', 0o644);
+  await assert.rejects(readToken(), named(/^token_file: .*renewed-token/));
+  await assert.rejects(readSettings({ token_file: path }, {}), named(/^token_file: .*renewed-token/));
+  assert.equal((await readSettings({ token: 'given' }, {})).readToken, undefined);
+  assert.deepEqual(Object.entries(settingsAttributes()).flatMap(([name, a]) => (a.isSensitive === true ? [name] : [])).toSorted(), ['client_key', 'token']);
+});
+
 test('certificates and keys are checked before anything is dialled', () => {
   const settings = { endpoints: [], federation: undefined, cluster: undefined, caPem: undefined, clientCertPem: undefined, clientKeyPem: undefined, token: undefined, trustRootSocket: undefined };
   const parts = { clock: systemClock, random: systemRandom };

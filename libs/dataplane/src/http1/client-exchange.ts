@@ -2,7 +2,7 @@
 import type { Abort, ClientExchange, HeaderList, RequestHead, ResponseSink } from '../http/exchange.ts';
 import type { ByteStream } from '../transport/transport.ts';
 import { lastChunk } from './encode.ts';
-import { flushGathered, gatherBytes, gatherText, sendText } from './outbox.ts';
+import { flushGathered, gatherBytes, gatherChunk, gatherText, sendText } from './outbox.ts';
 
 /** What an exchange asks of its connection. */
 export interface ExchangeOwner {
@@ -19,8 +19,6 @@ export class Http1ClientExchange implements ClientExchange {
   readonly method: string;
   readonly upgrade: string | undefined;
   requestEnded: boolean;
-  /** The response's head has come. */
-  answered = false;
   /** The response has come whole. */
   over = false;
   switched = false;
@@ -73,11 +71,8 @@ export class Http1ClientExchange implements ClientExchange {
       return !stream.writableNeedDrain;
     }
     if (this.requestEnded) return true;
-    if (this.#chunked) {
-      gatherText(stream, chunk.length.toString(16) + '\r\n');
-      gatherBytes(stream, chunk);
-      gatherText(stream, '\r\n');
-    } else {
+    if (this.#chunked) gatherChunk(stream, chunk);
+    else {
       if (chunk.length > this.#leftBytes) {
         this.#broken('the request body is longer than its length');
         return true;

@@ -1,7 +1,7 @@
 // Writes heads: start lines, fields, framing.
 import { STATUS_CODES } from 'node:http';
 import type { HeaderList, RequestHead } from '../http/exchange.ts';
-import { isAuthority } from './head.ts';
+import { isAuthority } from './authority.ts';
 import { FIELD_NAMES, TOKEN_LOWER } from './octets.ts';
 
 const STATUS_LINES: (string | undefined)[] = [];

@@ -1,12 +1,12 @@
 // Turns a scanned head into a request or a response: what framing it has, what ends at this hop, what is refused.
 import type { HeaderList, RequestHead, ResponseHead } from '../http/exchange.ts';
-import { FIELD, FIELD_NAMES, HOST_OCTET, TARGET_OCTET, TOKEN_LOWER } from './octets.ts';
+import { absoluteForm, isAuthority } from './authority.ts';
+import { FIELD, FIELD_NAMES, TARGET_OCTET, TOKEN_LOWER } from './octets.ts';
 import { type Refusal, refusal, type SectionScanner } from './scan.ts';
 
 /** A request with what only this connection needs to know. */
 export type ParsedRequest = {
   readonly head: RequestHead;
-  readonly chunked: boolean;
   /** HTTP/1.0: no chunked response, no 1xx, no next request. */
   readonly old: boolean;
   readonly keepAlive: boolean;
@@ -43,7 +43,7 @@ const MAX_METHOD = 32;
 const VERSION_TEXT = /^HTTP\/[0-9]\.[0-9]$/;
 const OTHER_CODINGS = /^(?:x-)?(?:gzip|deflate|compress|identity)[ \t]*(?:,[ \t]*chunked)?$/i;
 
-/** What the fields of one head said; filled by `readFields`, one object for each connection. */
+/** What the fields of one head said; one object for each connection. */
 class FieldFacts {
   headers: string[] = [];
   host: string | undefined;
@@ -55,6 +55,19 @@ class FieldFacts {
   connectionUpgrade = false;
   upgrade: string | undefined;
   expect: string | undefined;
+
+  /** For the next head; `headers`, which the last one keeps, are replaced when they are read. */
+  reset(): void {
+    this.host = undefined;
+    this.hosts = 0;
+    this.contentLength = undefined;
+    this.transferEncoding = undefined;
+    this.close = false;
+    this.keepAlive = false;
+    this.connectionUpgrade = false;
+    this.upgrade = undefined;
+    this.expect = undefined;
+  }
 }
 
 /** Parses heads that a scanner found whole. One for each connection; keeps nothing between heads. */
@@ -101,7 +114,6 @@ export class HeadParser {
       }
     }
 
-    const chunked = facts.transferEncoding !== undefined;
     const bodyBytes = this.#bodyBytes(facts, old);
     if (bodyBytes === -1) return undefined;
     const expectsContinue = facts.expect !== undefined && !old && bodyBytes !== 0;
@@ -111,7 +123,7 @@ export class HeadParser {
     // Only WebSocket may leave HTTP: h2c by upgrade would carry requests past every check (RFC 9113 §3.1 took it back).
     const upgrade = facts.connectionUpgrade && !old && bodyBytes === 0 && facts.upgrade?.toLowerCase() === 'websocket' ? 'websocket' : undefined;
     const head: RequestHead = upgrade === undefined ? { method, target, authority, scheme, headers, bodyBytes, expectsContinue } : { method, target, authority, scheme, headers, bodyBytes, upgrade, expectsContinue };
-    return { head, chunked, old, keepAlive };
+    return { head, old, keepAlive };
   }
 
   /** The response whose head is `text` to a request of `method`, or undefined and `refused` says why. */
@@ -191,15 +203,7 @@ export class HeadParser {
   #readFields(text: string): FieldFacts | undefined {
     const { fields, count } = this.#scanner;
     const facts = this.#facts;
-    facts.host = undefined;
-    facts.hosts = 0;
-    facts.contentLength = undefined;
-    facts.transferEncoding = undefined;
-    facts.close = false;
-    facts.keepAlive = false;
-    facts.connectionUpgrade = false;
-    facts.upgrade = undefined;
-    facts.expect = undefined;
+    facts.reset();
     let nominated: Set<string> | undefined;
     const headers: string[] = [];
     for (let i = 0, k = 0; i < count; i++, k += 5) {
@@ -280,44 +284,4 @@ function withoutNominated(headers: readonly string[], nominated: ReadonlySet<str
   const out: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) if (!nominated.has(headers[i] as string)) out.push(headers[i] as string, headers[i + 1] as string);
   return out;
-}
-
-/** Host and optional port, without user, list or escapes. Source: RFC 9110 §7.2, RFC 3986 §3.2. */
-export function isAuthority(value: string): boolean {
-  if (value === lastAuthority) return true;
-  if (!isHostAndPort(value)) return false;
-  lastAuthority = value;
-  return true;
-}
-
-// Requests come in runs to one host, and each is looked at twice: on its way in and on its way out.
-let lastAuthority: string | undefined;
-
-function isHostAndPort(value: string): boolean {
-  let i = 0;
-  if (value.charCodeAt(0) === 0x5b) {
-    const close = value.indexOf(']');
-    if (close < 3 || !/^[0-9a-fA-F:.]+$/.test(value.slice(1, close))) return false;
-    i = close + 1;
-  } else {
-    while (i < value.length && HOST_OCTET[value.charCodeAt(i)] === 1) i++;
-    if (i === 0) return false;
-  }
-  if (i === value.length) return true;
-  if (value.charCodeAt(i) !== 0x3a || value.length - i > 6) return false;
-  for (i += 1; i < value.length; i++) {
-    const digit = value.charCodeAt(i) - 48;
-    if (digit < 0 || digit > 9) return false;
-  }
-  return true;
-}
-
-/** `http://host:port/path?query`, split: the authority wins over Host (RFC 9112 §3.2.2). */
-function absoluteForm(target: string, method: string): { readonly authority: string; readonly target: string } | undefined {
-  const match = /^https?:\/\/([^/?]+)(.*)$/i.exec(target);
-  if (match === null) return undefined;
-  const [, authority = '', rest = ''] = match;
-  if (!isAuthority(authority)) return undefined;
-  if (rest === '') return { authority, target: method === 'OPTIONS' ? '*' : '/' };
-  return { authority, target: rest.startsWith('/') ? rest : `/${rest}` };
 }

@@ -36,6 +36,13 @@ export function gatherBytes(stream: ByteStream, chunk: Buffer): void {
   end += chunk.copy(room, end);
 }
 
+/** Adds one chunk of a chunked body. Source: RFC 9112 §7.1. */
+export function gatherChunk(stream: ByteStream, chunk: Buffer): void {
+  gatherText(stream, chunk.length.toString(16) + '\r\n');
+  gatherBytes(stream, chunk);
+  gatherText(stream, '\r\n');
+}
+
 /** Sends off what `stream` gathered. */
 export function flushGathered(stream: ByteStream): void {
   if (owner === stream) sendGathered();

@@ -11,6 +11,7 @@ export type RefusalCode =
 /** Why the codec refuses a message; `status` is what a server answers. */
 export type Refusal = { readonly status: number; readonly code: RefusalCode; readonly detail: string };
 
+/** Bounds of one head or trailer section; as in `HttpLimits`. */
 export type SectionLimits = { readonly headerBytes: number; readonly headerCount: number; readonly targetBytes: number };
 
 const CR = 13;

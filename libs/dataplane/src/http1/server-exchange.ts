@@ -3,7 +3,7 @@ import type { Abort, BodySink, HeaderList, ResponseHead, ServerExchange } from '
 import type { ByteStream } from '../transport/transport.ts';
 import { fieldLines, lastChunk, statusLine } from './encode.ts';
 import type { ParsedRequest } from './head.ts';
-import { flushGathered, gatherBytes, gatherText, sendText } from './outbox.ts';
+import { flushGathered, gatherBytes, gatherChunk, gatherText, sendText } from './outbox.ts';
 
 /** What an exchange asks of its connection. */
 export interface ExchangeOwner {
@@ -136,9 +136,7 @@ export class Http1ServerExchange implements ServerExchange {
         gatherBytes(stream, chunk);
         break;
       case CHUNKED:
-        gatherText(stream, chunk.length.toString(16) + '\r\n');
-        gatherBytes(stream, chunk);
-        gatherText(stream, '\r\n');
+        gatherChunk(stream, chunk);
         break;
       case NO_BODY:
         return true;

@@ -1,14 +1,13 @@
 // The server's end of an HTTP/1.1 connection: requests in, one after another, responses out in the same order.
 import type { Clock } from '@isthmus/runtime';
 import type { Abort, HeaderList, HttpLimits, ServerConnection, ServerHandlers } from '../http/exchange.ts';
-import { isLent, kept } from '../transport/lent.ts';
 import type { ByteStream } from '../transport/transport.ts';
-import { appended, ChunkedDecoder } from './chunked.ts';
+import type { ChunkTaker } from './chunked.ts';
 import { statusLine } from './encode.ts';
-import { HeadParser, type ParsedRequest } from './head.ts';
-import { latin1 } from './octets.ts';
+import type { ParsedRequest } from './head.ts';
 import { dropGathered, flushGathered, sendText } from './outbox.ts';
-import { MORE, REFUSED, type Refusal, refusal, SectionScanner } from './scan.ts';
+import { RequestReader, type RequestTaker } from './request-reader.ts';
+import { type Refusal, refusal } from './scan.ts';
 import { type ExchangeOwner, Http1ServerExchange } from './server-exchange.ts';
 import { TimeLimit, type TimeLimited } from './time-limit.ts';
 
@@ -38,61 +37,44 @@ export function serveHttp1(stream: ByteStream, options: Http1ServerOptions): Ser
   return new Http1Server(stream, options);
 }
 
-const HEAD = 0;
-const BODY = 1;
-const ANSWER = 2; // the request is read, its response is not over
-const RAW = 3;
-const CLOSED = 4;
-
 /** How long a refused caller may still send before the connection goes: an answer sent into unread bytes would be lost. */
 const LINGER_MS = 1_000;
 const HEAD_TIMEOUT = refusal(408, 'head-timeout', 'the head did not come within the time limit');
 
-class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
+class Http1Server implements ServerConnection, ExchangeOwner, RequestTaker, TimeLimited {
   readonly version = '1.1';
   onClose: (() => void) | undefined;
   readonly stream: ByteStream;
   readonly peer: unknown;
+  draining = false;
   readonly #limits: HttpLimits;
   readonly #handlers: ServerHandlers;
-  readonly #scheme: 'http' | 'https';
   readonly #resetStream: ((stream: ByteStream) => void) | undefined;
-  readonly #scanner: SectionScanner;
-  readonly #parser: HeadParser;
-  #chunked: ChunkedDecoder | undefined;
-  #phase = HEAD;
-  #exchange: Http1ServerExchange | undefined;
-  #isChunked = false;
-  #leftBytes = 0;
-  /** Bytes read and not yet used: `[#at, #end)` of `#input`. */
-  #input: Buffer | undefined;
-  #at = 0;
-  #end = 0;
-  #running = false;
-  #paused = false;
-  #discarded = 0;
+  readonly #reader: RequestReader;
   readonly #limit: TimeLimit;
-  draining = false;
+  /** Of the request whose turn it is; undefined between two. */
+  #exchange: Http1ServerExchange | undefined;
+  /** Of a body that nobody wants any more. */
+  #discardedBytes = 0;
 
   constructor(stream: ByteStream, options: Http1ServerOptions) {
+    const { limits, first } = options;
     this.stream = stream;
     this.peer = options.peer;
-    this.#limits = options.limits;
+    this.#limits = limits;
     this.#handlers = options.handlers;
-    this.#scheme = options.scheme;
-    this.#limit = new TimeLimit(this, options.clock, options.limits.idleMs);
     this.#resetStream = options.reset;
-    this.#scanner = new SectionScanner(options.limits);
-    this.#parser = new HeadParser(this.#scanner, options.limits.targetBytes);
+    this.#limit = new TimeLimit(this, options.clock, limits.idleMs);
+    this.#reader = new RequestReader(stream, this, limits, options.scheme);
     stream.lend?.();
     stream.on('error', this.#onError);
     stream.on('end', this.#onEnd);
     stream.on('close', this.#onClosed);
     stream.on('drain', this.#onDrain);
-    this.#limit.set(options.limits.headMs);
-    if (options.first !== undefined && options.first.length > 0) this.#onData(options.first);
-    if (this.#phase !== CLOSED || !stream.destroyed) stream.on('data', this.#onData);
-    if (this.#paused) stream.pause();
+    this.#limit.set(limits.headMs);
+    if (first !== undefined && first.length > 0) this.#onData(first);
+    if (!this.#reader.isStopped || !stream.destroyed) stream.on('data', this.#onData);
+    if (this.#reader.isPaused) stream.pause();
   }
 
   get active(): number {
@@ -101,7 +83,11 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
 
   drain(): void {
     this.draining = true;
-    if (this.#phase === HEAD && this.#input === undefined) this.#close();
+    this.#closeIfDrained();
+  }
+
+  #closeIfDrained(): void {
+    if (this.draining && this.#reader.isBetween) this.#close();
   }
 
   destroy(): void {
@@ -112,9 +98,10 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
   // ---- reading
 
   readonly #onData = (chunk: Buffer): void => {
-    if (this.#phase === CLOSED) return;
+    if (this.#reader.isStopped) return;
     try {
-      this.#take(chunk);
+      this.#reader.read(chunk);
+      if (this.draining) this.#closeIfDrained();
     } catch (error) {
       // A fault of the owner's costs this connection, not those beside it (reliability 68).
       this.stream.destroy();
@@ -123,162 +110,33 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
     }
   };
 
-  #take(chunk: Buffer): void {
-    if (this.#input === undefined) this.#run(chunk, 0, chunk.length);
-    else {
-      const size = this.#end - this.#at;
-      if (this.#at > 0) {
-        this.#input = Buffer.concat([this.#input.subarray(this.#at, this.#end), chunk]);
-        this.#at = 0;
-        this.#end = this.#input.length;
-        this.#run(this.#input, 0, this.#end);
-      } else {
-        const input = appended(this.#input, size, chunk, 0, chunk.length);
-        this.#run(input, 0, size + chunk.length);
-      }
-    }
+  headBegan(): void {
+    this.#limit.set(this.#limits.headMs);
   }
 
-  #run(bytes: Buffer, from: number, end: number): void {
-    let at = from;
-    this.#running = true;
-    while (at < end) {
-      if (this.#phase === HEAD) {
-        const size = this.#scanner.scan(bytes, at, end);
-        if (size === MORE) break;
-        if (size === REFUSED) {
-          this.#running = false;
-          return this.#refuse(this.#scanner.refused);
-        }
-        const parsed = this.#parser.request(latin1(bytes, at, at + size), this.#scheme);
-        if (parsed === undefined) {
-          this.#running = false;
-          return this.#refuse(this.#parser.refused);
-        }
-        at += size;
-        this.#begin(parsed);
-      } else if (this.#phase === BODY) {
-        const next = this.#readBody(bytes, at, end);
-        if (next === REFUSED) {
-          this.#running = false;
-          return this.#bodyRefused((this.#chunked as ChunkedDecoder).refused);
-        }
-        if (next === at && this.#phase === BODY) break;
-        at = next;
-      } else if (this.#phase === RAW) {
-        const sink = this.#exchange?.sink;
-        if (sink === undefined) break;
-        sink.data(bytes.subarray(at, end));
-        at = end;
-      } else break;
-    }
-    this.#running = false;
-    if (this.#phase === CLOSED) {
-      this.#input = undefined;
-      return;
-    }
-    this.#hold(bytes, at, end);
-  }
-
-  /** Keeps what could not be used yet, and stops reading where more of it would only pile up. */
-  #hold(bytes: Buffer, at: number, end: number): void {
-    if (at === end) {
-      this.#input = undefined;
-      this.#at = 0;
-      this.#end = 0;
-      if (this.#phase === HEAD) {
-        if (this.draining) this.#close();
-      }
-      return;
-    }
-    if (this.#phase === HEAD) {
-      // The bytes of an unfinished head are kept in a buffer of our own, with room to grow.
-      if (bytes !== this.#input || at > 0) this.#input = appended(undefined, 0, bytes, at, end);
-      this.#at = 0;
-      this.#end = end - at;
-      if (!this.#limit.isSet || !this.#inHead) {
-        this.#inHead = true;
-        this.#limit.set(this.#limits.headMs);
-      }
-      return;
-    }
-    if (isLent(bytes)) {
-      this.#input = kept(bytes.subarray(at, end));
-      this.#at = 0;
-      this.#end = end - at;
-    } else {
-      this.#input = bytes;
-      this.#at = at;
-      this.#end = end;
-    }
-    this.#pause();
-  }
-  #inHead = true; // the first head's time runs from the connection's beginning
-
-  #pause(): void {
-    if (this.#paused) return;
-    this.#paused = true;
-    this.stream.pause();
-  }
-
-  #resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.stream.resume();
-  }
-
-  #begin(parsed: ParsedRequest): void {
-    this.#inHead = false;
+  began(parsed: ParsedRequest): void {
     const exchange = new Http1ServerExchange(this, parsed);
     this.#exchange = exchange;
-    const { bodyBytes } = parsed.head;
-    if (bodyBytes === 0) this.#phase = ANSWER;
-    else {
-      this.#phase = BODY;
-      this.#isChunked = bodyBytes === undefined;
-      this.#leftBytes = bodyBytes ?? 0;
-      this.#discarded = 0;
-      if (this.#isChunked) {
-        this.#chunked ??= new ChunkedDecoder(this.#scanner, this.#parser);
-        this.#chunked.reset();
-      }
-    }
-    this.#scanner.reset(true);
+    this.#discardedBytes = 0;
     this.#limit.clear();
     this.#handlers.onRequest(parsed.head, exchange);
   }
 
-  /** Where reading stopped; `at` itself if nobody takes the body yet. */
-  #readBody(bytes: Buffer, at: number, end: number): number {
-    const exchange = this.#exchange as Http1ServerExchange;
-    const sink = exchange.sink;
-    if (sink === undefined && !exchange.ended) return at;
-    const taker = sink ?? this;
-    let next: number;
-    if (this.#isChunked) {
-      const chunked = this.#chunked as ChunkedDecoder;
-      next = chunked.decode(bytes, at, end, taker);
-      if (next === REFUSED || this.#phase !== BODY) return next;
-      if (chunked.done) this.#bodyEnded(exchange, chunked.trailers);
-    } else {
-      next = Math.min(end, at + this.#leftBytes);
-      this.#leftBytes -= next - at;
-      taker.data(at === 0 && next === bytes.length ? bytes : bytes.subarray(at, next));
-      if (this.#phase === BODY && this.#leftBytes === 0) this.#bodyEnded(exchange, undefined);
-    }
-    return next;
+  /** The exchange's; this connection itself where the response has ended and only the rest of the request is to be read. */
+  get bodyTaker(): ChunkTaker | undefined {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return undefined;
+    return exchange.sink ?? (exchange.ended && this.#reader.isInBody ? this : undefined);
   }
 
   /** Takes a body that nobody wants any more: so much of it as the limit allows. */
   data(chunk: Buffer): void {
-    this.#discarded += chunk.length;
-    if (this.#phase === BODY && this.#discarded > this.#limits.bufferBytes) this.#close();
+    this.#discardedBytes += chunk.length;
+    if (this.#reader.isInBody && this.#discardedBytes > this.#limits.bufferBytes) this.#close();
   }
 
-  #bodyEnded(exchange: Http1ServerExchange, trailers: HeaderList | undefined): void {
-    this.#phase = ANSWER;
-    this.#resume();
-    this.#scanner.reset(true);
+  bodyEnded(trailers: HeaderList | undefined): void {
+    const exchange = this.#exchange as Http1ServerExchange;
     const { sink } = exchange;
     exchange.requestEnded = true;
     exchange.sink = undefined;
@@ -288,29 +146,16 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
 
   /** The owner takes the body, or the bytes of the protocol switched to, from now on. */
   received(): void {
-    if (this.#running) return;
-    this.#continueInput();
-  }
-
-  #continueInput(): void {
-    const input = this.#input;
-    if (input === undefined) return this.#resume();
-    const at = this.#at;
-    const end = this.#end;
-    this.#input = undefined;
-    const wasPaused = this.#paused;
-    this.#paused = false;
-    this.#run(input, at, end);
-    // Whoever took these bytes may have asked for a pause of its own.
-    if (wasPaused && !this.#paused && !this.stream.destroyed) this.stream.resume();
+    this.#reader.goOn();
+    if (this.draining) this.#closeIfDrained();
   }
 
   pauseBody(exchange: Http1ServerExchange): void {
-    if (exchange === this.#exchange && (this.#phase === BODY || this.#phase === RAW)) this.#pause();
+    if (exchange === this.#exchange) this.#reader.pauseBody();
   }
 
   resumeBody(exchange: Http1ServerExchange): void {
-    if (exchange === this.#exchange && (this.#phase === BODY || this.#phase === RAW) && this.#input === undefined) this.#resume();
+    if (exchange === this.#exchange) this.#reader.resumeBody();
   }
 
   // ---- the exchange's end
@@ -328,15 +173,15 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
 
   #next(): void {
     this.#exchange = undefined;
-    this.#phase = HEAD;
-    if (this.draining && this.#input === undefined && !this.#running) return this.#close();
+    this.#reader.next();
+    if (this.draining && this.#reader.isBetween) return this.#close();
     this.#limit.set(this.#limits.keepAliveMs);
-    if (!this.#running) this.#continueInput();
+    this.received();
   }
 
   /** From now on the bytes are another protocol's. */
   switched(): void {
-    this.#phase = RAW;
+    this.#reader.switch();
   }
 
   /** Cuts the connection off in the middle of a response. */
@@ -347,6 +192,18 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
     this.#gone({ reason: 'cancelled', detail: 'the exchange was cut off on this side' });
   }
 
+  refused(why: Refusal): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return this.#refuse(why);
+    this.#reader.stop();
+    this.#exchange = undefined;
+    const { began } = exchange;
+    exchange.gone({ reason: 'protocol', detail: why.detail });
+    if (!began) return this.#refuse(why);
+    this.#handlers.onRefused(why.code, why.detail);
+    this.cut(true);
+  }
+
   #refuse(why: Refusal): void {
     this.#handlers.onRefused(why.code, why.detail);
     if (this.stream.destroyed) return;
@@ -355,37 +212,21 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
     this.#close();
   }
 
-  #bodyRefused(why: Refusal): void {
-    const exchange = this.#exchange as Http1ServerExchange;
-    this.#phase = CLOSED;
-    const abort: Abort = { reason: 'protocol', detail: why.detail };
-    const { began } = exchange;
-    this.#exchange = undefined;
-    exchange.gone(abort);
-    if (!began) return this.#refuse(why);
-    this.#handlers.onRefused(why.code, why.detail);
-    this.cut(true);
-  }
-
   /** Ends our side, and lets the other end read it before the connection goes. */
   #close(): void {
     const exchange = this.#exchange;
-    this.#phase = CLOSED;
     this.#exchange = undefined;
-    this.#input = undefined;
-    this.#chunked?.stop();
+    this.#reader.stop();
     flushGathered(this.stream);
     if (exchange?.sink !== undefined) exchange.gone({ reason: 'cancelled', detail: 'the response ended first' });
     if (this.stream.destroyed) return;
     this.stream.end();
-    this.#resume();
+    this.#reader.drainStream();
     this.#limit.set(LINGER_MS);
   }
 
   #gone(why: Abort): void {
-    this.#phase = CLOSED;
-    this.#chunked?.stop();
-    this.#input = undefined;
+    this.#reader.stop();
     this.#limit.stop();
     dropGathered(this.stream);
     const exchange = this.#exchange;
@@ -394,13 +235,13 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
   }
 
   readonly #onError = (error: Error): void => {
-    if (this.#phase !== CLOSED) this.#gone({ reason: 'reset', detail: error.message });
+    if (!this.#reader.isStopped) this.#gone({ reason: 'reset', detail: error.message });
   };
 
   readonly #onEnd = (): void => {
-    if (this.#phase === CLOSED) return void this.stream.destroy();
+    if (this.#reader.isStopped) return void this.stream.destroy();
     const exchange = this.#exchange;
-    if (this.#phase === RAW && exchange !== undefined) {
+    if (this.#reader.isRaw && exchange !== undefined) {
       const { sink } = exchange;
       exchange.requestEnded = true;
       exchange.sink = undefined;
@@ -425,8 +266,8 @@ class Http1Server implements ServerConnection, ExchangeOwner, TimeLimited {
   // ---- time
 
   timedOut(): void {
-    if (this.#phase === CLOSED) return void this.stream.destroy();
-    if (this.#phase === HEAD && this.#input !== undefined) return this.#refuse(HEAD_TIMEOUT);
+    if (this.#reader.isStopped) return void this.stream.destroy();
+    if (this.#reader.isInHead) return this.#refuse(HEAD_TIMEOUT);
     this.#close();
   }
 

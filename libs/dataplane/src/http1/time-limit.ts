@@ -1,4 +1,4 @@
-// One time limit for a connection at a time, by one timer that is seldom set: a request costs it an assignment.
+// A server's time limit, one at a time for a connection, by one timer that is seldom set: a request costs it an assignment.
 import type { Clock, TimerHandle } from '@isthmus/runtime';
 import type { ByteStream } from '../transport/transport.ts';
 

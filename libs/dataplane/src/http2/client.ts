@@ -5,9 +5,10 @@ import type { ByteStream } from '../transport/transport.ts';
 import { Connection, type Side } from './connection.ts';
 import { DECODED } from './hpack/decoder.ts';
 import type { MessageFields } from './message.ts';
-import { ERROR, MAX_STREAM_ID, PREFACE, type Refusal } from './protocol.ts';
+import { breach, ERROR, MAX_STREAM_ID, type Refusal } from './protocol.ts';
 import { Stream } from './stream.ts';
 
+/** What a client connection is given. */
 export type OpenHttp2Options = {
   readonly limits: HttpLimits;
   readonly clock: Clock;
@@ -25,6 +26,9 @@ export function openHttp2(socket: ByteStream, options: OpenHttp2Options): Client
   return new Client(socket, options);
 }
 
+/** Of a request that cannot be sent: no stream's, so that taking it back touches none. */
+const NO_STREAM_ID = 0;
+
 class Client implements ClientConnection, Side {
   readonly version = '2';
   onFree: (() => void) | undefined;
@@ -38,30 +42,27 @@ class Client implements ClientConnection, Side {
   constructor(socket: ByteStream, options: OpenHttp2Options) {
     this.#options = options;
     this.#connection = new Connection(socket, this, { limits: options.limits, clock: options.clock, isServer: false, peer: undefined });
-    const { out } = this.#connection;
-    const position = out.reserve(PREFACE.length);
-    PREFACE.copy(out.bytes, position);
-    out.commit(position + PREFACE.length);
+    this.#connection.sender.preface();
     this.#connection.begin();
     socket.on('data', (chunk: Buffer) => this.#connection.read(chunk));
     socket.resume();
   }
 
   get active(): number {
-    return this.#connection.streams.size;
+    return this.#connection.streams.count;
   }
 
   get free(): number {
-    const { isClosed, peerStreams, streams } = this.#connection;
+    const { isClosed, settings, streams } = this.#connection;
     if (this.#isDraining || isClosed || this.#nextId > MAX_STREAM_ID) return 0;
-    return Math.max(0, Math.min(peerStreams, this.#options.limits.streams) - streams.size);
+    return Math.max(0, Math.min(settings.streams, this.#options.limits.streams) - streams.count);
   }
 
   request(head: RequestHead, endsNow: boolean, sink: ResponseSink): ClientExchange {
     const connection = this.#connection;
-    const stream = new Stream(connection, this.#nextId);
-    stream.response = sink;
     const problem = this.#problem(head);
+    const stream = new Stream(connection, problem === undefined ? this.#nextId : NO_STREAM_ID);
+    stream.response = sink;
     if (problem !== undefined) {
       stream.receive(sink);
       stream.isLocalEnded = true;
@@ -69,13 +70,13 @@ class Client implements ClientConnection, Side {
       process.nextTick(() => stream.fail({ reason: 'not-sent', detail: problem }));
       return stream;
     }
-    connection.lastId = this.#nextId;
+    connection.streams.lastId = this.#nextId;
     this.#nextId += 2;
     stream.isHead = head.method === 'HEAD';
     stream.isTunnel = head.upgrade !== undefined;
     stream.receive(sink);
-    connection.streams.set(stream.id, stream);
-    connection.sendRequest(stream, head, endsNow);
+    connection.streams.add(stream);
+    connection.sender.request(stream, head, endsNow);
     if (endsNow) stream.isLocalEnded = true;
     return stream;
   }
@@ -83,7 +84,7 @@ class Client implements ClientConnection, Side {
   #problem(head: RequestHead): string | undefined {
     if (this.#connection.isClosed) return 'the connection is closed';
     if (this.#nextId > MAX_STREAM_ID) return 'the connection has no stream left';
-    return head.upgrade !== undefined && !this.#connection.peerTakesTunnels ? 'the other end takes no extended CONNECT' : undefined;
+    return head.upgrade !== undefined && !this.#connection.settings.takesTunnels ? 'the other end takes no extended CONNECT' : undefined;
   }
 
   drain(): void {
@@ -99,19 +100,19 @@ class Client implements ClientConnection, Side {
   block(id: number, stream: Stream | undefined, isEnd: boolean, fields: MessageFields, result: number): void {
     const connection = this.#connection;
     if (stream === undefined) {
-      if (connection.isIdle(id)) connection.fail(ERROR.protocol, 'h2-protocol', 'HEADERS on a stream nobody opened');
-      else if (!connection.wasReset(id)) connection.fail(ERROR.streamClosed, 'h2-stream-closed', 'HEADERS on a closed stream');
+      if (connection.streams.isIdle(id)) connection.fail(breach(ERROR.protocol, 'h2-protocol', 'HEADERS on a stream nobody opened'));
+      else if (!connection.streams.wasReset(id)) connection.fail(breach(ERROR.streamClosed, 'h2-stream-closed', 'HEADERS on a closed stream'));
       return;
     }
-    if (stream.isRemoteEnded) return connection.refuseStream(stream, ERROR.streamClosed, 'h2-stream-closed', 'HEADERS after END_STREAM');
-    if (result === DECODED.tooLarge) return connection.refuseStream(stream, ERROR.enhanceYourCalm, 'h2-header-limit', 'more header fields or bytes than allowed');
+    if (stream.isRemoteEnded) return connection.refuseStream(stream, breach(ERROR.streamClosed, 'h2-stream-closed', 'HEADERS after END_STREAM'));
+    if (result === DECODED.tooLarge) return connection.refuseStream(stream, breach(ERROR.enhanceYourCalm, 'h2-header-limit', 'more header fields or bytes than allowed'));
     if (stream.hasResponse) return this.#trailers(stream, isEnd, fields);
     const head = fields.response(isEnd, stream.isHead);
-    if (head === undefined) return connection.refuseStream(stream, ERROR.protocol, 'h2-malformed', fields.problem ?? '');
+    if (head === undefined) return connection.refuseStream(stream, breach(ERROR.protocol, 'h2-malformed', fields.problem ?? ''));
     const sink = stream.response as ResponseSink;
     if (head.status < 200) return sink.inform(head);
     stream.hasResponse = true;
-    stream.movedTick = connection.tick;
+    stream.movedTick = connection.ticks.now;
     const isSwitched = stream.isTunnel && head.status < 300;
     stream.isTunnel = isSwitched;
     if (head.bodyBytes !== undefined && !isEnd) stream.restBytes = stream.isHead ? 0 : head.bodyBytes;
@@ -127,7 +128,7 @@ class Client implements ClientConnection, Side {
   #trailers(stream: Stream, isEnd: boolean, fields: MessageFields): void {
     const connection = this.#connection;
     const trailers = isEnd ? fields.trailers() : undefined;
-    if (trailers === undefined) return connection.refuseStream(stream, ERROR.protocol, 'h2-malformed', fields.problem ?? 'trailers without END_STREAM');
+    if (trailers === undefined) return connection.refuseStream(stream, breach(ERROR.protocol, 'h2-malformed', fields.problem ?? 'trailers without END_STREAM'));
     connection.endOf(stream, trailers);
   }
 
@@ -138,11 +139,10 @@ class Client implements ClientConnection, Side {
   goaway(lastId: number, _code: number, detail: string): void {
     this.#isDraining = true;
     const connection = this.#connection;
-    for (const stream of [...connection.streams.values()]) {
-      if (stream.id <= lastId || !connection.streams.delete(stream.id)) continue;
-      connection.remember(stream.id);
-      stream.fail({ reason: 'unprocessed', detail });
-      this.ended();
+    for (const stream of connection.streams.all()) {
+      if (stream.id <= lastId || connection.streams.get(stream.id) === undefined) continue;
+      connection.streams.noteReset(stream.id);
+      connection.lose(stream, { reason: 'unprocessed', detail });
     }
     this.#closeIfDone();
   }
@@ -158,17 +158,17 @@ class Client implements ClientConnection, Side {
 
   #closeIfDone(): void {
     if (this.active > 0 || this.#connection.isClosed) return;
-    this.#connection.sendGoaway(0, ERROR.none);
+    this.#connection.sender.goaway(0, ERROR.none, '');
     this.#connection.close({ reason: 'closed', detail: 'drained' });
   }
 
   ticked(): void {
     const { pingMs } = this.#options;
-    const { tick, readTick, tickMs } = this.#connection;
+    const { ticks, readTick } = this.#connection;
     if (pingMs === undefined || this.active === 0) return;
     if (this.#connection.isPinging) {
-      if (readTick <= this.#pingTick && (tick - this.#pingTick) * tickMs > pingMs) this.#connection.destroy({ reason: 'timeout', detail: 'the other end does not answer' });
-    } else if ((tick - readTick) * tickMs > pingMs && this.#connection.ping()) this.#pingTick = tick;
+      if (readTick <= this.#pingTick && ticks.msSince(this.#pingTick) > pingMs) this.#connection.destroy({ reason: 'timeout', detail: 'the other end does not answer' });
+    } else if (ticks.msSince(readTick) > pingMs && this.#connection.ping()) this.#pingTick = ticks.now;
   }
 
   refused(code: Refusal, detail: string): void {

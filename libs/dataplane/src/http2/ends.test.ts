@@ -113,6 +113,19 @@ test('a connection that breaks aborts what is in flight; a request that never le
   assert.equal((await unsent).why?.reason, 'not-sent');
 });
 
+test('a request that cannot be sent, taken back at once, costs no other one anything', async (t) => {
+  const port = await serveRaw(t, async (peer) => {
+    const { id } = await peer.find('a request', heads);
+    peer.send(frame(1, 5, id, OK));
+  });
+  const client = await connect(t, port);
+  // The other end has not said that it takes tunnels.
+  const refused = client.request(head({ upgrade: 'websocket' }), false, new Response());
+  const answer = get(client);
+  refused.abort({ reason: 'cancelled', detail: 'enough' });
+  assert.equal((await answer).why, undefined);
+});
+
 test('drain of a server: what is under way ends, what comes late is not lost, then it closes', async (t) => {
   const exchanges: ServerExchange[] = [];
   const server = await serve(t, { onRequest: (_head, exchange) => void exchanges.push(exchange) });

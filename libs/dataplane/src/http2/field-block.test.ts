@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FieldBlock } from './field-block.ts';
-import { ResetStreams } from './late-frames.ts';
 
 test('a block in several frames comes out whole, whatever becomes of the bytes it was read from', () => {
   const block = new FieldBlock(1_000);
@@ -23,14 +22,4 @@ test('a block is refused before its end: one byte past the limit, and in more fr
   let taken = 0;
   while (many.add(Buffer.alloc(0))) taken += 1;
   assert.equal(taken, 16);
-});
-
-test('streams reset here are known for a while, and forgotten once the peer has closed them too', () => {
-  const resets = new ResetStreams();
-  assert.equal(resets.has(1), false);
-  for (let id = 1; id <= 2 * 128 + 1; id += 2) resets.add(id);
-  assert.equal(resets.has(1), false, 'the oldest went first');
-  assert.equal(resets.has(3), true);
-  resets.delete(3);
-  assert.equal(resets.has(3), false);
 });

@@ -4,16 +4,18 @@ import { HpackEncoder } from './hpack/encoder.ts';
 import { encodedBound, encodeFields, encodeRequest, encodeResponse } from './message.ts';
 import type { Output } from './output.ts';
 import { FLAG, FRAME, HEAD_BYTES } from './protocol.ts';
+import type { PeerSettings } from './settings.ts';
 
 /** One for each connection: compression has a memory of what was said before. */
 export class FieldWriter {
-  /** The peer's SETTINGS_MAX_FRAME_SIZE. */
-  frameBytes = 16_384;
   readonly #out: Output;
+  readonly #settings: PeerSettings;
   readonly #encoder = new HpackEncoder();
 
-  constructor(out: Output) {
+  /** `settings`: the peer's, whose frame size is kept. */
+  constructor(out: Output, settings: PeerSettings) {
     this.#out = out;
+    this.#settings = settings;
   }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
@@ -47,15 +49,16 @@ export class FieldWriter {
   #end(id: number, isEnd: boolean, start: number, end: number): void {
     const out = this.#out;
     const at = start - HEAD_BYTES;
-    if (end - start <= this.frameBytes) {
+    const { frameBytes } = this.#settings;
+    if (end - start <= frameBytes) {
       out.head(at, end - start, FRAME.headers, isEnd ? FLAG.endHeaders | FLAG.endStream : FLAG.endHeaders, id);
       out.commit(end);
       if (!isEnd) out.mark(id, at);
       return;
     }
     const block = Buffer.from(out.bytes.subarray(start, end));
-    for (let from = 0; from < block.length; from += this.frameBytes) {
-      const to = Math.min(block.length, from + this.frameBytes);
+    for (let from = 0; from < block.length; from += frameBytes) {
+      const to = Math.min(block.length, from + frameBytes);
       const flags = (from === 0 && isEnd ? FLAG.endStream : 0) | (to === block.length ? FLAG.endHeaders : 0);
       out.frame(from === 0 ? FRAME.headers : FRAME.continuation, flags, id, block, from, to);
     }

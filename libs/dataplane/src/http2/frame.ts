@@ -1,7 +1,7 @@
 // Cutting bytes into frames: whole frames but DATA, whose payload is passed on as it comes.
 import { FLAG, FRAME, HEAD_BYTES, MAX_FRAME_BYTES } from './protocol.ts';
 
-/** What the reader calls, in the order of the bytes. After `false`, or `stop`, nothing more comes. */
+/** What the reader calls, in the order of the bytes; nothing more after its `stop`. */
 export interface FrameSink {
   /** A whole frame but DATA; the payload is `input[start, end)`, valid during the call only. */
   frame(type: number, flags: number, id: number, input: Buffer, start: number, end: number): void;

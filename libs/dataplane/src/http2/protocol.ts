@@ -73,3 +73,11 @@ export const REFUSALS = [
 
 /** One of `REFUSALS`. */
 export type Refusal = (typeof REFUSALS)[number];
+
+/** A rule that the peer broke: the code it hears, the word it is counted by, and what it did. */
+export type Breach = { readonly code: number; readonly refusal: Refusal; readonly detail: string };
+
+/** `code` is one of `ERROR`. */
+export function breach(code: number, refusal: Refusal, detail: string): Breach {
+  return { code, refusal, detail };
+}

@@ -5,9 +5,10 @@ import type { ByteStream } from '../transport/transport.ts';
 import { Connection, type Side } from './connection.ts';
 import { DECODED } from './hpack/decoder.ts';
 import type { MessageFields } from './message.ts';
-import { ERROR, MAX_STREAM_ID, PREFACE, type Refusal } from './protocol.ts';
+import { breach, ERROR, MAX_STREAM_ID, PREFACE, type Refusal } from './protocol.ts';
 import { Stream } from './stream.ts';
 
+/** What a server connection is given. */
 export type ServeHttp2Options = {
   readonly limits: HttpLimits;
   readonly handlers: ServerHandlers;
@@ -65,15 +66,15 @@ class Server implements ServerConnection, Side {
   }
 
   get active(): number {
-    return this.#connection.streams.size;
+    return this.#connection.streams.count;
   }
 
   drain(): void {
     if (this.#state !== 'open' || this.#connection.isClosed) return;
     this.#state = 'draining';
-    this.#drainTick = this.#connection.tick;
+    this.#drainTick = this.#connection.ticks.now;
     // What is on its way to us still counts; the PING comes back behind it. RFC 9113 §6.8.
-    this.#connection.sendGoaway(MAX_STREAM_ID, ERROR.none);
+    this.#connection.sender.goaway(MAX_STREAM_ID, ERROR.none, '');
     if (!this.#connection.ping()) this.ponged();
   }
 
@@ -84,7 +85,7 @@ class Server implements ServerConnection, Side {
   #read(chunk: Buffer): void {
     if (this.#prefaceCount === PREFACE.length) return this.#connection.read(chunk);
     const count = Math.min(PREFACE.length - this.#prefaceCount, chunk.length);
-    if (chunk.compare(PREFACE, this.#prefaceCount, this.#prefaceCount + count, 0, count) !== 0) return this.#connection.fail(ERROR.protocol, 'h2-preface', 'this is not HTTP/2');
+    if (chunk.compare(PREFACE, this.#prefaceCount, this.#prefaceCount + count, 0, count) !== 0) return this.#connection.fail(breach(ERROR.protocol, 'h2-preface', 'this is not HTTP/2'));
     this.#prefaceCount += count;
     if (count < chunk.length) this.#connection.read(chunk.subarray(count));
   }
@@ -92,18 +93,18 @@ class Server implements ServerConnection, Side {
   block(id: number, stream: Stream | undefined, isEnd: boolean, fields: MessageFields, result: number): void {
     if (stream !== undefined) return this.#trailers(stream, isEnd, fields, result);
     const connection = this.#connection;
-    if ((id & 1) === 0) return connection.fail(ERROR.protocol, 'h2-protocol', 'a client opens odd streams');
-    if (id <= connection.lastId) {
-      if (!connection.wasReset(id)) connection.fail(ERROR.streamClosed, 'h2-stream-closed', 'HEADERS on a closed stream');
+    if ((id & 1) === 0) return connection.fail(breach(ERROR.protocol, 'h2-protocol', 'a client opens odd streams'));
+    if (id <= connection.streams.lastId) {
+      if (!connection.streams.wasReset(id)) connection.fail(breach(ERROR.streamClosed, 'h2-stream-closed', 'HEADERS on a closed stream'));
       return;
     }
-    if (id > this.#finalId) return connection.remember(id);
-    connection.lastId = id;
+    if (id > this.#finalId) return connection.streams.noteReset(id);
+    connection.streams.lastId = id;
     connection.guard.opened();
-    if (connection.streams.size >= this.#limits.streams) return this.#tooMany(id);
+    if (connection.streams.count >= this.#limits.streams) return this.#tooMany(id);
     if (result === DECODED.tooLarge) return this.#tooLarge(id, isEnd, 431);
     const head = fields.request(this.#scheme, isEnd);
-    if (head === undefined) return connection.rejectId(id, ERROR.protocol, 'h2-malformed', fields.problem ?? '');
+    if (head === undefined) return connection.rejectId(id, breach(ERROR.protocol, 'h2-malformed', fields.problem ?? ''));
     if (head.target.length > this.#limits.targetBytes) return this.#tooLarge(id, isEnd, 414);
     const opened = this.#open(id, isEnd);
     if (head.bodyBytes !== undefined && !isEnd) opened.restBytes = head.bodyBytes;
@@ -115,13 +116,13 @@ class Server implements ServerConnection, Side {
   #open(id: number, isEnd: boolean): Stream {
     const stream = new Stream(this.#connection, id);
     stream.isRemoteEnded = isEnd;
-    this.#connection.streams.set(id, stream);
+    this.#connection.streams.add(stream);
     return stream;
   }
 
   /** A client that has not read our settings is no attacker: its streams are refused, and it may send them again. */
   #tooMany(id: number): void {
-    if (this.#connection.knowsLimits) this.#connection.rejectId(id, ERROR.refusedStream, 'h2-stream-limit', 'more streams than allowed');
+    if (this.#connection.settings.knowsOurs) this.#connection.rejectId(id, breach(ERROR.refusedStream, 'h2-stream-limit', 'more streams than allowed'));
     else this.#connection.sendReset(id, ERROR.refusedStream);
   }
 
@@ -134,11 +135,11 @@ class Server implements ServerConnection, Side {
 
   #trailers(stream: Stream, isEnd: boolean, fields: MessageFields, result: number): void {
     const connection = this.#connection;
-    if (stream.isRemoteEnded) return connection.refuseStream(stream, ERROR.streamClosed, 'h2-stream-closed', 'HEADERS after END_STREAM');
-    if (!isEnd) return connection.refuseStream(stream, ERROR.protocol, 'h2-malformed', 'trailers without END_STREAM');
-    if (result === DECODED.tooLarge) return connection.refuseStream(stream, ERROR.enhanceYourCalm, 'h2-header-limit', 'more trailers than allowed');
+    if (stream.isRemoteEnded) return connection.refuseStream(stream, breach(ERROR.streamClosed, 'h2-stream-closed', 'HEADERS after END_STREAM'));
+    if (!isEnd) return connection.refuseStream(stream, breach(ERROR.protocol, 'h2-malformed', 'trailers without END_STREAM'));
+    if (result === DECODED.tooLarge) return connection.refuseStream(stream, breach(ERROR.enhanceYourCalm, 'h2-header-limit', 'more trailers than allowed'));
     const trailers = fields.trailers();
-    if (trailers === undefined) return connection.refuseStream(stream, ERROR.protocol, 'h2-malformed', fields.problem ?? '');
+    if (trailers === undefined) return connection.refuseStream(stream, breach(ERROR.protocol, 'h2-malformed', fields.problem ?? ''));
     connection.endOf(stream, trailers);
   }
 
@@ -159,8 +160,8 @@ class Server implements ServerConnection, Side {
   #sendLast(): void {
     if (this.#state === 'last') return;
     this.#state = 'last';
-    this.#finalId = this.#connection.lastId;
-    this.#connection.sendGoaway(this.#finalId, ERROR.none);
+    this.#finalId = this.#connection.streams.lastId;
+    this.#connection.sender.goaway(this.#finalId, ERROR.none, '');
     this.#closeIfDone();
   }
 
@@ -173,9 +174,9 @@ class Server implements ServerConnection, Side {
   }
 
   ticked(): void {
-    const { tick, tickMs, readTick, isPinging } = this.#connection;
-    if (this.#state === 'draining' && isPinging && tick > this.#drainTick + 1) return this.#sendLast();
-    if (this.#state === 'open' && this.active === 0 && (tick - readTick) * tickMs > this.#limits.keepAliveMs) this.drain();
+    const { ticks, readTick, isPinging } = this.#connection;
+    if (this.#state === 'draining' && isPinging && ticks.now > this.#drainTick + 1) return this.#sendLast();
+    if (this.#state === 'open' && this.active === 0 && ticks.msSince(readTick) > this.#limits.keepAliveMs) this.drain();
   }
 
   refused(code: Refusal, detail: string): void {

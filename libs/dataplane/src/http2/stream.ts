@@ -1,8 +1,9 @@
-// One stream, either end of it: its state, its two windows, what waits to be sent and what waits to be taken.
+// One stream, either end of it: its state, what waits to be sent and what waits to be taken.
 import type { Abort, BodySink, ClientExchange, HeaderList, ResponseHead, ResponseSink, ServerExchange } from '../http/exchange.ts';
 import { ChunkQueue } from './chunk-queue.ts';
 import { ERROR } from './protocol.ts';
 import type { Connection } from './connection.ts';
+import { Windows } from './windows.ts';
 
 /** How a reset says why. RFC 9113 §7; gRPC maps these back. */
 const CODES: Readonly<Record<Abort['reason'], number>> = {
@@ -24,12 +25,7 @@ const CODES: Readonly<Record<Abort['reason'], number>> = {
 export class Stream implements ServerExchange, ClientExchange {
   readonly connection: Connection;
   readonly id: number;
-  /** Bytes of DATA that may still be sent here; negative after the peer shrank its window. RFC 9113 §6.9.2. */
-  sendWindow: number;
-  /** Bytes of DATA the peer may still send here. */
-  receiveWindow: number;
-  /** Bytes taken and not yet given back by WINDOW_UPDATE. */
-  #credit = 0;
+  readonly windows: Windows;
   /** Bytes of body that `content-length` still promises; -1: it said nothing. */
   restBytes = -1;
   isLocalEnded = false;
@@ -66,9 +62,8 @@ export class Stream implements ServerExchange, ClientExchange {
   constructor(connection: Connection, id: number) {
     this.connection = connection;
     this.id = id;
-    this.sendWindow = connection.peerWindowBytes;
-    this.receiveWindow = connection.windowBytes;
-    this.movedTick = connection.tick;
+    this.windows = new Windows(connection.settings.windowBytes, connection.streamWindowBytes);
+    this.movedTick = connection.ticks.now;
   }
 
   get peer(): unknown {
@@ -134,12 +129,7 @@ export class Stream implements ServerExchange, ClientExchange {
   /** Bytes of this stream were taken, or thrown away: the peer may send as many more. */
   giveBack(count: number): void {
     this.connection.giveBack(count);
-    if (this.isRemoteEnded || this.isGone) return;
-    this.#credit += count;
-    if (this.#credit * 2 < this.connection.windowBytes) return;
-    this.receiveWindow += this.#credit;
-    this.connection.updateWindow(this.id, this.#credit);
-    this.#credit = 0;
+    if (!this.isRemoteEnded && !this.isGone) this.connection.giveBackOn(this, count);
   }
 
   /** The end of it all was told to the body's taker, or there was none to tell. */
@@ -150,7 +140,7 @@ export class Stream implements ServerExchange, ClientExchange {
   // What goes out.
 
   inform(head: ResponseHead): void {
-    if (!this.isLocalEnded && !this.hasResponse && head.status !== 101) this.connection.sendResponse(this, head, false);
+    if (!this.isLocalEnded && !this.hasResponse && head.status !== 101) this.connection.sender.response(this, head, false);
   }
 
   respond(head: ResponseHead, endsNow: boolean): void {
@@ -161,7 +151,7 @@ export class Stream implements ServerExchange, ClientExchange {
     if (this.isLocalEnded || this.hasResponse) return;
     this.hasResponse = true;
     this.isTunnel = isTunnel;
-    this.connection.sendResponse(this, head, endsNow);
+    this.connection.sender.response(this, head, endsNow);
     if (endsNow) this.#ended();
   }
 
@@ -174,8 +164,8 @@ export class Stream implements ServerExchange, ClientExchange {
     const length = chunk.length;
     if (length === 0) return true;
     const queue = this.#queue;
-    if ((queue === undefined || queue.bytes === 0) && this.connection.canSend(this, length)) {
-      this.connection.sendData(this, chunk, false);
+    if ((queue === undefined || queue.bytes === 0) && this.connection.sender.canSend(this, length)) {
+      this.connection.sender.data(this, chunk, false);
       return true;
     }
     (this.#queue ??= new ChunkQueue()).push(chunk);
@@ -205,19 +195,19 @@ export class Stream implements ServerExchange, ClientExchange {
     const queue = this.#queue;
     if (queue === undefined || this.isLocalEnded) return;
     while (queue.bytes > 0) {
-      if (this.sendWindow <= 0) return;
-      const most = this.connection.sendable(this);
-      if (most <= 0 || frames-- <= 0) return this.connection.lineUp(this);
+      if (this.windows.sendBytes <= 0) return;
+      const most = this.connection.sender.sendableBytes(this);
+      if (most <= 0 || frames-- <= 0) return this.connection.sender.lineUp(this);
       const chunk = queue.shift(most);
       const isLast = queue.bytes === 0 && this.#isEndQueued && this.#queuedTrailers === undefined;
-      this.connection.sendData(this, chunk, isLast);
+      this.connection.sender.data(this, chunk, isLast);
       if (isLast) return this.#ended();
     }
     if (this.#isEndQueued) this.#sendEnd();
   }
 
   #sendEnd(): void {
-    this.connection.sendEnd(this, this.#queuedTrailers);
+    this.connection.sender.end(this, this.#queuedTrailers);
     this.#ended();
   }
 

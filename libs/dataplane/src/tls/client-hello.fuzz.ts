@@ -1,5 +1,5 @@
-// Fuzz target: a ClientHello gets the same verdict however it is cut into pieces, and never an exception.
-import { ClientHelloReader, type HelloResult, MAX_HELLO_BYTES } from './client-hello.ts';
+// Fuzz target: a ClientHello gets the same verdict however it is cut into pieces, by the short way where it lies whole, and never an exception.
+import { ClientHelloReader, type HelloResult, MAX_HELLO_BYTES, readWholeHello } from './client-hello.ts';
 
 const vector = (size: 1 | 2 | 3, ...parts: readonly Buffer[]): Buffer => {
   const body = Buffer.concat(parts);
@@ -52,6 +52,8 @@ export const target = {
     if (whole.kind === 'hello' && (whole.serverName.length > 255 || whole.serverName !== whole.serverName.toLowerCase() || !/^[a-z0-9_.-]+$/.test(whole.serverName))) {
       throw new Error(`the name is ${JSON.stringify(whole.serverName)}`);
     }
+    const atOnce = readWholeHello(input);
+    if (atOnce !== undefined && JSON.stringify(atOnce) !== JSON.stringify(whole)) throw new Error(`read at once: ${JSON.stringify(atOnce)}; by the reader: ${JSON.stringify(whole)}`);
     for (const pieceBytes of [1, 2 + ((input[0] ?? 0) ^ (input.at(-1) ?? 0))]) {
       const cut = read(input, pieceBytes);
       if (JSON.stringify(cut) !== JSON.stringify(whole)) throw new Error(`whole: ${JSON.stringify(whole)}; in pieces of ${pieceBytes}: ${JSON.stringify(cut)}`);

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { request } from 'node:https';
 import { type AddressInfo, connect } from 'node:net';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import type { Worker } from 'node:worker_threads';
 import type { SnapshotResource, SpiffeId } from '@isthmus/model';
 import { anEndpoint, aServiceView } from '@isthmus/model/testing';
@@ -15,19 +15,13 @@ import { TestSnapshots } from '../engine/testing.ts';
 import { east, PAYMENTS, PAYMENTS_ID, svidOf, WEB_ID } from '../proxy/testing.ts';
 import { startGatewayLayer7 } from './gateway-layer7.ts';
 import { startProxies } from './proxies.ts';
+import { watchThreads } from './testing.ts';
 
 const isLinux = process.platform === 'linux' ? {} : { skip: 'threads are the Linux engine’s' };
 const GATEWAY_ID = 'spiffe://east.acme.example/gateway' as SpiffeId;
 const { certPem, keyPem } = svidToPem(east.issue(WEB_ID));
 
-const threads: Worker[] = [];
-const note = (worker: Worker): number => threads.push(worker);
-process.on('worker', note);
-const closers: (() => Promise<unknown> | void)[] = [];
-after(async () => {
-  process.off('worker', note);
-  for (const close of closers.toReversed()) await close();
-});
+const { threads, closers } = watchThreads();
 
 const app = createServer((_request, response) => response.end('payments')).listen(0, '127.0.0.1');
 await once(app, 'listening');

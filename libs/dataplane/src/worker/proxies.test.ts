@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { type Server as HttpServer, createServer, request } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
-import { after, test } from 'node:test';
-import type { Worker } from 'node:worker_threads';
+import { test } from 'node:test';
 import type { Endpoint, Protocol } from '@isthmus/model';
 import { aServiceView } from '@isthmus/model/testing';
 import { openBundleSet, type SvidSource, type X509Svid } from '@isthmus/pki';
@@ -14,15 +13,9 @@ import type { EngineKind } from '../engine/engine.ts';
 import { TestSnapshots } from '../engine/testing.ts';
 import { east, endpointAt, PAYMENTS, PAYMENTS_ID, svidOf, WEB_ID } from '../proxy/testing.ts';
 import { type Proxies, startProxies } from './proxies.ts';
+import { watchThreads } from './testing.ts';
 
-const threads: Worker[] = [];
-const note = (worker: Worker): number => threads.push(worker);
-process.on('worker', note);
-const closers: (() => Promise<unknown> | void)[] = [];
-after(async () => {
-  process.off('worker', note);
-  for (const close of closers.toReversed()) await close();
-});
+const { threads, closers } = watchThreads();
 
 const ANY = { host: '127.0.0.1', port: 0 };
 const engines: readonly EngineKind[] = process.platform === 'linux' ? ['portable', 'linux'] : ['portable'];

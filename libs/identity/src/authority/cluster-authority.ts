@@ -3,7 +3,6 @@ import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import {
-  type Bundle,
   type Member,
   type JwtAuthority,
   messageOf,
@@ -24,14 +23,14 @@ import { fileKeyStore } from '../key-store.ts';
 import { reportIdentityLoss, secondsTo } from '../identity-loss.ts';
 import { type Fresh, type FreshSvid, keepFresh, openRenewal } from '../renew.ts';
 import { liveRoots, rootOf } from '../root-of.ts';
-import { openSerial } from '../serial.ts';
 import { openJsonState, type StateOf } from '../state.ts';
 import type { Authority, AuthorityStatus } from './authority.ts';
 import { type ClusterLog, type Observed, openClusterLog } from './cluster-log.ts';
 import { type JwtKeys, openJwtKeys } from './jwt-keys.ts';
 import { type JwtKeyFile, openJwtKeyFile, parseJwtKeysState } from './jwt-key-file.ts';
-import { type KnownFederation, openKnownFederation } from './federation-view.ts';
+import { type KnownFederation, openKnownFederation, ownBundles } from './federation-view.ts';
 import { type KeepOffRetiring, openKeepOffRetiring } from './keep-off.ts';
+import { keepView, type KeptView } from './kept-view.ts';
 import { type Granted, joinParent, openParentChannel, parentAt, type Parent, publishAtParent, readBootstrapToken, renewAtParent, reportToParent, watchParent } from './parent.ts';
 import { checkSlot, controlPlaneSvid, signWith, type Slot, type SlotKey } from './slot.ts';
 import { nextSlotKey } from './slot-key.ts';
@@ -75,11 +74,10 @@ class ClusterAuthority implements Authority {
   private readonly options: KeptOptions;
   private readonly parent: Parent;
   private readonly slots: StateOf<SlotState>;
-  private readonly views: StateOf<ViewState>;
+  private readonly view: KeptView;
   private readonly slot: Fresh<Slot>;
   private readonly known: KnownFederation;
   private readonly channel: RpcChannel;
-  private readonly serial = openSerial();
   private readonly closing = new AbortController();
   private readonly watching: Promise<void>;
   private readonly lossReport: { close(): void };
@@ -89,7 +87,6 @@ class ClusterAuthority implements Authority {
   private readonly rootListeners = new Set<() => void>();
   private reports: TrustReports | undefined;
   private storedSlot: Slot;
-  private heldOnDisk: TrustFacts['held'];
   private tokenId: string;
   private isWatching = false;
   private heardAtMs: number | undefined;
@@ -105,9 +102,9 @@ class ClusterAuthority implements Authority {
     this.trustDomain = start.slot.trustDomain;
     this.tokenId = start.tokenId;
     this.slots = slots;
-    this.views = views;
     this.known = openKnownFederation(cached, ownBundles(start.slot.root, this.trustDomain, federation), federation, log);
     this.bundles = this.known.bundles;
+    this.view = keepView({ views, cached, known: this.known, onKept: () => this.reports?.changed(), log });
     this.parent = parentAt(options.trustRoot, federation);
 
     const timing = { clock, random };
@@ -121,7 +118,6 @@ class ClusterAuthority implements Authority {
       onError: (error) => (this.lastError = messageOf(error)),
     });
     this.storedSlot = start.slot;
-    this.heldOnDisk = cached === undefined ? {} : Object.fromEntries(cached.bundles.map((b) => [b.trustDomain, b.sequence]));
     const ownSvid = () => controlPlaneSvid(this.usableSlot(), clock.nowMs(), this.svidTtlMs, this.isRotating());
     this.svids = keepFresh({ ...timing, request: async () => ownSvid(), initial: ownSvid(), log: log.with({ what: 'own SVID' }) });
     this.keepOff = openKeepOffRetiring({
@@ -255,7 +251,7 @@ class ClusterAuthority implements Authority {
     this.known.close();
     await this.watching;
     this.channel.close();
-    await this.serial(async () => undefined);
+    await this.view.close();
     await this.ledger.close();
   }
 
@@ -336,19 +332,11 @@ class ClusterAuthority implements Authority {
     if (this.known.roots() !== before && !isDeepStrictEqual(this.known.roots(), before)) void this.svids.renewNow().then(() => this.rootsChanged());
     else this.keepOff.look();
     if (!hasChanged) return;
-    const { log } = this.options;
     void this.ledger.observe();
     if (!this.known.members().some((m) => m.cluster === this.cluster)) {
-      log.error('this cluster was removed from the federation; it serves itself until its intermediate ends', { cluster: this.cluster });
+      this.options.log.error('this cluster was removed from the federation; it serves itself until its intermediate ends', { cluster: this.cluster });
     }
-    const save = async (): Promise<void> => {
-      const state = this.known.toState();
-      await this.views.write(state);
-      // What is acknowledged must outlive this process.
-      this.heldOnDisk = Object.fromEntries(state.bundles.map((b) => [b.trustDomain, b.sequence]));
-      this.reports?.changed();
-    };
-    await this.serial(save).catch((error: unknown) => log.warn('the view could not be kept on disk', { error: messageOf(error) }));
+    await this.view.save();
   }
 
   private isRotating(): boolean {
@@ -367,17 +355,8 @@ class ClusterAuthority implements Authority {
     const svid = this.svids.current();
     const svidRoot = svid && rootOf(svid.chain, own);
     return {
-      held: Object.fromEntries(this.bundles.all().map((b) => [b.trustDomain, Math.min(b.sequence, this.heldOnDisk[b.trustDomain] ?? -1)]).filter(([, s]) => Number(s) >= 0)),
+      held: this.view.held(),
       live: liveRoots([...slots, ...(svid !== undefined && svidRoot !== undefined ? [{ rootSha256: svidRoot, expiresAtMs: svid.expiresAtMs }] : [])]),
     };
   }
-}
-
-function ownBundles(root: Buffer, trustDomain: TrustDomain, federation: TrustDomain): Bundle[] {
-  return [trustDomain, federation].map((td) => ({
-    trustDomain: td,
-    sequence: 0,
-    refreshHintSeconds: 300,
-    x509Authorities: [root.toString('base64')],
-  }));
 }

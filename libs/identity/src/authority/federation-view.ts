@@ -90,3 +90,13 @@ export function openKnownFederation(cached: ViewState | undefined, own: readonly
 function revokedOf(roots: readonly RootMark[]): readonly string[] {
   return roots.flatMap((r) => (r.state === 'revoked' ? [r.sha256] : []));
 }
+
+/** What a cluster trusts before it has heard anybody: the root it joined by, for itself and for the federation. */
+export function ownBundles(root: Buffer, trustDomain: TrustDomain, federation: TrustDomain): Bundle[] {
+  return [trustDomain, federation].map((td) => ({
+    trustDomain: td,
+    sequence: 0,
+    refreshHintSeconds: 300,
+    x509Authorities: [root.toString('base64')],
+  }));
+}

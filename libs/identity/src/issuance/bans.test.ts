@@ -113,6 +113,29 @@ test('a ban is in the log, outlives a restart, and is followed by every control 
   }
 });
 
+test('bans of one write at once, here and at another control plane of the cluster, are one: the others change nothing, and take no rights', async (t) => {
+  const replica = await startTestCluster(join(dir.path, 'replica-2'), { cluster: 'east', trustRoot: { address: root.address }, token: await root.token('east', { replace: true }), store: east.store });
+  try {
+    const key = 'idempotency/one-write';
+    const fence = { compare: [{ key, exists: false as const }], then: [{ put: { key, value: 'done' } }] };
+    const subject = { kind: 'service', service: { namespace: 'shop', name: 'at-once' } } as const;
+    const recordedAt = async ({ authority }: TestCluster): Promise<string[]> => (await authority.ledger.read(0, 1_000)).map((record) => record.kind).filter((kind) => kind === 'banned' || kind === 'not-in-force');
+    const before = [await recordedAt(east), await recordedAt(replica)];
+    const tries = await Promise.allSettled([east, east, replica, replica].map(({ bans }) => bans.ban(subject, '', fence)));
+    assert.equal(tries.filter((t) => t.status === 'fulfilled').length, 1);
+    for (const t of tries) if (t.status === 'rejected') assert.equal((t.reason as { readonly code?: string }).code, 'IDENTITY_BAN_FENCED');
+    const inForce = [await recordedAt(east), await recordedAt(replica)].map((kinds, i) => kinds.slice(before[i]?.length).reduce((sum, kind) => sum + (kind === 'banned' ? 1 : -1), 0));
+    assert.equal(inForce.reduce((a, b) => a + b), 1, 'one record stands');
+    await joined('kept', t);
+    await assert.rejects(east.bans.ban({ kind: 'agent', agent: 'kept' }, '', fence), { code: 'IDENTITY_BAN_FENCED' });
+    assert.ok((await east.issuance.listEntries()).some((entry) => entry.agent === 'kept'));
+    await assert.rejects(east.bans.lift(subject, fence), { code: 'IDENTITY_BAN_FENCED' });
+    assert.equal(await east.bans.lift(subject), true);
+  } finally {
+    await replica.close();
+  }
+});
+
 test('what has no name is not banned, and a reason has a limit', async () => {
   await assert.rejects(east.bans.ban({ kind: 'agent', agent: '../x' }, ''), { code: 'IDENTITY_BAN_INVALID' });
   await assert.rejects(east.bans.ban({ kind: 'service', service: { namespace: 'A', name: 'b' } }, ''), { code: 'IDENTITY_BAN_INVALID' });

@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import { type Ban, type BannedSvids, formatServiceName, isDnsLabel, MAX_BANS, messageOf, parseBan, quote, type ServiceName, type SpiffeId, spiffeIds } from '@isthmus/model';
 import { holderTag } from '@isthmus/pki';
 import type { Clock, TimerHandle } from '@isthmus/runtime';
-import { keys, type Store } from '@isthmus/store';
+import { keys, type Store, type StoreCompare, type StoreWrite } from '@isthmus/store';
 import type { Log, Metrics } from '@isthmus/telemetry';
 import type { Authority } from '../authority/authority.ts';
 import { fail } from '../errors.ts';
+import { openSerial } from '../serial.ts';
 import type { EntryStore } from './entries.ts';
 import type { TokenStore } from './join-tokens.ts';
 import { recorded } from './recorded.ts';
@@ -23,17 +24,20 @@ export type BansOptions = {
   readonly metrics: Metrics;
 };
 
+/** What else must hold for a ban to be made or lifted, and what is written with it in the same transaction. */
+export type BanFence = { readonly compare: readonly StoreCompare[]; readonly then: readonly StoreWrite[] };
+
 export interface Bans {
   /** Every ban that is known, lifted ones among them until they would have run out. */
   all(): readonly Ban[];
   onChange(fn: () => void): () => void;
   /**
    * Bans what was issued up to now; an agent's or gateway's entry and unspent tokens go as well, so that it comes back only by a new token.
-   * **Throws** IDENTITY_BAN_INVALID, IDENTITY_TOO_MANY_BANS, IDENTITY_LOG_UNWRITABLE, STORE_*.
+   * **Throws** IDENTITY_BAN_INVALID, IDENTITY_TOO_MANY_BANS, IDENTITY_LOG_UNWRITABLE, STORE_*; IDENTITY_BAN_FENCED when the fence does not hold.
    */
-  ban(subject: BanSubject, reason: string): Promise<Ban>;
+  ban(subject: BanSubject, reason: string, fence?: BanFence): Promise<Ban>;
   /** Takes a ban back; false where there is none. An agent's entry does not come back with it. **Throws** as `ban`. */
-  lift(subject: BanSubject): Promise<boolean>;
+  lift(subject: BanSubject, fence?: BanFence): Promise<boolean>;
   /** Whether nothing may be issued for this ID: a service that is banned. */
   refuses(spiffeId: SpiffeId): boolean;
   close(): Promise<void>;
@@ -60,6 +64,8 @@ class StoredBans implements Bans {
   readonly #listeners = new Set<() => void>();
   readonly #stop = new AbortController();
   readonly #active;
+  /** Two changes of bans at once would each see the state before the other. */
+  readonly #serial = openSerial();
   #expiry: TimerHandle | undefined;
   #watching: Promise<void> | undefined;
 
@@ -92,11 +98,20 @@ class StoredBans implements Bans {
     return ban !== undefined && !ban.lifted && ban.spiffeId === spiffeId && ban.holder === undefined;
   }
 
-  async ban(subject: BanSubject, reason: string): Promise<Ban> {
-    const { authority, store, cluster, clock, log } = this.#options;
+  ban(subject: BanSubject, reason: string, fence?: BanFence): Promise<Ban> {
+    return this.#serial(() => this.#ban(subject, reason, fence));
+  }
+
+  lift(subject: BanSubject, fence?: BanFence): Promise<boolean> {
+    return this.#serial(() => this.#lift(subject, fence));
+  }
+
+  async #ban(subject: BanSubject, reason: string, fence: BanFence | undefined): Promise<Ban> {
+    const { authority, cluster, clock, log } = this.#options;
     const spiffeId = this.#idOf(subject);
     if (reason.length > MAX_REASON) throw fail('IDENTITY_BAN_INVALID', `reason: at most ${MAX_REASON} characters, got ${reason.length}`);
     if (this.#bans.size >= MAX_BANS && !this.#bans.has(idOf(spiffeId))) throw fail('IDENTITY_TOO_MANY_BANS', `${MAX_BANS} bans are known already`, { hint: 'lift some, or wait until the oldest have run out' });
+    await this.#checkFence(fence);
     const nowMs = clock.nowMs();
     const ban: Ban = {
       kind: 'ban',
@@ -117,20 +132,21 @@ class StoredBans implements Bans {
     const facts = { spiffeId, issuedBeforeMs: ban.issuedBeforeMs, expiresAtMs: ban.expiresAtMs, reason, by: subject.kind };
     await recorded(authority.ledger, [{ kind: 'banned', facts }], async () => {
       if (subject.kind !== 'service') await this.#takeRights(subject.kind, subject.agent);
-      await store.put(keys.ban(ban.id), JSON.stringify(ban));
+      await this.#put(ban, fence);
     });
     this.#take(ban);
     log.warn('banned', facts);
     return ban;
   }
 
-  async lift(subject: BanSubject): Promise<boolean> {
-    const { authority, store, log } = this.#options;
+  async #lift(subject: BanSubject, fence: BanFence | undefined): Promise<boolean> {
+    const { authority, log } = this.#options;
     const spiffeId = this.#idOf(subject);
     const ban = this.#bans.get(idOf(spiffeId));
     if (ban === undefined || ban.lifted) return false;
+    await this.#checkFence(fence);
     const lifted = { ...ban, lifted: true };
-    await recorded(authority.ledger, [{ kind: 'ban-lifted', facts: { spiffeId } }], () => store.put(keys.ban(ban.id), JSON.stringify(lifted)));
+    await recorded(authority.ledger, [{ kind: 'ban-lifted', facts: { spiffeId } }], () => this.#put(lifted, fence));
     this.#take(lifted);
     log.warn('ban lifted', { spiffeId });
     return true;
@@ -141,6 +157,16 @@ class StoredBans implements Bans {
     this.#expiry?.cancel();
     this.#listeners.clear();
     await this.#watching;
+  }
+
+  /** Before anything is done: the entry that a ban takes would not come back when the fence turns out not to hold. */
+  async #checkFence(fence: BanFence | undefined): Promise<void> {
+    if (fence !== undefined && fence.compare.length > 0 && !(await this.#options.store.txn({ compare: fence.compare, then: [] })).ok) throw fenced();
+  }
+
+  async #put(ban: Ban, fence: BanFence = { compare: [], then: [] }): Promise<void> {
+    const { ok } = await this.#options.store.txn({ compare: fence.compare, then: [{ put: { key: keys.ban(ban.id), value: JSON.stringify(ban) } }, ...fence.then] });
+    if (!ok) throw fenced();
   }
 
   #idOf(subject: BanSubject): SpiffeId {
@@ -224,6 +250,10 @@ export function activeBans(bans: readonly Ban[], nowMs: number): readonly Banned
 
 function idOf(spiffeId: string): string {
   return createHash('sha256').update(spiffeId).digest('hex').slice(0, 16);
+}
+
+function fenced(): Error {
+  return fail('IDENTITY_BAN_FENCED', 'no ban was changed: what the change depends on was written at the same moment', { hint: 'try again' });
 }
 
 function readBan(value: Uint8Array): Ban | undefined {

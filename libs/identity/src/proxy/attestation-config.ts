@@ -1,7 +1,7 @@
-// What an agent or gateway is told about attesting without a token, and the reading of that evidence.
+// What an agent or gateway is told about joining its cluster, with a token or by attesting, and the reading of that evidence.
 import { X509Certificate } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
-import { parseDnsLabel, parseTrustDomain, type Static, strict, Type, valueOf } from '@isthmus/model';
+import { parseDnsLabel, parseTrustDomain, schemas, type Static, strict, Type, valueOf } from '@isthmus/model';
 import { importKeyPem, MAX_TOKEN_BYTES, sha256Hex } from '@isthmus/pki';
 import { readPrivateFile } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
@@ -23,6 +23,18 @@ export const proxyAttestationSchema = strict({
     strict({ certificateFile: file('PEM file with this machine’s certificate and the CAs between it and the root'), keyFile: file('PEM file with its key, mode 0600; it is never sent') }),
   ),
 });
+/** Settings of every program that joins a cluster as a proxy: where it keeps what it is, whom it asks, and how it proves who it is. */
+export const membershipSettings = {
+  stateDir: Type.String({ description: 'directory for keys and state, mode 0700' }),
+  server: strict({
+    address: schemas.hostPort,
+    serverName: Type.Optional(Type.String({ description: 'SNI of the control plane (default: control-plane.isthmus.<trust domain>)' })),
+  }),
+  joinToken: Type.Optional(Type.String({ description: 'the one-time join token; better in a file', maxLength: 4_096 })),
+  joinTokenFile: Type.Optional(Type.String({ description: 'file with the one-time join token; needed on the first start only' })),
+  attestation: Type.Optional(proxyAttestationSchema),
+} as const;
+
 export type ProxyAttestationConfig = Static<typeof proxyAttestationSchema>;
 
 /** The attestation a configuration describes. **Throws** IDENTITY_ATTESTATION_CONFIG; STATE_EXPOSED when others may read the key. */

@@ -14,7 +14,7 @@ const [EAST, WEST] = ['east.acme.example' as TrustDomain, 'west.acme.example' as
 const ALICE = `spiffe://${EAST}/operator/alice`;
 const operators = [
   { cluster: 'east', who: [ALICE], may: ['rotate' as const, 'fence' as const] },
-  { cluster: 'east', who: ['oidc:corp:terraform'], may: ['members' as const] },
+  { cluster: 'east', who: ['oidc:corp:terraform', 'oidc:corp:ci'], may: ['members' as const] },
   { cluster: 'west', who: 'all' as const, may: ['fence' as const] },
 ];
 let dir: Awaited<ReturnType<typeof testDir>>;
@@ -101,13 +101,14 @@ test('a token asked for twice with one key is made once, also after a restart, a
   assert.equal(await tokensMade(), before + 1);
   await assert.rejects(withKey(terraform, 'k-1', 'southwest'), { code: 'IDENTITY_WRITE_KEY' });
   await assert.rejects(withKey(ALICE, 'k-1'), { code: 'IDENTITY_OPERATOR_DENIED' }, 'a key is no right');
+  assert.equal((await withKey('oidc:corp:ci', 'k-1', 'southwest')).replayed, false, 'callers do not share their keys');
   await assert.rejects(withKey(terraform, 'k-2', 'east'), { code: 'IDENTITY_CLUSTER_EXISTS' });
   await assert.rejects(withKey(terraform, 'k-2', 'east'), { code: 'IDENTITY_CLUSTER_EXISTS' }, 'what failed is not remembered');
   for (const channel of channels.splice(0)) channel.close();
   await root.close();
   root = await startTestTrustRoot(join(dir.path, 'root'), { operators, port: root.port });
   const again = await withKey(terraform, 'k-1');
-  assert.deepEqual([again.token, again.replayed, again.id, await tokensMade()], ['', true, answers[0]?.id, before + 1]);
+  assert.deepEqual([again.token, again.replayed, again.id, await tokensMade()], ['', true, answers[0]?.id, before + 2]);
 });
 
 test('the open connection of a cluster that was fenced asks for nothing more', async () => {

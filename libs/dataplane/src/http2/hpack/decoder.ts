@@ -17,6 +17,7 @@ export const DECODED = {
   broken: 2,
 } as const;
 
+/** What one decoder may take. */
 export type DecoderOptions = {
   /** What SETTINGS_HEADER_TABLE_SIZE told the peer. */
   readonly tableBytes: number;

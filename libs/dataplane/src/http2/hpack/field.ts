@@ -62,26 +62,35 @@ export class Field {
   }
 }
 
-// tchar of RFC 9110 §5.6.2 without upper case: bit 1; upper-case letters, allowed in a method: bit 2; what a path may hold: 4; an
-// authority: 8.
-const CLASS = new Uint8Array(256);
-for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") CLASS[c.charCodeAt(0)] = 3;
-for (const c of 'ABCDEFGHIJKLMNOPQRSTUVWXYZ') CLASS[c.charCodeAt(0)] = 2;
-for (let c = 0x21; c < 0x7f; c++) if (c !== 0x23) CLASS[c] = (CLASS[c] ?? 0) | 4;
-for (const c of "!$%&'()*+,-.:;=[]_~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") CLASS[c.charCodeAt(0)] = (CLASS[c.charCodeAt(0)] ?? 0) | 8;
+// What an octet may be part of, a bit for each; a name in HTTP/2 is a token (RFC 9110 §5.6.2) without upper case.
+const IN_NAME = 1;
+const IN_TOKEN = 2;
+const IN_PATH = 4;
+const IN_AUTHORITY = 8;
+const OCTETS = new Uint8Array(256);
+function allow(octets: string, bits: number): void {
+  for (const octet of octets) OCTETS[octet.charCodeAt(0)] = (OCTETS[octet.charCodeAt(0)] as number) | bits;
+}
+const UPPER = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+const LOWER = 'abcdefghijklmnopqrstuvwxyz';
+const DIGITS = '0123456789';
+allow(`!#$%&'*+-.^_\`|~${DIGITS}${LOWER}`, IN_NAME | IN_TOKEN);
+allow(UPPER, IN_TOKEN);
+allow(`!$%&'()*+,-.:;=[]_~${DIGITS}${UPPER}${LOWER}`, IN_AUTHORITY);
+for (let c = 0x21; c < 0x7f; c++) if (c !== 0x23) allow(String.fromCharCode(c), IN_PATH);
 
 /** The kind of a name, `KIND.invalid` for one that may not be sent in HTTP/2. */
 export function kindOf(name: string): number {
   const known = KINDS.get(name);
   if (known !== undefined) return known;
   if (name.charCodeAt(0) === 0x3a) return KIND.unknownPseudo;
-  return isAll(name, 1) ? KIND.regular : KIND.invalid;
+  return isAll(name, IN_NAME) ? KIND.regular : KIND.invalid;
 }
 
 function isAll(text: string, bit: number): boolean {
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);
-    if (c > 0xff || ((CLASS[c] as number) & bit) === 0) return false;
+    if (c > 0xff || ((OCTETS[c] as number) & bit) === 0) return false;
   }
   return text.length > 0;
 }
@@ -89,14 +98,13 @@ function isAll(text: string, bit: number): boolean {
 function isValidValue(kind: number, value: string): boolean {
   switch (kind) {
     case KIND.method:
-      return isAll(value, 2);
     case KIND.protocol:
-      return isAll(value, 2);
+      return isAll(value, IN_TOKEN);
     case KIND.path:
-      return isAll(value, 4);
+      return isAll(value, IN_PATH);
     case KIND.authority:
     case KIND.host:
-      return value === '' || isAll(value, 8);
+      return value === '' || isAll(value, IN_AUTHORITY);
     case KIND.scheme:
       return value === 'http' || value === 'https';
     case KIND.status:
