@@ -12,6 +12,7 @@ import type { ListenAddress } from '../proxy/listen.ts';
 import { HTTP_LIMITS } from '../http/exchange.ts';
 import { openHttp1 } from './client.ts';
 import { serveHttp1 } from './server.ts';
+import { keepRequestsYoung } from '../worker/young.ts';
 
 /** Connections to one origin that take requests; opened as needed. */
 export class TestPool {
@@ -117,8 +118,9 @@ class Relay implements ResponseSink, BodySink {
   }
 }
 
-/** Relays HTTP/1.1 from a port to an origin on the best engine there is, on this thread: what the codec costs by itself. */
+/** Relays HTTP/1.1 from a port to an origin on the best engine there is, on this thread, set up as one that carries traffic: what the codec costs by itself. */
 export async function startPlainRelay(listen: ListenAddress, origin: ListenAddress): Promise<{ readonly engine: EngineKind; readonly port: number }> {
+  keepRequestsYoung();
   const transport = process.platform === 'linux' ? linuxTransport(new Loop((error) => process.emitWarning(String(error)), { turnsInARow: 8 })) : portableTransport();
   const { clock, reset } = transport;
   const pool = new TestPool(async () => openHttp1(await transport.dial({ ...origin, timeoutMs: 5_000, allowHalfOpen: false }), { limits: HTTP_LIMITS, clock }));

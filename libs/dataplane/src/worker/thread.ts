@@ -5,6 +5,7 @@ import { messageOf } from '@isthmus/model';
 import type { Clock } from '@isthmus/runtime';
 import { fail } from '../errors.ts';
 import * as libc from '../transport/linux/libc.ts';
+import { keepRequestsYoung } from './young.ts';
 
 /** Most descriptors a thread is cleaned up after. */
 const DESCRIPTORS = 1 << 20;
@@ -38,9 +39,7 @@ export async function startThread<In, Out extends { readonly kind: string }>(opt
   const ended = Promise.withResolvers<void>();
   // What this process was told on its command line is for its main thread; here it would go before the limit below.
   setFlagsFromString('--max-semi-space-size=0');
-  // V8 would learn under a burst that requests live long, make the next ones old from birth, and find them only when
-  // everything is marked: each collection of the young then has what those hold on to for alive (decision 0034).
-  setFlagsFromString('--no-allocation-site-pretenuring');
+  keepRequestsYoung();
   const worker = new Worker(options.script, { workerData: { ...options.data, descriptors }, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } });
   let wakeFd = -1;
   let why: Error | undefined;
