@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { HTTP_LIMITS, openHttp1, relayRequest, serveHttp1, SMUGGLING_CASES, type SmugglingCase, TestPool, withTransport } from '@isthmus/dataplane/testing';
 import { findProgram, waitFor } from '@isthmus/harness';
+import { freePort } from '@isthmus/runtime';
 
 type Seen = { readonly hops: readonly string[]; readonly what: string };
 
@@ -83,14 +84,6 @@ after(() => {
 });
 
 const portOf = (server: { address(): unknown }): number => (server.address() as AddressInfo).port;
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const port = portOf(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function startPeer(peer: Peer, next: number): Promise<number> {
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-chain-'));

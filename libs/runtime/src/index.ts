@@ -7,6 +7,7 @@ export { loadConfig, type LoadConfigOptions, type ReadConfig, readConfig } from 
 export { type ConfigSchema, environmentName, helpText, keysOf, typeName } from './config-schema.ts';
 export { connectionsWithin, descriptorLimit } from './descriptors.ts';
 export { type EventLoopOptions, type EventLoopWatch, watchEventLoop } from './event-loop.ts';
+export { freePort, freePorts } from './free-port.ts';
 export { type HealthServer, serveHealth } from './health.ts';
 export { openPeerCredentials, type PeerCredentials, type ReadPeer } from './peer-credentials.ts';
 export { makePrivateDir, readPrivateFile, writePrivateFile } from './private-file.ts';

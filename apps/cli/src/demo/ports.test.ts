@@ -1,8 +1,9 @@
 // Ports of the demo: ranges are read strictly, names keep their ports, and a busy port is named before anything starts.
 import assert from 'node:assert/strict';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { IsthmusError } from '@isthmus/model';
+import { freePort } from '@isthmus/runtime';
 import { assignPorts, checkPortsFree, parsePortRange } from './ports.ts';
 
 const withCode = (code: string, text: RegExp) => (error: unknown) => error instanceof IsthmusError && error.code === code && text.test(error.message);
@@ -25,9 +26,9 @@ test('a range too small for the demo is refused with the smallest that would do'
 });
 
 test('a port someone listens on is named, with what the demo wanted it for', async () => {
+  const port = await freePort();
   const holder = createServer();
-  await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
-  const { port } = holder.address() as AddressInfo;
+  await new Promise<void>((resolve) => holder.listen(port, '127.0.0.1', resolve));
   await assert.rejects(checkPortsFree({ 'east-gateway': port }), withCode('CLI_PORT_BUSY', new RegExp(`port ${port} .*east-gateway`)));
   await new Promise((resolve) => holder.close(resolve));
   await checkPortsFree({ 'east-gateway': port });

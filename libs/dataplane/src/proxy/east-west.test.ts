@@ -6,6 +6,7 @@ import type { Endpoint, TrustDomain } from '@isthmus/model';
 import { anEndpoint, aServiceView } from '@isthmus/model/testing';
 import { svidToPem } from '@isthmus/pki';
 import { testAuthority } from '@isthmus/pki/testing';
+import { freePort } from '@isthmus/runtime';
 import { type Metrics, openMetrics, silentLog } from '@isthmus/telemetry';
 import type { EngineKind } from '../engine/engine.ts';
 import { availableEngines, TestSnapshots } from '../engine/testing.ts';
@@ -144,9 +145,7 @@ onEachEngine('more unfinished hellos than the limit are refused, finished ones a
   }));
 
 onEachEngine('a dead endpoint is passed over: nothing was sent yet', async (engine) => {
-  const free = createServer();
-  const deadPort = await listen(free);
-  await new Promise((resolve) => free.close(resolve));
+  const deadPort = await freePort();
   await withGateway(engine, (s) => s.end('hello'), (port) => ({ snapshots: snapshotsOf([at(deadPort, 'east/dead'), at(port)]), random: () => 0 }), async ({ gateway }) => {
     const client = dial(gateway.port, NAME);
     assert.equal(await all(client), 'hello');
@@ -154,9 +153,7 @@ onEachEngine('a dead endpoint is passed over: nothing was sent yet', async (engi
 });
 
 onEachEngine('an endpoint behind another gateway is never dialled, not even when no local one is left to try: no loops (row 74)', async (engine) => {
-  const free = createServer();
-  const deadPort = await listen(free);
-  await new Promise((resolve) => free.close(resolve));
+  const deadPort = await freePort();
   await withGateway(
     engine,
     (s) => s.end('away'),

@@ -9,6 +9,7 @@ import { connect as connectTls } from 'node:tls';
 import { IsthmusError, type TrustDomain } from '@isthmus/model';
 import { fixedSvidSource, openBundleSet } from '@isthmus/pki';
 import { testAuthority } from '@isthmus/pki/testing';
+import { freePort } from '@isthmus/runtime';
 import { east, eastBundles, PAYMENTS_ID, svidOf, WEB_ID } from '../proxy/testing.ts';
 import { Loop } from './linux/loop.ts';
 import { linuxTransport } from './linux/transport.ts';
@@ -198,9 +199,9 @@ for (const transport of transports) {
   });
 
   claim('dialling a port where nobody listens fails at once and says so; dialling a name works', async () => {
-    const probe = createServer().listen(0, '127.0.0.1');
+    const port = await freePort();
+    const probe = createServer().listen(port, '127.0.0.1');
     await once(probe, 'listening');
-    const { port } = probe.address() as AddressInfo;
     const stream = await transport.dial({ host: 'localhost', port, timeoutMs: 2_000, allowHalfOpen: false });
     stream.on('error', () => undefined);
     stream.destroy();

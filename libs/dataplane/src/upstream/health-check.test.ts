@@ -1,10 +1,10 @@
 // Thresholds and timing on a fake clock; the three probes against real servers.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { type AddressInfo, createServer as createTcp, type Server } from 'node:net';
+import { createServer as createTcp, type Server } from 'node:net';
 import { after, test } from 'node:test';
 import type { Health, Workload } from '@isthmus/model';
-import { systemClock } from '@isthmus/runtime';
+import { freePort, systemClock } from '@isthmus/runtime';
 import { fakeClock } from '@isthmus/runtime/testing';
 import { silentLog } from '@isthmus/telemetry';
 import { nextHealth, type HealthState, probeHttp, type ProbeResult, probeTcp, resolveCheck, startHealthChecks } from './health-check.ts';
@@ -131,9 +131,10 @@ test('a workload that names no check is probed by TCP at its first port', () => 
 });
 
 async function portOf(server: Server): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await freePort();
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   closers.push(() => server.close());
-  return (server.address() as AddressInfo).port;
+  return port;
 }
 
 const limit = (): AbortSignal => AbortSignal.timeout(5_000);

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { freePort } from '../system/free-port.ts';
+import { freePort } from '@isthmus/runtime';
 import { issueIdentities } from '../system/identity.ts';
 import { findProgram, versionIn } from './find-program.ts';
 import { PEER_NAMES, prepare } from './launch.ts';

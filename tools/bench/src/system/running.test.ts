@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { freePort } from './free-port.ts';
+import { freePort } from '@isthmus/runtime';
 import { startProgram, startService } from './running.ts';
 
 const SINK = new URL('../load/sink.ts', import.meta.url);

@@ -1,9 +1,9 @@
 // Starts ours or a peer for what a workload asks.
+import { freePort } from '@isthmus/runtime';
 import type { BundleFile } from '../system/identity.ts';
 import { startPeer } from '../peers/launch.ts';
 import type { HttpSpec, SniSpec } from '../peers/proxy-spec.ts';
 import type { GatewaySettings } from '../ours/gateway.ts';
-import { freePort } from '../system/free-port.ts';
 import { type Running, startService } from '../system/running.ts';
 import { type Bench, type ContenderName, NotSupported } from './workload.ts';
 

@@ -1,13 +1,13 @@
 // Layer 7: HTTP/1.1, HTTP/2 and gRPC through one proxy or a pair, with mutual TLS on the mesh's side; and TLS handshakes.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '@isthmus/runtime';
 import { h2load, handshakes, type Load, wrk } from '../load/generators.ts';
 import type { ShortConnections, ShortResult } from '../load/tls-source.ts';
 import { startBackend, startPeer } from '../peers/launch.ts';
 import type { Program, ProgramName } from '../peers/find-program.ts';
 import type { MutualTls } from '../peers/proxy-spec.ts';
 import { LAYER7_NAME, SERVER_NAME } from '../ours/service.ts';
-import { freePort } from '../system/free-port.ts';
 import { type BundleFile, issueIdentities } from '../system/identity.ts';
 import { type Running, startService } from '../system/running.ts';
 import { startHttp } from './contender.ts';

@@ -2,11 +2,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { Resolver } from 'node:dns/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatServiceName, serviceDnsName, type ServiceName } from '@isthmus/model';
-import { systemClock } from '@isthmus/runtime';
+import { freePort, systemClock } from '@isthmus/runtime';
 import { outboundOf } from '../federation.ts';
 import { waitFor } from '../supervisor.ts';
 import { LEDGER, names, PAYMENTS, WEB } from '../topology.ts';
@@ -199,15 +198,4 @@ function removeVm({ root, packages, agent, application }: Vm): void {
   application?.kill('SIGKILL');
   root.remove();
   if (packages !== readyPackages()) rmSync(packages, { recursive: true, force: true });
-}
-
-function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { freePort, freePorts } from '@isthmus/runtime';
 import { Backend, endpointAt, HELLO, onEachEngine, until, viewsOf, withRig } from './rig.ts';
 
 const SERVICE = 'service="shop/payments"';
@@ -10,14 +11,6 @@ const endLine = (end: string, count = 1): string => `isthmus_gateway_connections
 const first = (): number => 0;
 /** Weights that make one endpoint the first choice almost always, whatever chance says. */
 const OFTEN = 1_000_000;
-
-/** A port nothing listens on. */
-async function deadPort(): Promise<number> {
-  const { server, port } = await new Backend().listen();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** `connected`, or the code of the error. The connection is closed again. */
 function connecting(port: number): Promise<string | undefined> {
@@ -48,7 +41,7 @@ async function withBlackHole(use: (port: number) => Promise<void>): Promise<void
 }
 
 onEachEngine('a dead endpoint is passed over, nothing having been sent yet, and counted', async (engine) => {
-  const dead = await deadPort();
+  const dead = await freePort();
   await withRig(engine, { endpoints: (port) => [endpointAt(dead, { weight: OFTEN }), endpointAt(port, { weight: 1 })] }, async (rig) => {
     await rig.open();
     await rig.closesWith(`isthmus_gateway_connect_failures_total{${SERVICE}} 1`);
@@ -64,7 +57,7 @@ onEachEngine('an endpoint that does not answer is given up after the connect lim
   ));
 
 onEachEngine('with every attempt failed the caller is reset and the end is unreachable', async (engine) => {
-  const dead = await Promise.all([deadPort(), deadPort(), deadPort()]);
+  const dead = await freePorts(3);
   await withRig(engine, { endpoints: () => dead.map((port) => endpointAt(port)), over: { limits: { attempts: 2 } } }, async (rig) => {
     const client = await rig.connect();
     await client.write(HELLO);
@@ -74,7 +67,7 @@ onEachEngine('with every attempt failed the caller is reset and the end is unrea
 });
 
 onEachEngine('an endpoint that fails again and again is left alone for a while', async (engine) => {
-  const dead = await deadPort();
+  const dead = await freePort();
   const baseline = 30;
   await withRig(engine, { endpoints: (port) => [endpointAt(dead, { weight: OFTEN }), endpointAt(port, { weight: 1 })] }, async (rig) => {
     for (let i = 0; i < baseline; i++) {
@@ -89,7 +82,7 @@ onEachEngine('an endpoint that fails again and again is left alone for a while',
 });
 
 onEachEngine('an ejected endpoint is tried nevertheless when it is the only one', async (engine) => {
-  const dead = await deadPort();
+  const dead = await freePort();
   await withRig(engine, { endpoints: () => [endpointAt(dead)] }, async (rig) => {
     for (let i = 0; i < 5; i++) {
       const client = await rig.connect();

@@ -6,7 +6,7 @@ import type { Log } from '@isthmus/telemetry';
 import { addressOf, connectingSocket, type LoopListener, openListener } from '../../transport/linux/dial.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Loop } from '../../transport/linux/loop.ts';
-import { readSocketAddress, type SocketAddress, socketAddress } from '../../transport/linux/socket-address.ts';
+import { type SocketAddress, socketAddress, socketAddressOf } from '../../transport/linux/socket-address.ts';
 import { Outliers } from '../../upstream/outlier.ts';
 import { departedEndpoints, Departures } from '../departures.ts';
 import { type Destination, destinationOf, type DestinationRules, type Refused, type Target } from '../destination.ts';
@@ -110,7 +110,7 @@ export class Gateway {
     }
     let connection: Connection;
     try {
-      connection = new Connection(this, fd, !this.#proxied.isEmpty && this.#proxied.has(addressOfPeer(fd)?.host));
+      connection = new Connection(this, fd, !this.#proxied.isEmpty && this.#proxied.has(socketAddressOf(libc.getpeername, fd)?.host));
     } catch (error) {
       this.loop.closeOwn(fd);
       return this.failed(error);
@@ -143,7 +143,7 @@ export class Gateway {
 
   refused(reason: RelayRefusal, { fd }: Connection): void {
     this.ledger.refused(reason);
-    this.#log.warn('connection refused', { code: reason, remote: addressOfPeer(fd)?.host });
+    this.#log.warn('connection refused', { code: reason, remote: socketAddressOf(libc.getpeername, fd)?.host });
   }
 
   /** Left without having said anything that could be answered. */
@@ -208,7 +208,7 @@ export class Gateway {
 
   proxyHeader(fd: number, addresses: { readonly source: IpPort; readonly destination: IpPort } | undefined): Buffer {
     if (addresses !== undefined) return writeProxyHeader(addresses.source, addresses.destination);
-    return writeProxyHeader(ipPort(addressOfPeer(fd)), ipPort(readAddress(libc.getsockname, fd)));
+    return writeProxyHeader(ipPort(socketAddressOf(libc.getpeername, fd)), ipPort(socketAddressOf(libc.getsockname, fd)));
   }
 
   closed(connection: Connection, wasReadingHello: boolean): void {
@@ -256,15 +256,6 @@ const OWN_LACKS: ReadonlySet<unknown> = new Set([libc.EMFILE, libc.ENFILE, libc.
 function isOwnLack(error: unknown): boolean {
   return error instanceof IsthmusError && OWN_LACKS.has(error.facts['errno']);
 }
-
-const address = Buffer.alloc(28);
-const size = Buffer.alloc(4);
-function readAddress(call: typeof libc.getpeername, fd: number): { readonly host: string; readonly port: number } | undefined {
-  size.writeInt32LE(address.length, 0);
-  return call(fd, address, size) < 0 ? undefined : readSocketAddress(address);
-}
-
-const addressOfPeer = (fd: number): { readonly host: string; readonly port: number } | undefined => readAddress(libc.getpeername, fd);
 
 /** A socket that closed meanwhile has no address any more: then `0.0.0.0`, which nobody will read. */
 function ipPort(from: { readonly host: string; readonly port: number } | undefined): IpPort {

@@ -58,7 +58,7 @@ export class Upstream implements Watched, Side {
   #onConnecting(events: number): void {
     if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) {
       const error = libc.socketError(this.fd);
-      return this.#connection.notReached(error === 111 ? 'connection refused' : `errno ${error}`);
+      return this.#connection.notReached(libc.errorName(error));
     }
     if (!this.writable) return;
     this.#connected = true;

@@ -4,7 +4,7 @@ import { listenFailed } from '../../proxy/listen.ts';
 import { names } from '../name-cache.ts';
 import * as libc from './libc.ts';
 import type { Loop } from './loop.ts';
-import { readSocketAddress, type SocketAddress, socketAddress } from './socket-address.ts';
+import { type SocketAddress, socketAddress, socketAddressOf } from './socket-address.ts';
 
 /** Peers that vanish without a word while nothing is said are found out within half a minute (reliability 79). */
 export function keepAlive(fd: number): void {
@@ -21,7 +21,7 @@ export function keepAlive(fd: number): void {
  */
 export function connectingSocket(address: SocketAddress, speaksAtOnce = false): number {
   const fd = libc.openSocket(address.family);
-  if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: errno ${libc.errno()}`, { facts: { errno: libc.errno() } });
+  if (fd < 0) throw fail('DATAPLANE_CONNECT_FAILED', `no socket: ${libc.errorName(libc.errno())}`, { facts: { errno: libc.errno() } });
   if (speaksAtOnce) libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_DEFER_ACCEPT, 1);
   else {
     libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
@@ -30,7 +30,7 @@ export function connectingSocket(address: SocketAddress, speaksAtOnce = false): 
   if (libc.connect(fd, address.bytes, address.bytes.length) < 0 && libc.errno() !== libc.EINPROGRESS) {
     const error = libc.errno();
     libc.close(fd);
-    throw fail('DATAPLANE_CONNECT_FAILED', `connect failed: errno ${error}`, { facts: { errno: error } });
+    throw fail('DATAPLANE_CONNECT_FAILED', `connect failed: ${libc.errorName(error)}`, { facts: { errno: error } });
   }
   return fd;
 }
@@ -68,8 +68,6 @@ export type ListenerOptions = {
   readonly heldFd?: number;
 };
 
-const ERRORS: Readonly<Record<number, string>> = { 13: 'EACCES', 24: 'EMFILE', 98: 'EADDRINUSE', 99: 'EADDRNOTAVAIL' };
-
 /** A port whose connections wait in the system until a listener accepts them. **Owns** its descriptor; listeners have copies. */
 export interface HeldPort {
   readonly host: string;
@@ -96,7 +94,7 @@ export function holdPort(host: string, port: number, label: string): HeldPort {
 /** Listens; each accepted descriptor is `onAccept`'s to own. **Throws** DATAPLANE_LISTEN_FAILED. */
 export function openListener(loop: Loop, host: string, port: number, label: string, onAccept: (fd: number) => void, onExhausted: () => void, options: ListenerOptions = {}): LoopListener {
   const fd = options.heldFd === undefined ? listeningSocket(host, port, label, options.sharesPort) : libc.duplicate(options.heldFd);
-  if (fd < 0) throw listenFailed(label, { host, port }, `dup: errno ${libc.errno()}`);
+  if (fd < 0) throw listenFailed(label, { host, port }, libc.errorName(libc.errno()));
   loop.own(fd);
 
   let closed = false;
@@ -143,28 +141,25 @@ function listeningSocket(host: string, port: number, label: string, sharesPort: 
   const address = socketAddress(host === 'localhost' ? '127.0.0.1' : host, port);
   if (address === undefined) throw listenFailed(label, { host, port }, 'the host is to be an IP address');
   const fd = libc.openSocket(address.family);
-  const give = (what: string): never => {
+  const give = (): never => {
     const error = libc.errno();
     if (fd >= 0) libc.close(fd);
-    throw listenFailed(label, { host, port }, ERRORS[error] ?? `${what}: errno ${error}`);
+    throw listenFailed(label, { host, port }, libc.errorName(error));
   };
-  if (fd < 0) give('socket');
+  if (fd < 0) give();
   libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
   if (sharesPort === 'joins') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
   // Accepted sockets take these over from the listening one.
   libc.setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
   keepAlive(fd);
-  if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give('bind');
+  if (libc.bind(fd, address.bytes, address.bytes.length) < 0) give();
   // Bound alone, shared from here on.
   if (sharesPort === 'first') libc.setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
-  if (libc.listen(fd, BACKLOG) < 0) give('listen');
+  if (libc.listen(fd, BACKLOG) < 0) give();
   return fd;
 }
 
+/** A listening socket has an address as long as it is open, which it is here. */
 function boundAddress(fd: number): { readonly host: string; readonly port: number } {
-  const bound = Buffer.alloc(28);
-  const size = Buffer.alloc(4);
-  size.writeInt32LE(28, 0);
-  libc.getsockname(fd, bound, size);
-  return readSocketAddress(bound);
+  return socketAddressOf(libc.getsockname, fd) ?? { host: '', port: 0 };
 }

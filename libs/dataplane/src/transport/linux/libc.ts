@@ -1,4 +1,5 @@
 // The C library as the loop needs it: system calls through FFI, with the numbers of Linux on x64 and arm64.
+import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 
 const libc = koffi.load(null);
@@ -110,6 +111,9 @@ const writeCall = fn('long write(int, void *, long)');
 
 /** The calling thread's errno after a call that failed. */
 export const errno = (): number => koffi.errno();
+
+/** The name of an error number, as node:net has it in `code`. A socket that hung up need not have one. */
+export const errorName = (errorNumber: number): string => (errorNumber === 0 ? 'hung up' : getSystemErrorName(-errorNumber));
 
 /** `struct epoll_event` is packed on x64 alone. */
 export const EVENT_BYTES = process.arch === 'x64' ? 12 : 16;

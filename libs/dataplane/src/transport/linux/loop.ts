@@ -1,7 +1,7 @@
 // One thread's event loop on epoll: owns the descriptors, hands out events and timers, and lets Node's own loop have its turn.
 import type { Clock, TimerHandle } from '@isthmus/runtime';
 import { sleepOn } from '@isthmus/runtime';
-import { clearEventFd, close, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, epollControl, epollCreate, EPOLLIN, epollWait, errno, EVENT_BYTES, EVENT_DATA_AT, fixedMemory, openEventFd, signalEventFd } from './libc.ts';
+import { clearEventFd, close, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, epollControl, epollCreate, EPOLLIN, epollWait, errno, errorName, EVENT_BYTES, EVENT_DATA_AT, fixedMemory, openEventFd, signalEventFd } from './libc.ts';
 import { TimerHeap } from './timer-heap.ts';
 
 /** What owns a descriptor in the loop. */
@@ -113,7 +113,7 @@ export class Loop {
     const key = ((generation << 24) | slot) >>> 0;
     if (epollControl(this.#epoll, EPOLL_CTL_ADD, fd, events, key) < 0) {
       this.#release(slot);
-      throw new Error(`epoll_ctl failed: errno ${errno()}`);
+      throw new Error(`epoll_ctl failed: ${errorName(errno())}`);
     }
     return key;
   }
@@ -183,7 +183,7 @@ export class Loop {
   #turnOnce(mayWait: boolean): void {
     const count = epollWait(this.#epoll, this.#events.address, EVENTS, mayWait ? this.#waitMs() : 0);
     this.#nowMs = performance.now();
-    if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: errno ${errno()}`));
+    if (count < 0 && errno() !== EINTR) this.#onError(new Error(`epoll_wait failed: ${errorName(errno())}`));
     for (let i = 0; i < count; i++) this.#dispatch(i * EVENT_BYTES);
     this.#timers.run(this.#nowMs, this.#onError);
     this.#flushAll();

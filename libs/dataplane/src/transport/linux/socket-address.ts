@@ -1,6 +1,6 @@
 // Socket addresses as the kernel reads them: `struct sockaddr_in` and `sockaddr_in6`, to bytes and back.
 import { isIPv4, isIPv6 } from 'node:net';
-import { AF_INET, AF_INET6 } from './libc.ts';
+import { AF_INET, AF_INET6, type getpeername } from './libc.ts';
 
 export type SocketAddress = { readonly family: number; readonly bytes: Buffer };
 
@@ -27,6 +27,17 @@ export function readSocketAddress(bytes: Buffer): { readonly host: string; reado
   if (bytes.readUInt16LE(0) === AF_INET) return { host: [...bytes.subarray(4, 8)].join('.'), port };
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(8 + 2 * i).toString(16));
   return { host: groups.join(':').replace(/(^|:)0(:0)+(:|$)/, '::'), port };
+}
+
+// One for the thread: read before the next call writes here.
+const written = Buffer.alloc(28);
+const writtenBytes = Buffer.alloc(4);
+
+/** A socket's own address (`getsockname`) or its peer's (`getpeername`); undefined where it has none, any more or yet. */
+export function socketAddressOf(call: typeof getpeername, fd: number): { readonly host: string; readonly port: number } | undefined {
+  if (fd < 0) return undefined;
+  writtenBytes.writeInt32LE(written.length, 0);
+  return call(fd, written, writtenBytes) < 0 ? undefined : readSocketAddress(written);
 }
 
 function groupsOf(host: string): number[] {

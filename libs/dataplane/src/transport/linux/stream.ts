@@ -1,15 +1,13 @@
 // A connection on the loop, with the part of net.Socket's face that codecs and relays use; writes of one turn leave in one send.
 import { EventEmitter } from 'node:events';
-import type { TimerHandle } from '@isthmus/runtime';
 import { kept, LENT_BYTES, lentChunk, lentRoom } from '../lent.ts';
+import { IdleLimit } from './idle-limit.ts';
 import * as libc from './libc.ts';
 import type { Flushed, Loop, Watched } from './loop.ts';
-import { readSocketAddress } from './socket-address.ts';
+import { readRoom, takeReadRoom } from './read-room.ts';
+import { readSocketAddress, socketAddressOf } from './socket-address.ts';
 import { WriteQueue } from './write-queue.ts';
 
-/** Room that reads go to; handed out piece by piece, so a chunk is its taker's to keep. */
-const SLAB_BYTES = 262_144;
-const READ_BYTES = LENT_BYTES;
 /** More than this waiting to be sent: `write` returns false. */
 const HIGH_WATER_BYTES = 65_536;
 /** Reads of one event before others have their turn. */
@@ -18,18 +16,6 @@ const READS_A_TURN = 4;
 /** What a read or a send came to besides a count of bytes. */
 export const AGAIN = -1;
 export const FAILED = -2;
-
-let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-let slabUsed = 0;
-
-/** Room for one read, at the slab's end. */
-function slabRoom(): Buffer {
-  if (slab.length - slabUsed < READ_BYTES) {
-    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-    slabUsed = 0;
-  }
-  return slab.subarray(slabUsed, slabUsed + READ_BYTES);
-}
 
 export type StreamOptions = { readonly allowHalfOpen: boolean };
 
@@ -56,9 +42,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   #ending = false;
   #paused = true;
   #readable = false; // an event came while paused
-  #idleMs = 0;
-  #lastMs = 0;
-  #idleTimer: TimerHandle | undefined;
+  readonly #idle: IdleLimit;
   #closeQueued = false;
   #corked = 0;
   #error: Error | undefined;
@@ -73,6 +57,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     this.fd = fd;
     this.connecting = connecting;
     this.#allowHalfOpen = options.allowHalfOpen;
+    this.#idle = new IdleLimit(loop, () => this.emit('timeout'));
     this.#events = connecting ? libc.EPOLLOUT : libc.EPOLLIN;
     this.#key = loop.watch(fd, this.#events, this);
   }
@@ -103,11 +88,11 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   }
 
   get remoteAddress(): string | undefined {
-    return this.#address(libc.getpeername)?.host;
+    return socketAddressOf(libc.getpeername, this.fd)?.host;
   }
 
   get remotePort(): number | undefined {
-    return this.#address(libc.getpeername)?.port;
+    return socketAddressOf(libc.getpeername, this.fd)?.port;
   }
 
   /** Before a packet filter redirected it; for connections accepted. */
@@ -118,7 +103,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   }
 
   get localPort(): number | undefined {
-    return this.#address(libc.getsockname)?.port;
+    return socketAddressOf(libc.getsockname, this.fd)?.port;
   }
 
   get writableLength(): number {
@@ -127,14 +112,6 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
 
   get writableNeedDrain(): boolean {
     return this.#needDrain;
-  }
-
-  #address(call: typeof libc.getpeername): { readonly host: string; readonly port: number } | undefined {
-    if (this.fd < 0) return undefined;
-    const bytes = Buffer.alloc(28);
-    const size = Buffer.alloc(4);
-    size.writeInt32LE(28, 0);
-    return call(this.fd, bytes, size) < 0 ? undefined : readSocketAddress(bytes);
   }
 
   onEvents(events: number): void {
@@ -190,17 +167,17 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   protected readSome(): void {
     for (let reads = 0; reads < READS_A_TURN && !this.#paused && !this.destroyed && !this.readableEnded; reads++) {
       const isLent = this.#lends;
-      const into = isLent ? lentRoom() : slabRoom();
-      const count = this.receive(into, READ_BYTES);
+      const into = isLent ? lentRoom() : readRoom();
+      const count = this.receive(into, LENT_BYTES);
       if (count > 0) {
         this.bytesRead += count;
-        this.#lastMs = this.loop.nowMs;
-        if (!isLent) slabUsed += count;
+        this.#idle.movedMs = this.loop.nowMs;
+        if (!isLent) takeReadRoom(count);
         const chunk = isLent ? lentChunk(count) : into.subarray(0, count);
         const taker = this.#taker;
         if (taker !== undefined) taker(chunk);
         else this.emit('data', chunk);
-        if (count < READ_BYTES && !this.hasMore()) return;
+        if (count < LENT_BYTES && !this.hasMore()) return;
       } else {
         if (count === 0) this.#ended();
         return;
@@ -252,7 +229,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
 
   /** A system error: `error`, then `close`. */
   protected fail(errorNumber: number): void {
-    const code = NAMES[errorNumber] ?? `E${errorNumber}`;
+    const code = libc.errorName(errorNumber);
     this.destroy(Object.assign(new Error(`${this.connecting ? 'connect' : 'connection'} failed: ${code}`), { code }));
   }
 
@@ -275,25 +252,9 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
   }
 
   setTimeout(idleMs: number, onTimeout?: () => void): this {
-    this.#idleTimer?.cancel();
-    this.#idleTimer = undefined;
-    this.#idleMs = idleMs;
     if (onTimeout !== undefined) this.once('timeout', onTimeout);
-    if (idleMs > 0 && !this.destroyed) {
-      this.#lastMs = performance.now();
-      this.#armIdle(idleMs);
-    }
+    this.#idle.set(this.destroyed ? 0 : idleMs);
     return this;
-  }
-
-  /** Moved only when it fires: a byte costs no timer. */
-  #armIdle(inMs: number): void {
-    this.#idleTimer = this.loop.setTimer(inMs, () => {
-      const restMs = this.#lastMs + this.#idleMs - performance.now();
-      if (restMs > 1) return this.#armIdle(restMs);
-      this.#idleTimer = undefined;
-      this.emit('timeout');
-    });
   }
 
   cork(): void {
@@ -343,7 +304,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
         sent += count;
       } while (sent < sizeBytes && this.mayOfferAgain());
       this.bytesWritten += sent;
-      this.#lastMs = this.loop.nowMs;
+      this.#idle.movedMs = this.loop.nowMs;
       if (sent === sizeBytes) return true;
       this.#block();
     }
@@ -389,7 +350,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
       const sent = this.transmit(from, size);
       if (sent === FAILED) return;
       if (sent === AGAIN) return this.#block();
-      this.#lastMs = this.loop.nowMs;
+      this.#idle.movedMs = this.loop.nowMs;
       this.bytesWritten += sent;
       queue.taken(sent);
       if (sent < size && !this.mayOfferAgain()) return this.#block();
@@ -426,7 +387,7 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     if (this.destroyed) return this;
     this.destroyed = true;
     this.#error = error;
-    this.#idleTimer?.cancel();
+    this.#idle.stop();
     this.#queue.clear();
     this.#sent?.();
     this.release();
@@ -456,15 +417,3 @@ export class LoopStream extends EventEmitter implements Watched, Flushed {
     return this.destroy();
   }
 }
-
-const NAMES: Readonly<Record<number, string>> = {
-  24: 'EMFILE',
-  32: 'EPIPE',
-  99: 'EADDRNOTAVAIL',
-  101: 'ENETUNREACH',
-  103: 'ECONNABORTED',
-  104: 'ECONNRESET',
-  110: 'ETIMEDOUT',
-  111: 'ECONNREFUSED',
-  113: 'EHOSTUNREACH',
-};
