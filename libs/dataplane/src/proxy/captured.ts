@@ -17,6 +17,7 @@ export type CapturedOptions = {
   readonly listen: ListenAddress;
   readonly addresses: ServiceAddresses;
   readonly engine: () => Engine;
+  readonly onEngine?: (fn: () => void) => () => void;
   /** The identity the calls are made as. */
   readonly svids: SvidSource;
   readonly bundles: BundleSource;
@@ -113,7 +114,7 @@ class Captured {
     const key = `${formatServiceName(service)} ${portName}`;
     let served = this.#served.get(key);
     if (served === undefined) {
-      const { engine, svids, bundles, transport, random, log, metrics } = this.#options;
+      const { engine, onEngine, svids, bundles, transport, random, log, metrics } = this.#options;
       const outbound = new Outbound({
         service,
         port: portName,
@@ -121,6 +122,7 @@ class Captured {
           return protocolOf(engine(), service, portName, undefined);
         },
         engine,
+        ...(onEngine !== undefined && { onEngine }),
         svids,
         bundles,
         transport,

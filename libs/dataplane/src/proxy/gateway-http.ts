@@ -19,6 +19,7 @@ export type GatewayHttpOptions = {
   /** The gateway's own; only services of it are carried. */
   readonly trustDomain: TrustDomain;
   readonly engine: () => Engine;
+  readonly onEngine?: (fn: () => void) => () => void;
   /** The gateway's own SVID: shown to callers, and to the endpoints it calls for them. */
   readonly svids: SvidSource;
   /** By these the endpoints prove themselves; and callers, where `callers` says nothing else. */
@@ -130,12 +131,13 @@ class GatewayHttp {
   #outboundOf(name: string, service: ServiceName, port: string): Outbound {
     let outbound = this.#services.get(name);
     if (outbound === undefined) {
-      const { engine, svids, bundles, random, log, metrics, limits } = this.#options;
+      const { engine, onEngine, svids, bundles, random, log, metrics, limits } = this.#options;
       outbound = new Outbound({
         service,
         port,
         protocol: 'http',
         engine,
+        ...(onEngine !== undefined && { onEngine }),
         svids,
         bundles,
         isForPeers: true,

@@ -1,5 +1,5 @@
 // Out of a workload: plain in, mutual TLS out to the nearest healthy endpoint; retried elsewhere while that is safe.
-import type { Engine } from '@isthmus/decide';
+import type { CompiledService, Engine } from '@isthmus/decide';
 import { type Endpoint, formatServiceName, IsthmusError, messageOf, type Protocol, type ServiceName } from '@isthmus/model';
 import type { BundleSource, SvidSource } from '@isthmus/pki';
 import { type Clock, type Random, RetryBudget, systemRandom } from '@isthmus/runtime';
@@ -64,6 +64,8 @@ export type OutboundOptions = {
   readonly protocol: Protocol;
   /** The engine compiled from the snapshot in force; asked for every connection and request. */
   readonly engine: () => Engine;
+  /** Tells of every new engine until called off: idle connections leave endpoints that are gone. Without it they do with the next call. */
+  readonly onEngine?: (fn: () => void) => () => void;
   /** The identity the calls are made as. */
   readonly svids: SvidSource;
   readonly bundles: BundleSource;
@@ -148,7 +150,9 @@ export class Outbound {
   readonly #peers: OpenPeers;
   readonly #pools: EndpointPools;
   readonly #isEjected = (id: string): boolean => this.outliers.isEjected(id);
+  readonly #stopFollowing: (() => void) | undefined;
   #engine: Engine | undefined;
+  #compiled: CompiledService | undefined;
   /** By endpoint, of the engine and the SVID in force and the listener's own service port. */
   #places = new Map<Endpoint, Place>();
   #placesPort = '';
@@ -191,6 +195,7 @@ export class Outbound {
       onDialFailed: (destination, error) => this.#noteConnectFailure(destination, error),
     });
     this.#pools.onDrain = () => (this.#places = new Map());
+    this.#stopFollowing = options.onEngine?.(() => void this.#currentEngine());
     this.front = new Front({
       limits: http,
       clock,
@@ -222,12 +227,16 @@ export class Outbound {
     const now = this.options.engine();
     if (now !== this.#engine) {
       this.#engine = now;
-      const { service, port } = this.options;
-      const endpoints = now.service(service)?.endpoints ?? [];
-      this.outliers.retain(new Set(endpoints.map((e) => e.id)));
-      this.#pools.retain(endpoints.flatMap((e) => destinationOf(service, port, e) ?? []));
+      const compiled = now.service(this.options.service);
+      if (compiled !== this.#compiled) this.#retain((this.#compiled = compiled)?.endpoints ?? []);
     }
     return now;
+  }
+
+  #retain(endpoints: readonly Endpoint[]): void {
+    const { service, port } = this.options;
+    this.outliers.retain(new Set(endpoints.map((e) => e.id)));
+    this.#pools.retain(endpoints.flatMap((e) => destinationOf(service, port, e) ?? []));
   }
 
   /**
@@ -337,6 +346,7 @@ export class Outbound {
   /** Lets the requests on `open`, the callers' connections, finish for so long, then cuts what is left. */
   async close(open: ReadonlySet<ByteStream>, drainMs: number): Promise<void> {
     await drained(open, this.front, drainMs, this.transport.clock);
+    this.#stopFollowing?.();
     this.front.destroy();
     for (const stream of [...open]) stream.destroy();
     this.#peers.close();

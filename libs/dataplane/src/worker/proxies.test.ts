@@ -125,6 +125,20 @@ for (const engine of engines) {
     assert.equal(await get(outbound.port), 'ECONNREFUSED');
   });
 
+  claim('idle connections leave an endpoint that left the snapshot, with no call to tell them, and stay with those that did not', async () => {
+    const mesh = await rig(engine);
+    const inbounds = [await mesh.inbound((await app('one')).port), await mesh.inbound((await app('two')).port)] as const;
+    const outbound = await mesh.outbound();
+    mesh.snapshots.set(view(inbounds.map(({ port }) => endpointAt(port))));
+    await until('a connection to each', async () => {
+      await get(outbound.port);
+      return inbounds.every(({ connections }) => connections === 1);
+    });
+    mesh.snapshots.set(view([endpointAt(inbounds[1].port)]));
+    await until('the idle connection to leave', () => inbounds[0].connections === 0);
+    assert.equal(inbounds[1].connections, 1);
+  });
+
   claim('what changes in the snapshot, the bundles and the SVIDs is in force for the next request', async () => {
     const svid = changing(undefined);
     const mesh = await rig(engine, { svid });

@@ -92,6 +92,7 @@ function portableProxies(options: ProxiesOptions): Proxies {
           return protocolOf(follower.engine(), service, this.port, protocol);
         },
         engine: () => follower.engine(),
+        onEngine: (fn) => follower.onEngine(fn),
         svids: svids(name),
         bundles,
         ...parts,
@@ -99,7 +100,7 @@ function portableProxies(options: ProxiesOptions): Proxies {
     captured: async () => {
       throw captureNeedsLinux();
     },
-    gatewayHttp: ({ listen, trustDomain, svids: name }) => hosted(startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: svids(name), bundles, callers: gatewayTrust(bundles, snapshots), ...parts })),
+    gatewayHttp: ({ listen, trustDomain, svids: name }) => hosted(startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), onEngine: (fn) => follower.onEngine(fn), svids: svids(name), bundles, callers: gatewayTrust(bundles, snapshots), ...parts })),
     close: async () => {
       follower.close();
       await Promise.all([...open].map((listener) => listener.close()));

@@ -67,6 +67,7 @@ function openOutbound(spec: OutboundSpec): Promise<OutboundListener> {
       return protocolOf(follower.engine(), service, this.port, spec.protocol);
     },
     engine: () => follower.engine(),
+    onEngine: (fn) => follower.onEngine(fn),
     svids: replica.svids(spec.svids),
     bundles: replica.bundles,
     ...parts,
@@ -123,7 +124,7 @@ port.on('message', (message: ToWorker) => {
   switch (message.kind) {
     case 'gateway-http': {
       const { listen, trustDomain, svids } = message.spec;
-      return void open(message.id, startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), svids: replica.svids(svids), bundles: replica.bundles, callers: gatewayTrust(replica.bundles, replica.snapshots), ...parts }));
+      return void open(message.id, startGatewayHttp({ listen, trustDomain, engine: () => follower.engine(), onEngine: (fn) => follower.onEngine(fn), svids: replica.svids(svids), bundles: replica.bundles, callers: gatewayTrust(replica.bundles, replica.snapshots), ...parts }));
     }
     case 'inbound':
       return void open(message.id, openInbound(message.spec));
@@ -131,7 +132,7 @@ port.on('message', (message: ToWorker) => {
       return void open(message.id, openOutbound(message.spec));
     case 'captured': {
       const { listen, addresses, svids } = message.spec;
-      return void open(message.id, startCaptured({ listen, addresses, engine: () => follower.engine(), svids: replica.svids(svids), bundles: replica.bundles, ...parts }), captures);
+      return void open(message.id, startCaptured({ listen, addresses, engine: () => follower.engine(), onEngine: (fn) => follower.onEngine(fn), svids: replica.svids(svids), bundles: replica.bundles, ...parts }), captures);
     }
     case 'captured-addresses':
       return captures.get(message.id)?.setAddresses(message.addresses, message.drainMs);
