@@ -33,6 +33,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
   deadlineMs: number;
   deadlineStep = -1;
   deadlineIndex = 0;
+  isForReview = false;
   isDrained = false;
   /** By `targetKey`; empty before an endpoint was connected to. */
   target = '';

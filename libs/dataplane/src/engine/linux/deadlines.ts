@@ -5,33 +5,45 @@ export interface Limited {
   /** On the loop's clock. May move either way, but sooner only together with `add`. */
   deadlineMs: number;
   readonly closed: boolean;
-  /** Where it waits; -1 while it does not. Only `Deadlines` writes these. */
+  /** Where it waits, -1 while it does not, and whether for a review. Only `Deadlines` writes these. */
   deadlineStep: number;
   deadlineIndex: number;
+  isForReview: boolean;
   onDeadline(): void;
-  /** Looked at before its deadline: it has lived for a while. About every five seconds. */
+  /** Looked at before its deadline: it has lived for a while. About every four seconds. */
   onReview(): void;
 }
 
 const STEP_MS = 100;
-/** Reviews come after so many steps, spread out: what was opened together is not looked at all at once. */
-const REVIEW_STEPS = 40;
-const REVIEW_SPREAD_STEPS = 20;
+/** What is due later is reviewed meanwhile, after so many steps and up to so many more: what was opened together is not looked at together. */
+const REVIEW_STEPS = 20;
+const REVIEW_SPREAD_STEPS = 40;
+/** From one to the next: no divisor in common with their number, so all have their turn, and neighbours are far apart. */
+const SPREAD_STRIDE = 23;
 /** Steps that can be waited for; a power of two. None comes after so many, so a place in the ring stands for one step alone. */
 const RING = 64;
+/** In the place of a step: waits for a review that is due. */
+const IN_REVIEW = -2;
+/** Filed anew in a row: next to nothing each, a tenth of a millisecond together. */
+const MOVES_IN_A_ROW = 1_024;
 
-/** Calls `onDeadline` at most a step late. **Bounds** one entry for each that was added and neither removed nor over. */
+/**
+ * Calls `onDeadline` at most a step late, and `onReview` for a few at a time. **Bounds** one entry for each that was added
+ * and neither removed nor over.
+ */
 export class Deadlines<T extends Limited> {
   readonly #steps: readonly T[][] = Array.from({ length: RING }, () => []);
+  readonly #inReview: T[] = [];
   #next: number;
   #spread = 0;
+  #turn = 0;
 
   constructor(nowMs: number) {
     this.#next = Math.floor(nowMs / STEP_MS);
   }
 
   get size(): number {
-    let sum = 0;
+    let sum = this.#inReview.length;
     for (const entries of this.#steps) sum += entries.length;
     return sum;
   }
@@ -41,11 +53,13 @@ export class Deadlines<T extends Limited> {
     this.remove(limited);
     const due = Math.floor(limited.deadlineMs / STEP_MS) + 1;
     const soonest = this.#next;
-    let step = Math.max(soonest, due);
-    if (step > soonest + REVIEW_STEPS) {
-      this.#spread = (this.#spread + 1) % REVIEW_SPREAD_STEPS;
-      step = Math.min(step, soonest + REVIEW_STEPS + this.#spread);
-    }
+    limited.isForReview = due > soonest + REVIEW_STEPS;
+    if (!limited.isForReview) return this.#file(limited, Math.max(soonest, due));
+    this.#spread = (this.#spread + SPREAD_STRIDE) % REVIEW_SPREAD_STEPS;
+    this.#file(limited, Math.min(due, soonest + REVIEW_STEPS + this.#spread));
+  }
+
+  #file(limited: T, step: number): void {
     const entries = this.#at(step);
     limited.deadlineStep = step;
     limited.deadlineIndex = entries.length;
@@ -55,7 +69,7 @@ export class Deadlines<T extends Limited> {
   /** Lets go of it at once: what is over must not grow old here, where the garbage collector would carry it along. */
   remove(limited: T): void {
     const { deadlineStep, deadlineIndex } = limited;
-    if (deadlineStep < 0) return;
+    if (deadlineStep === -1) return;
     limited.deadlineStep = -1;
     const entries = this.#at(deadlineStep);
     const last = entries.pop();
@@ -66,32 +80,48 @@ export class Deadlines<T extends Limited> {
 
   /**
    * To be called every `STEP_MS` or so; again in a moment where it answers false: then it looked at `most` and others are due.
-   * What is late by a step is looked at without that limit.
+   * Deadlines that are late by a step are told without that limit; a review can wait.
    */
   run(nowMs: number, most: number): boolean {
     const last = Math.floor(nowMs / STEP_MS);
     let left = most;
+    let moves = MOVES_IN_A_ROW;
     for (; this.#next <= last; this.#next++) {
       const entries = this.#at(this.#next);
-      for (let limited = entries.pop(); limited !== undefined; limited = entries.pop()) {
-        limited.deadlineStep = -1;
-        this.#look(limited, nowMs);
-        left -= 1;
-        if (left <= 0 && this.#next === last && entries.length > 0) return false;
+      for (let limited = entries.at(-1); limited !== undefined; limited = entries.at(-1)) {
+        if (this.#next === last && (left <= 0 || moves <= 0)) return false;
+        this.remove(limited);
+        if (limited.closed) continue;
+        if (limited.deadlineMs <= nowMs) {
+          left -= 1;
+          limited.onDeadline();
+          continue;
+        }
+        moves -= 1;
+        // What was filed for a deadline that has moved since has lived for a moment only, and is filed again.
+        if (limited.isForReview) this.#file(limited, IN_REVIEW);
+        else this.add(limited);
       }
     }
-    return true;
+    for (; left > 0; left--) {
+      // From anywhere among them: where they come faster than they are looked at, none waits for ever.
+      const limited = this.#inReview[this.#turn++ % this.#inReview.length];
+      if (limited === undefined) return true;
+      this.remove(limited);
+      this.#review(limited, nowMs);
+    }
+    return this.#inReview.length === 0;
   }
 
-  #at(step: number): T[] {
-    return this.#steps[step & (RING - 1)] ?? [];
-  }
-
-  #look(limited: T, nowMs: number): void {
+  #review(limited: T, nowMs: number): void {
     if (limited.closed) return;
     if (limited.deadlineMs <= nowMs) return limited.onDeadline();
     limited.onReview();
     if (!limited.closed) this.add(limited);
+  }
+
+  #at(step: number): T[] {
+    return step === IN_REVIEW ? this.#inReview : (this.#steps[step & (RING - 1)] ?? []);
   }
 
   static readonly stepMs = STEP_MS;

@@ -27,9 +27,9 @@ const MAX_DESTINATIONS = 10_000;
 const MAX_ADDRESSES = 10_000;
 
 /** Looking at one long connection takes two system calls, the first time six: so few in a row keep nobody waiting. */
-const LOOKS_A_TURN = 4;
+const LOOKS_A_TURN = 2;
 const REST_OF_LOOKS_MS = 1;
-/** One more for so many connections: fewer than a millisecond's share of those that come up within five seconds. */
+/** One more for so many connections: about a millisecond's share of those that come up within four seconds. */
 const CONNECTIONS_A_LOOK = 4_096;
 
 /** **Owns** its listener, connections and pipes. `settings.limits` are this worker's share. */
