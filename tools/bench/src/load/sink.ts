@@ -2,6 +2,7 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { serveCommands } from '../system/serve.ts';
 import { HELLO_BYTES } from './client-hello.ts';
+import { collectGarbage } from './garbage.ts';
 
 /** `answer`: 64 bytes and close. `echo`: every byte after the hello. `count`: says at the end how many came after the hello. */
 export type SinkKind = 'answer' | 'echo' | 'count';
@@ -28,4 +29,5 @@ serveCommands({
     await new Promise<void>((resolve) => server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 }, resolve));
     return { port: (server.address() as AddressInfo).port };
   },
+  collectGarbage,
 });

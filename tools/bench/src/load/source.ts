@@ -2,12 +2,14 @@
 import { connect, type Socket } from 'node:net';
 import { percentile } from '../statistics.ts';
 import { serveCommands } from '../system/serve.ts';
+import { collectGarbage } from './garbage.ts';
 
 type Target = { readonly port: number; readonly hello: string };
 export type ConnectArgs = Target & { readonly connections: number; readonly concurrency: number };
 export type BulkArgs = Target & { readonly bytes: number; readonly connections: number };
 export type RoundTripArgs = Target & { readonly connections: number; readonly trips: number };
-export type LatencyArgs = Target & { readonly connections: number; readonly perSecond: number; readonly seconds: number };
+/** Over the connections held. */
+export type LatencyArgs = { readonly perSecond: number; readonly seconds: number };
 export type IdleArgs = Target & { readonly connections: number };
 export type Elapsed = { readonly elapsedMs: number };
 export type Latency = { readonly p50Us: number; readonly p99Us: number; readonly trips: number };
@@ -120,17 +122,24 @@ async function roundTrips({ port, hello, connections, trips }: RoundTripArgs): P
   return { elapsedMs };
 }
 
-/** Sends at a steady rate over all the connections in turn, whether or not answers are late: a slow proxy does not slow the load. */
-async function latency({ port, hello, connections, perSecond, seconds }: LatencyArgs): Promise<Latency> {
-  const sockets = await openMany(port, Buffer.from(hello, 'base64'), connections);
+/**
+ * Sends at a steady rate over all the connections in turn, whether or not answers are late: a slow proxy does not slow the load.
+ * What each connection says first is not counted.
+ */
+async function latency({ perSecond, seconds }: LatencyArgs): Promise<Latency> {
+  const sockets = [...idle];
+  const connections = sockets.length;
   const sentMs = Float64Array.from({ length: connections }, () => 0);
   const latenciesUs: number[] = [];
+  const spoke = new Uint8Array(connections);
   sockets.forEach((socket, index) => {
     socket.on('data', () => {
-      latenciesUs.push((performance.now() - (sentMs[index] ?? 0)) * 1_000);
+      if (spoke[index] === 1) latenciesUs.push((performance.now() - (sentMs[index] ?? 0)) * 1_000);
+      spoke[index] = 1;
       sentMs[index] = 0;
     });
   });
+  const firstMs = (connections / perSecond) * 1_000;
   const startedMs = performance.now();
   let sent = 0;
   await new Promise<void>((resolve) => {
@@ -142,12 +151,11 @@ async function latency({ port, hello, connections, perSecond, seconds }: Latency
         sentMs[index] = performance.now();
         sockets[index]?.write(MESSAGE);
       }
-      if (elapsedMs < seconds * 1_000) return;
+      if (elapsedMs < firstMs + seconds * 1_000) return;
       clearInterval(ticks);
       setTimeout(resolve, 200); // what is on its way
     }, 1);
   });
-  for (const socket of sockets) socket.destroy();
   return { p50Us: percentile(latenciesUs, 0.5), p99Us: percentile(latenciesUs, 0.99), trips: latenciesUs.length };
 }
 
@@ -163,6 +171,7 @@ serveCommands({
   },
   roundTrips,
   latency,
+  collectGarbage,
   holdIdle: async ({ port, hello, connections }: IdleArgs) => {
     for (const socket of await openMany(port, Buffer.from(hello, 'base64'), connections)) idle.add(socket);
     return idle.size;

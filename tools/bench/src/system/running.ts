@@ -47,8 +47,8 @@ export async function startProgram(options: { readonly path: string; readonly ar
 }
 
 /** Starts a module of this tool; it says over IPC which port it took. **Throws** with its output when it ends before. */
-export async function startService(module: URL, settings: object): Promise<Service> {
-  const child = fork(module, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+export async function startService(module: URL, settings: object, flags: readonly string[] = []): Promise<Service> {
+  const child = fork(module, { execArgv: [...process.execArgv, ...flags], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   const watched = watch(child);
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   let lastId = 0;

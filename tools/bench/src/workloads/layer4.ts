@@ -1,5 +1,6 @@
 // Layer 4: server name read, everything passed on untouched.
 import { clientHello } from '../load/client-hello.ts';
+import { ROOM_FOR_GARBAGE } from '../load/garbage.ts';
 import type { SinkKind } from '../load/sink.ts';
 import type { BulkArgs, ConnectArgs, Elapsed, IdleArgs, Latency, LatencyArgs, RoundTripArgs } from '../load/source.ts';
 import { SERVER_NAME } from '../ours/service.ts';
@@ -14,7 +15,12 @@ const SPARE_FILES = 1_200;
 
 const CPU = (unit: string): Metric => ({ name: 'cpu', unit, better: 'lower' });
 
-type Load = { call<Result>(command: string, args: object): Promise<Result>; readonly hello: string };
+type Load = {
+  call<Result>(command: string, args: object): Promise<Result>;
+  /** Before something is measured in which a collection at either end would show. */
+  settle(): Promise<void>;
+  readonly hello: string;
+};
 
 /** A sink of this kind, a source, and one proxy thread; `sample` puts the load on a port. */
 async function open(
@@ -24,9 +30,15 @@ async function open(
   hasDirect = false,
 ): Promise<Setting> {
   const hello = (await clientHello(SERVER_NAME)).toString('base64');
-  const sink = await startService(new URL('../load/sink.ts', import.meta.url), { kind });
-  const source = await startService(new URL('../load/source.ts', import.meta.url), {});
-  const load: Load = { hello, call: (command, args) => source.call(command, args) };
+  const sink = await startService(new URL('../load/sink.ts', import.meta.url), { kind }, ROOM_FOR_GARBAGE);
+  const source = await startService(new URL('../load/source.ts', import.meta.url), {}, ROOM_FOR_GARBAGE);
+  const load: Load = {
+    hello,
+    call: (command, args) => source.call(command, args),
+    settle: async () => {
+      await Promise.all([source.call('collectGarbage', {}), sink.call('collectGarbage', {})]);
+    },
+  };
   const { sample, threads = [1], ...flags } = rest;
   return {
     ...flags,
@@ -118,8 +130,10 @@ const latency: Workload = {
       'echo',
       {
         sample: async (load, port) => {
-          const args: LatencyArgs = { port, hello: load.hello, connections: bench.isQuick ? 100 : 2_000, perSecond: bench.isQuick ? 500 : 2_000, seconds: bench.isQuick ? 0.5 : 5 };
-          const { p50Us, p99Us } = await load.call<Latency>('latency', args);
+          await load.call('holdIdle', { port, hello: load.hello, connections: bench.isQuick ? 100 : 2_000 } satisfies IdleArgs);
+          await load.settle();
+          const { p50Us, p99Us } = await load.call<Latency>('latency', { perSecond: bench.isQuick ? 500 : 2_000, seconds: bench.isQuick ? 0.5 : 5 } satisfies LatencyArgs);
+          await load.call('releaseIdle', {});
           return { 'added-p50': p50Us, 'added-p99': p99Us, p50: p50Us, p99: p99Us };
         },
       },

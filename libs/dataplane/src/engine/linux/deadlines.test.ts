@@ -83,7 +83,7 @@ test('reviews that are due all at once are so many in each turn and no more, how
   const reviews = (): number => things.reduce((sum, thing) => sum + thing.reviews, 0);
   // Nobody had a turn for six seconds: every review is due, most of them by many steps.
   for (let turn = 1; turn <= 250; turn++) {
-    assert.equal(deadlines.run(6_000, 4), turn === 250 ? true : false);
+    assert.equal(deadlines.run(6_000, 4), turn === 250);
     assert.equal(reviews(), turn * 4);
   }
   assert.ok(things.every((thing) => thing.reviews === 1));
