@@ -1,4 +1,5 @@
 // Time as a parameter: the real clock lives here and nowhere else.
+import { performance } from 'node:perf_hooks'; // the global is a getter, and costs every request a look-up
 
 export interface TimerHandle {
   cancel(): void;

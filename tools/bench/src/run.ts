@@ -1,6 +1,7 @@
 // One workload: every contender started, sampled in turn for some rounds, and stopped.
 import { messageOf } from '@isthmus/model';
 import type { Running } from './system/running.ts';
+import { median } from './statistics.ts';
 import { type Bench, type ContenderName, NotSupported, type Sample, type Setting, type Workload } from './workloads/workload.ts';
 
 export type Measured = {
@@ -25,6 +26,7 @@ export async function runWorkload(options: { readonly workload: Workload; readon
   const { workload, bench, contenders, rounds, onProgress } = options;
   const samples = new Map<ContenderName, Sample[]>();
   const absent = new Map<ContenderName, string>();
+  const directs: Sample[] = [];
   const errors: string[] = [];
   const notes = new Set<string>();
   const lacking = workload.needs.filter((name) => !bench.programs.has(name));
@@ -73,10 +75,11 @@ export async function runWorkload(options: { readonly workload: Workload; readon
     const isWarm = setting.needsNewProcess === true || bench.isQuick;
     for (let round = isWarm ? 1 : 1 - WARM_UP_ROUNDS; round <= rounds; round++) {
       const direct = await setting.direct?.();
+      if (direct !== undefined && round > 0) directs.push(direct);
       for (const name of turned([...running.keys()], round)) {
         onProgress(`${workload.name}, ${round > 0 ? `round ${round} of ${rounds}` : 'warming up'}: ${name}`);
         try {
-          const sample = added(workload, await sampleOf(name), direct);
+          const sample = await sampleOf(name);
           if (round > 0) samples.set(name, [...(samples.get(name) ?? []), sample]);
         } catch (error) {
           await leaveOut(name, error);
@@ -89,7 +92,7 @@ export async function runWorkload(options: { readonly workload: Workload; readon
     for (const proxies of running.values()) await stopAll(proxies);
     await setting.stop();
   }
-  return { workload, samples, absent, errors, notes: [...notes, ...(setting.notes ?? [])] };
+  return { workload, samples: added(workload, samples, directs), absent, errors, notes: [...notes, ...(setting.notes ?? [])] };
 }
 
 /** The list begun at another place. */
@@ -98,10 +101,12 @@ export function turned<T>(list: readonly T[], by: number): T[] {
   return [...list.slice(at), ...list.slice(0, at)];
 }
 
-function added(workload: Workload, sample: Sample, direct: Sample | undefined): Sample {
-  if (direct === undefined) return sample;
-  const metrics = workload.metrics.filter((metric) => metric.isAdded === true).map((metric) => metric.name);
-  return { ...sample, ...Object.fromEntries(metrics.map((name) => [name, (sample[name] ?? Number.NaN) - (direct[name] ?? Number.NaN)])) };
+/** One pause of the machine while nothing stood in between would be taken away from everybody: so the median is. */
+function added(workload: Workload, samples: ReadonlyMap<ContenderName, readonly Sample[]>, directs: readonly Sample[]): ReadonlyMap<ContenderName, readonly Sample[]> {
+  const names = directs.length === 0 ? [] : workload.metrics.filter((metric) => metric.isAdded === true).map((metric) => metric.name);
+  const direct = new Map(names.map((name) => [name, median(directs.map((sample) => sample[name] ?? Number.NaN))]));
+  const without = (sample: Sample): Sample => ({ ...sample, ...Object.fromEntries([...direct].map(([name, value]) => [name, (sample[name] ?? Number.NaN) - value])) });
+  return new Map([...samples].map(([name, rounds]) => [name, rounds.map(without)]));
 }
 
 async function stopAll(proxies: readonly Running[]): Promise<void> {

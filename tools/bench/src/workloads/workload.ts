@@ -10,7 +10,7 @@ export type Metric = {
   readonly name: string;
   readonly unit: string;
   readonly better: 'lower' | 'higher';
-  /** The same measured without any proxy is taken away, round by round. */
+  /** The median of the same measured without any proxy is taken away. */
   readonly isAdded?: boolean;
 };
 

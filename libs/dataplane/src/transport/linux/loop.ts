@@ -1,4 +1,5 @@
 // One thread's event loop on epoll: owns the descriptors, hands out events and timers, and lets Node's own loop have its turn.
+import { performance } from 'node:perf_hooks'; // the global is a getter, and costs every turn a look-up
 import type { Clock, TimerHandle } from '@isthmus/runtime';
 import { sleepOn } from '@isthmus/runtime';
 import { clearEventFd, close, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, epollControl, epollCreate, EPOLLIN, epollWait, errno, errorName, EVENT_BYTES, EVENT_DATA_AT, fixedMemory, openEventFd, signalEventFd } from './libc.ts';
