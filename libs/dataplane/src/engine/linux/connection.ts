@@ -8,7 +8,7 @@ import { keepAlive } from '../../transport/linux/dial.ts';
 import { SILENCE_MS } from '../../transport/linux/silence-watch.ts';
 import * as libc from '../../transport/linux/libc.ts';
 import type { Flushed, Watched } from '../../transport/linux/loop.ts';
-import type { Limited } from './deadlines.ts';
+import { Deadlines, type Limited } from './deadlines.ts';
 import { FirstBytes } from './first-bytes.ts';
 import type { Gateway } from './gateway.ts';
 import { RelayStream, type Side } from './relay-stream.ts';
@@ -16,6 +16,8 @@ import { closeSocket, EVENTS, noteEvents, Upstream } from './upstream.ts';
 
 const ALERTED: ReadonlySet<RelayRefusal> = new Set<RelayRefusal>(['no-sni', 'bad-sni', 'unknown-name', 'not-ours', 'not-exported', 'no-endpoint']);
 const NO_TRIES: ReadonlySet<string> = new Set();
+
+const SILENCE_STEPS = SILENCE_MS / Deadlines.stepMs;
 
 type State = 'hello' | 'resolving' | 'connecting' | 'relaying' | 'closed';
 
@@ -56,6 +58,10 @@ export class Connection implements Watched, Flushed, Limited, Side {
   #down: RelayStream | undefined;
   #marked = false;
   #isWatched = false;
+  /** By the steps of `deadlines`: when bytes of each came last, and when both were found to owe no answer. */
+  #callerHeardStep = 0;
+  #endpointHeardStep = 0;
+  #settledStep = -1;
 
   constructor(gateway: Gateway, fd: number, isProxied: boolean) {
     this.#gateway = gateway;
@@ -203,6 +209,7 @@ export class Connection implements Watched, Flushed, Limited, Side {
     this.#first = undefined;
     this.#destination = undefined;
     this.#tried = undefined;
+    this.#callerHeardStep = this.#endpointHeardStep = this.#gateway.deadlines.step;
     this.#gateway.relaying(this);
     this.pump();
   }
@@ -253,11 +260,20 @@ export class Connection implements Watched, Flushed, Limited, Side {
   }
 
   /** A peer that vanishes without a word is found out (reliability 79); short connections are spared the calls. */
-  onReview(): void {
-    if (this.#upstream === undefined || this.#state !== 'relaying') return;
-    if (!this.#isWatched) keepAlive(this.#upstream.fd);
+  onReview(): boolean {
+    if (this.#upstream === undefined || this.#state !== 'relaying') return false;
+    const isFirst = !this.#isWatched;
+    if (isFirst) keepAlive(this.#upstream.fd);
     this.#isWatched = true;
-    if (libc.hasFallenSilent(this.fd, SILENCE_MS) || libc.hasFallenSilent(this.#upstream.fd, SILENCE_MS)) this.#abort('reset');
+    const { step } = this.#gateway.deadlines;
+    // Whoever sent something lately has answered lately; and where nothing moved since both owed nothing, they still do not.
+    const heardBoth = Math.min(this.#callerHeardStep, this.#endpointHeardStep);
+    const lastMoved = Math.max(this.#callerHeardStep, this.#endpointHeardStep);
+    if (step - heardBoth < SILENCE_STEPS || lastMoved < this.#settledStep) return isFirst;
+    const debts = [libc.peerDebt(this.fd, SILENCE_MS), libc.peerDebt(this.#upstream.fd, SILENCE_MS)];
+    if (debts.includes('overdue')) this.#abort('reset');
+    else if (!debts.includes('owed')) this.#settledStep = step;
+    return true;
   }
 
   /** Cuts the connection off, as if it had been reset. */
@@ -283,6 +299,9 @@ export class Connection implements Watched, Flushed, Limited, Side {
   /** Puts what was moved on the account at once: nobody has to go through all connections for it. Whether there was any. */
   #count(up: RelayStream, down: RelayStream): boolean {
     if (up.bytes === 0 && down.bytes === 0) return false;
+    const { step } = this.#gateway.deadlines;
+    if (up.bytes > 0) this.#callerHeardStep = step;
+    if (down.bytes > 0) this.#endpointHeardStep = step;
     if (this.#account !== undefined) {
       this.#account.bytesIn += up.bytes;
       this.#account.bytesOut += down.bytes;

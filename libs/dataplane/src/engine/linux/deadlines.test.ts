@@ -9,6 +9,7 @@ class Thing implements Limited {
   deadlineIndex = 0;
   isForReview = false;
   reviews = 0;
+  takesCalls = true;
   lateMs: number | undefined;
   readonly #now: () => number;
   constructor(deadlineMs: number, now: () => number) {
@@ -19,8 +20,9 @@ class Thing implements Limited {
     this.lateMs = this.#now() - this.deadlineMs;
     this.closed = true;
   }
-  onReview(): void {
+  onReview(): boolean {
     this.reviews += 1;
+    return this.takesCalls;
   }
 }
 
@@ -87,6 +89,24 @@ test('reviews that are due all at once are so many in each turn and no more, how
     assert.equal(reviews(), turn * 4);
   }
   assert.ok(things.every((thing) => thing.reviews === 1));
+});
+
+test('reviews that take no system calls are done together, a thousand at most', () => {
+  const deadlines = new Deadlines<Thing>(0);
+  const things = Array.from({ length: 1_500 }, () => new Thing(3_600_000, () => 0));
+  for (const thing of things) {
+    thing.takesCalls = false;
+    deadlines.add(thing);
+  }
+  const reviews = (): number => things.reduce((sum, thing) => sum + thing.reviews, 0);
+  let turns = 0;
+  for (let before = -1; before < reviews(); turns++) {
+    before = reviews();
+    deadlines.run(6_000, 4);
+    assert.ok(reviews() - before <= 1_024);
+  }
+  assert.equal(reviews(), 1_500);
+  assert.ok(turns <= 4, `${turns} turns`);
 });
 
 test('however many are due at once, only so many are looked at in a row; what is a step late is looked at all the same', () => {

@@ -157,16 +157,22 @@ export function socketError(fd: number): number {
 }
 
 const TCP_INFO = 11;
-const TCP_INFO_BYTES = 60;
+const TCP_INFO_BYTES = 148;
 const info = Buffer.alloc(TCP_INFO_BYTES);
+
+/** What a peer owes: `none`, it has taken everything; `owed`, an answer that is not late; `overdue`: silent where it should have answered. */
+export type PeerDebt = 'none' | 'owed' | 'overdue';
+
 /**
- * Whether the peer owes an answer, to data or to a probe of its closed window, and none came for so long. A peer that only
- * does not read answers the probes. **Source** `struct tcp_info` of Linux: retransmits, probes, last_ack_recv.
+ * Whether the peer owes an answer, to data or to a probe of its closed window, and whether none came for so long. A peer that
+ * only does not read answers the probes. **Source** `struct tcp_info` of Linux: retransmits, probes, unacked, last_ack_recv, notsent_bytes.
  */
-export function hasFallenSilent(fd: number, silentMs: number): boolean {
+export function peerDebt(fd: number, silentMs: number): PeerDebt {
   size.writeInt32LE(TCP_INFO_BYTES, 0);
-  if (getsockoptCall(fd, IPPROTO_TCP, TCP_INFO, info, size) < 0) return false;
-  return (info.readUInt8(2) > 0 || info.readUInt8(3) > 0) && info.readUInt32LE(56) > silentMs;
+  if (getsockoptCall(fd, IPPROTO_TCP, TCP_INFO, info, size) < 0) return 'owed';
+  if ((info.readUInt8(2) > 0 || info.readUInt8(3) > 0) && info.readUInt32LE(56) > silentMs) return 'overdue';
+  const isWholeAnswer = size.readInt32LE(0) >= TCP_INFO_BYTES;
+  return isWholeAnswer && info.readUInt8(3) === 0 && info.readUInt32LE(24) === 0 && info.readUInt32LE(144) === 0 ? 'none' : 'owed';
 }
 
 /** Whether neither bytes nor acknowledgements came for so long: so too of a connection on which nobody said anything. */
