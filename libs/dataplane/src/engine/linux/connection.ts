@@ -262,14 +262,12 @@ export class Connection implements Watched, Flushed, Limited, Side {
   /** A peer that vanishes without a word is found out (reliability 79); short connections are spared the calls. */
   onReview(): boolean {
     if (this.#upstream === undefined || this.#state !== 'relaying') return false;
-    const isFirst = !this.#isWatched;
-    if (isFirst) keepAlive(this.#upstream.fd);
-    this.#isWatched = true;
     const { step } = this.#gateway.deadlines;
     // Whoever sent something lately has answered lately; and where nothing moved since both owed nothing, they still do not.
-    const heardBoth = Math.min(this.#callerHeardStep, this.#endpointHeardStep);
-    const lastMoved = Math.max(this.#callerHeardStep, this.#endpointHeardStep);
-    if (step - heardBoth < SILENCE_STEPS || lastMoved < this.#settledStep) return isFirst;
+    if (step - Math.min(this.#callerHeardStep, this.#endpointHeardStep) < SILENCE_STEPS) return false;
+    if (Math.max(this.#callerHeardStep, this.#endpointHeardStep) < this.#settledStep) return false;
+    if (!this.#isWatched) keepAlive(this.#upstream.fd);
+    this.#isWatched = true;
     const debts = [libc.peerDebt(this.fd, SILENCE_MS), libc.peerDebt(this.#upstream.fd, SILENCE_MS)];
     if (debts.includes('overdue')) this.#abort('reset');
     else if (!debts.includes('owed')) this.#settledStep = step;

@@ -99,14 +99,12 @@ test('reviews that take no system calls are done together, a thousand at most', 
     deadlines.add(thing);
   }
   const reviews = (): number => things.reduce((sum, thing) => sum + thing.reviews, 0);
-  let turns = 0;
-  for (let before = -1; before < reviews(); turns++) {
-    before = reviews();
+  for (let turn = 0; turn < 4; turn++) {
+    const before = reviews();
     deadlines.run(6_000, 4);
     assert.ok(reviews() - before <= 1_024);
   }
   assert.equal(reviews(), 1_500);
-  assert.ok(turns <= 4, `${turns} turns`);
 });
 
 test('however many are due at once, only so many are looked at in a row; what is a step late is looked at all the same', () => {
