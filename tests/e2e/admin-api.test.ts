@@ -291,6 +291,7 @@ test('of two gateways one is drained, and no request across clusters fails: all 
     const moved = load.facts().requests;
     await waitFor('what was under way to end', 30_000, () => load.facts().requests >= moved + 50 || undefined);
     assert.deepEqual(load.facts().failures, [], `while ${name} drains`);
+    await told(name, /^drained$/);
   };
   const first = names.gateway('west');
   const link = mesh.links.get('west');

@@ -70,7 +70,7 @@ await runProcess({
     own({ name: 'east-west', carriesTraffic: true, drainMs, stop: (why) => Promise.all([proxy, layer7].map((open) => open.close({ drainMs: drainMs(why) }))).then(() => undefined) });
 
     // It relays whoever still comes: who is told to go elsewhere needs a moment, and what is open must end by itself.
-    drain.follow({ connections: () => proxy.connections });
+    drain.follow({ connections: () => proxy.serviceConnections });
     const admin = await startAdmin({ config, identity, subscription, drain, routes: () => routes, proxy, log, recent: log.recent });
     own({ name: 'admin', stop: () => admin.close(1_000) });
 

@@ -91,6 +91,8 @@ export interface Relay {
   readonly port: number;
   /** Connections open now, over all workers. At most a second old. */
   readonly connections: number;
+  /** Those of them that callers have: what leads to a reserved name is the control planes' own, and comes back by another gateway. At most a second old. */
+  readonly serviceConnections: number;
   /** Stops accepting, lets connections end for so long, then resets what is left. Idempotent. */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }

@@ -36,6 +36,23 @@ test('bytes of an open connection are in the metrics after the next drain, and i
   assert.match(text, /isthmus_gateway_endpoint_connections\{service="shop\/payments",endpoint="a"\} 1\n/);
 });
 
+test('connections that lead to a reserved name are not the services’', () => {
+  const { report, ledger, tell } = setting();
+  const own = ledger.opened('store', 'store');
+  const last = ledger.opened('shop/payments', 'a');
+  tell();
+  report.setOpen(3); // one still says hello
+  assert.equal(report.serviceConnections, 2);
+  ledger.closed(last, 'complete', 5);
+  tell();
+  report.setOpen(1);
+  assert.equal(report.serviceConnections, 0);
+  ledger.closed(own, 'complete', 5);
+  tell();
+  report.setOpen(0);
+  assert.equal(report.serviceConnections, 0);
+});
+
 test('ends, refusals, failures and durations are counted by their labels', async () => {
   const { metrics, ledger, tell } = setting();
   ledger.closed(ledger.opened('shop/payments', 'a'), 'complete', 500);

@@ -18,6 +18,7 @@ export class LedgerReport {
   readonly #metrics: GatewayMetrics;
   readonly #reserved: ReadonlySet<string>;
   readonly #services = new Map<string, ServiceSeries>();
+  #open = 0;
   /** What each thread has open at each endpoint, so that a thread that died can be taken off. */
   readonly #byThread = new Map<number, Map<Series, number>>();
 
@@ -29,7 +30,15 @@ export class LedgerReport {
 
   /** Connections of all threads together, hellos included; the relay knows, the ledger does not. */
   setOpen(connections: number): void {
+    this.#open = connections;
     this.#metrics.open.set(connections);
+  }
+
+  /** Of these, those that do not lead to a reserved name. */
+  get serviceConnections(): number {
+    let reserved = 0;
+    for (const name of this.#reserved) for (const { open } of this.#services.get(name)?.byEndpoint.values() ?? []) reserved += open;
+    return Math.max(0, this.#open - reserved);
   }
 
   /** Adds what a thread counted since its delta before. */

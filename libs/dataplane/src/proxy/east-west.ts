@@ -70,6 +70,9 @@ export async function startEastWest(options: EastWestOptions): Promise<EastWest>
     get connections() {
       return relay.connections;
     },
+    get serviceConnections() {
+      return relay.serviceConnections;
+    },
     close: (closing) => relay.close(closing),
   };
 }

@@ -67,6 +67,9 @@ class LinuxRelay implements Relay {
     for (const seat of this.#seats) sum += seat.connections;
     return sum;
   }
+  get serviceConnections(): number {
+    return this.#report.serviceConnections;
+  }
 
   /** The first worker takes the port, the others share it. **Throws** DATAPLANE_LISTEN_FAILED, DATAPLANE_ENGINE_UNAVAILABLE. */
   async listen(): Promise<void> {

@@ -93,6 +93,9 @@ class PortableRelay implements Relay {
   get connections(): number {
     return this.#open.size;
   }
+  get serviceConnections(): number {
+    return this.#report.serviceConnections;
+  }
 
   /** **Throws** DATAPLANE_LISTEN_FAILED, and holds nothing then. */
   async listen(): Promise<void> {
