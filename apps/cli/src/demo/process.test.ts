@@ -37,6 +37,11 @@ test('a process that ends before it is ready fails with the end of its log', asy
   );
 });
 
+test('what comes out of it after its exit is in the error too', async () => {
+  const leavesAChild: ProcessSpec = { ...program('late', ''), command: 'sh', args: ['-c', '(sleep 0.2; echo the disk is on fire >&2) & exit 3'] };
+  await assert.rejects(supervisor.start(leavesAChild), /exit code 3\); its log ends:\nthe disk is on fire/);
+});
+
 test('a process that never gets ready is ended', async () => {
   await assert.rejects(supervisor.start(program('hangs', `setInterval(() => {}, 1000);`, 500)), /not ready within 500 ms/);
   assert.equal(supervisor.get('hangs').isRunning(), false);

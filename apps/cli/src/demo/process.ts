@@ -39,6 +39,8 @@ export interface ManagedProcess {
 export type ExitFacts = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
 
 const STOP_LIMIT_MS = 5_000;
+/** What a process leaves behind may hold on to its output. */
+const LOGGED_LIMIT_MS = 1_000;
 
 /** How a program is started. */
 export type ProgramStart = Pick<ProcessSpec, 'command' | 'args' | 'argv0' | 'env'>;
@@ -106,7 +108,7 @@ export function isReadyLine(line: string): boolean {
  */
 export async function startProcess(spec: ProcessSpec, onSpawn: (child: ManagedProcess) => void): Promise<ManagedProcess> {
   const startedMonotonicMs = systemClock.monotonicMs();
-  const child = spawnLogged(spec);
+  const { child, logged } = spawnLogged(spec);
   const ready = Promise.withResolvers<void>();
   for (const stream of [child.stdout, child.stderr]) {
     if (stream !== null) createInterface({ input: stream }).on('line', (line) => spec.isReady(line) && ready.resolve());
@@ -119,7 +121,10 @@ export async function startProcess(spec: ProcessSpec, onSpawn: (child: ManagedPr
   let readyAfterMs = 0;
   onSpawn(handle);
   const limit = systemClock.setTimer(spec.readyLimitMs, () => ready.reject(notReady(spec, `was not ready within ${spec.readyLimitMs} ms`)));
-  void exited.then(({ code, signal }) => ready.reject(notReady(spec, `ended before it was ready (${signal ?? `exit code ${code}`})`)));
+  void exited.then(async ({ code, signal }) => {
+    await within(logged, LOGGED_LIMIT_MS); // its last words come after its exit
+    ready.reject(notReady(spec, `ended before it was ready (${signal ?? `exit code ${code}`})`));
+  });
   try {
     await ready.promise;
     readyAfterMs = systemClock.monotonicMs() - startedMonotonicMs;
@@ -137,7 +142,8 @@ const REPOSITORY = fileURLToPath(new URL('../../../..', import.meta.url));
 /** Where types stripped and code compiled is kept for all processes: a third of their memory and half of their start. */
 export const COMPILE_CACHE_DIR = join(REPOSITORY, 'node_modules/.cache/isthmus');
 
-function spawnLogged(spec: ProcessSpec): ChildProcess {
+/** `logged` settles when all its output is in its file. */
+function spawnLogged(spec: ProcessSpec): { readonly child: ChildProcess; readonly logged: Promise<void> } {
   mkdirSync(dirname(spec.logFile), { recursive: true });
   const log = createWriteStream(spec.logFile, { flags: 'a' });
   const child = spawn(spec.command, spec.args, {
@@ -150,7 +156,18 @@ function spawnLogged(spec: ProcessSpec): ChildProcess {
   child.stderr?.pipe(log, { end: false });
   child.once('close', () => log.end());
   child.once('error', (error) => log.end(`${error.message}\n`));
-  return child;
+  return { child, logged: new Promise((resolve) => log.once('close', resolve)) };
+}
+
+/** Until that is so, or for so long. */
+function within(done: Promise<void>, limitMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const limit = systemClock.setTimer(limitMs, resolve);
+    void done.then(() => {
+      limit.cancel();
+      resolve();
+    });
+  });
 }
 
 function makeHandle(name: string, child: ChildProcess, exited: Promise<ExitFacts>, readyAfterMs: () => number): ManagedProcess {
