@@ -1,5 +1,6 @@
 // A gateway's relay and its callers on one host, and services on others (arguments NAME ADDRESS PORT of each). Reads lines
-// `open CALLER SERVICE`, `say CALLER TEXT`, `stuff CALLER`; prints a line of JSON for all that becomes of a caller. Runs until killed.
+// `open CALLER SERVICE`, `say CALLER TEXT`, `stuff CALLER`, `leave CALLER`, which ends it without a word of TLS; prints a line of JSON
+// for all that becomes of a caller, and one when the gateway has another number of connections. Runs until killed.
 import { createInterface } from 'node:readline';
 import { connect, type TLSSocket } from 'node:tls';
 import { startEastWest } from '@isthmus/dataplane';
@@ -55,9 +56,17 @@ function stuff(name: string): void {
   }, 20);
 }
 
+let known = 0;
+setInterval(() => {
+  if (gateway.connections === known) return;
+  known = gateway.connections;
+  tell('gateway', `has ${known}`);
+}, 100);
+
 for await (const line of createInterface({ input: process.stdin })) {
   const [what = '', name = '', text = ''] = line.split(' ');
   if (what === 'open') open(name, text);
   else if (what === 'say') callers.get(name)?.write(text);
+  else if (what === 'leave') callers.get(name)?.destroy();
   else stuff(name);
 }

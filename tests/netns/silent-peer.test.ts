@@ -53,6 +53,7 @@ test('callers who wait for an endpoint behind a black hole are let go; who only 
     await is(`${name} heard hello`);
   };
   await open('idle', 'payments');
+  await open('leaver', 'payments');
   await open('stuck', 'ledger');
   tell('say stuck stop');
   tell('stuff stuck');
@@ -70,6 +71,13 @@ test('callers who wait for an endpoint behind a black hole are let go; who only 
   assert.equal(told.has('idle closed'), false, 'nothing is owed there');
   tell('say idle still');
   await is('idle heard still', FOUND_OUT_LIMIT_MS);
+
+  // Nothing moved on it for long, and nothing but the end does now: the endpoint owes the answer to that.
+  network.cut('gateway', 'far');
+  told.clear();
+  tell('leave leaver');
+  await is('gateway has 2', FOUND_OUT_LIMIT_MS);
+  network.heal('gateway', 'far');
 
   network.cut('gateway', 'deaf');
   await is('stuck closed', 60_000);

@@ -263,9 +263,10 @@ export class Connection implements Watched, Flushed, Limited, Side {
   onReview(): boolean {
     if (this.#upstream === undefined || this.#state !== 'relaying') return false;
     const { step } = this.#gateway.deadlines;
-    // Whoever sent something lately has answered lately; and where nothing moved since both owed nothing, they still do not.
+    // Whoever sent something lately has answered lately; and where nothing moved since both owed nothing, not even an end, they still do not.
     if (step - Math.min(this.#callerHeardStep, this.#endpointHeardStep) < SILENCE_STEPS) return false;
-    if (Math.max(this.#callerHeardStep, this.#endpointHeardStep) < this.#settledStep) return false;
+    const hasEnded = this.#up?.done === true || this.#down?.done === true;
+    if (!hasEnded && Math.max(this.#callerHeardStep, this.#endpointHeardStep) < this.#settledStep) return false;
     if (!this.#isWatched) keepAlive(this.#upstream.fd);
     this.#isWatched = true;
     const debts = [libc.peerDebt(this.fd, SILENCE_MS), libc.peerDebt(this.#upstream.fd, SILENCE_MS)];
